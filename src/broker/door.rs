@@ -1,0 +1,321 @@
+//! Admission: whether there is room for what somebody wants to publish. Everything is bounded and
+//! nothing deadlocks because this question is asked before an event has its place in the order.
+//!
+//! What is published is counted per topic, what has left is counted per subscription; the room of
+//! a topic is the least room among its blocking subscriptions. It is worked out once for many
+//! events and remembered as the topic's credit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::message::envelope::TopicId;
+use crate::queue::Subscription;
+use crate::queue::WhenFull;
+use crate::queue::batch::Load;
+
+/// How many events one look at the subscriptions may allow.
+const CREDIT: u64 = 4096;
+/// How many events from outside may lie before the broker, wanted by anybody or not.
+const BEFORE_BROKER: u64 = 262_144;
+/// How many a handler gets to publish before it asks again.
+const LEASE: u64 = 64;
+
+#[derive(Default)]
+struct TopicDoor {
+    /// All that was ever published.
+    published: Load,
+    /// Allowed to outside publishers, not published yet.
+    credit: Load,
+    /// Allowed to handlers, not published yet.
+    leased: Load,
+    gates: Vec<usize>,
+    queue: VecDeque<(u64, Waker)>,
+}
+
+/// One subscription's part in the decision.
+struct Gate {
+    subscription: Arc<Subscription>,
+    /// Its topics, with what had been published on each when it began, and when it ended.
+    topics: Vec<(TopicId, Load, Option<Load>)>,
+}
+
+impl Gate {
+    fn has_ended(&self) -> bool {
+        self.topics.iter().any(|(_, _, until)| until.is_some())
+    }
+}
+
+/// Who may publish.
+#[derive(Default)]
+pub(crate) struct Door {
+    topics: Vec<TopicDoor>,
+    gates: Vec<Option<Gate>>,
+    next_ticket: u64,
+    /// Events that have no place in the order yet.
+    pub(crate) before_broker: u64,
+}
+
+impl Door {
+    fn topic(&mut self, topic: TopicId) -> &mut TopicDoor {
+        let index = usize::from(topic.0);
+        if self.topics.len() <= index {
+            self.topics.resize_with(index + 1, TopicDoor::default);
+        }
+        &mut self.topics[index]
+    }
+
+    /// A subscription begins: it answers for what is published from now on.
+    pub(crate) fn open(&mut self, subscription: Arc<Subscription>) {
+        let free = self.gates.iter().position(|gate| {
+            gate.as_ref().is_none_or(|gate| gate.has_ended() && self.is_idle_at(gate))
+        });
+        let number = free.unwrap_or(self.gates.len());
+        let mut topics = Vec::new();
+        for &topic in subscription.wanted.topics() {
+            let door = self.topic(topic);
+            door.credit = Load::default();
+            door.gates.push(number);
+            topics.push((topic, door.published, None));
+        }
+        let gate = Some(Gate { subscription, topics });
+        match self.gates.get_mut(number) {
+            Some(free) => *free = gate,
+            None => self.gates.push(gate),
+        }
+    }
+
+    /// A subscription ends: nobody waits for it any more. Returns whom to wake.
+    pub(crate) fn close(&mut self, subscription: &Subscription) -> Vec<Waker> {
+        let number = self.gates.iter().position(|gate| {
+            gate.as_ref().is_some_and(|gate| {
+                !gate.has_ended() && gate.subscription.name == subscription.name
+            })
+        });
+        let Some(number) = number else { return Vec::new() };
+        for door in &mut self.topics {
+            door.gates.retain(|&gate| gate != number);
+        }
+        if let Some(gate) = &mut self.gates[number] {
+            for (topic, _, until) in &mut gate.topics {
+                *until = Some(self.topics[usize::from(topic.0)].published);
+            }
+        }
+        self.wake_all()
+    }
+
+    /// Lets an outside publisher in, if there is room and nobody else waits for it.
+    pub(crate) fn admit(&mut self, topic: TopicId, load: Load, ticket: Option<u64>) -> bool {
+        let door = self.topic(topic);
+        let my_turn = match door.queue.front() {
+            None => true,
+            Some((first, _)) => Some(*first) == ticket,
+        };
+        if !my_turn || !(load.fits(door.credit) || self.refill(topic, load)) {
+            return false;
+        }
+        let door = self.topic(topic);
+        door.credit = door.credit.less(load);
+        door.published.add(load);
+        true
+    }
+
+    /// Whether `load` is more than some subscription may ever hold.
+    pub(crate) fn never_fits(&self, topic: TopicId, load: Load) -> bool {
+        let mut blocking = self
+            .gates_of(topic)
+            .map(|gate| &gate.subscription.settings)
+            .filter(|settings| settings.when_full == WhenFull::Block);
+        blocking.any(|settings| !load.fits(settings.bound))
+    }
+
+    /// Lets in as many of `most` events of equal weight as there is room for; returns how many.
+    pub(crate) fn admit_some(
+        &mut self,
+        topic: TopicId,
+        one: Load,
+        most: u64,
+        ticket: Option<u64>,
+    ) -> u64 {
+        if !self.admit(topic, one, ticket) {
+            return 0;
+        }
+        let credit = self.topic(topic).credit;
+        let more = (most - 1).min(credit.events).min(credit.weight / one.weight.max(1));
+        let load = Load::new(more, more * one.weight);
+        let door = self.topic(topic);
+        door.credit = door.credit.less(load);
+        door.published.add(load);
+        1 + more
+    }
+
+    /// Lets a handler publish `need`, from the reserve if it must; allows it more than it needs if
+    /// there is plenty, so that it need not ask each time.
+    pub(crate) fn lease(&mut self, topic: TopicId, need: Load) -> Option<Load> {
+        let mut room = self.room(topic, true);
+        if !need.fits(room) {
+            self.withdraw_credits(topic);
+            room = self.room(topic, true);
+            if !need.fits(room) {
+                return None;
+            }
+        }
+        let plenty = Load::new(room.events / 8, room.weight / 8);
+        let mut lease = Load::new(LEASE, need.weight.saturating_mul(LEASE)).min(plenty);
+        lease = Load::new(lease.events.max(need.events), lease.weight.max(need.weight));
+        self.topic(topic).leased.add(lease);
+        Some(lease)
+    }
+
+    /// A handler's publications take their place; what it did not use comes back.
+    pub(crate) fn settle_lease(&mut self, topic: TopicId, published: Load, unused: Load) {
+        let door = self.topic(topic);
+        door.leased = door.leased.less(published).less(unused);
+        door.published.add(published);
+    }
+
+    /// Publications that were allowed long ago, or that only the reserve must hold.
+    pub(crate) fn admit_from_reserve(&mut self, topic: TopicId, load: Load) -> bool {
+        let Some(lease) = self.lease(topic, load) else { return false };
+        self.settle_lease(topic, load, lease.less(load));
+        true
+    }
+
+    /// Joins the queue of those who wait for room, or stays where it is in it.
+    pub(crate) fn wait(&mut self, topic: TopicId, ticket: Option<u64>, waker: &Waker) -> u64 {
+        self.next_ticket += 1;
+        let fresh = self.next_ticket;
+        let queue = &mut self.topic(topic).queue;
+        if let Some(place) = queue.iter_mut().find(|(of, _)| Some(*of) == ticket) {
+            place.1.clone_from(waker);
+            return place.0;
+        }
+        queue.push_back((fresh, waker.clone()));
+        fresh
+    }
+
+    /// Leaves the queue; returns the next in it, for whom there may be room now.
+    pub(crate) fn leave(&mut self, topic: TopicId, ticket: u64) -> Option<Waker> {
+        let queue = &mut self.topic(topic).queue;
+        queue.retain(|(of, _)| *of != ticket);
+        queue.front().map(|(_, waker)| waker.clone())
+    }
+
+    /// Whoever is first in a queue and has room now. Woken only when there is room for more than a
+    /// few, so that a wake-up pays for many events.
+    pub(crate) fn with_room(&mut self) -> Vec<Waker> {
+        let mut wake = Vec::new();
+        for index in 0..self.topics.len() {
+            let topic = TopicId(index as u16);
+            if self.topics[index].queue.is_empty() {
+                continue;
+            }
+            let enough = self.least_bound(topic) / 8;
+            let door = &self.topics[index];
+            let mut room = self.room(topic, false);
+            room.add(door.credit);
+            if room.events > 0
+                && room.events >= enough
+                && let Some((_, waker)) = door.queue.front()
+            {
+                wake.push(waker.clone());
+            }
+        }
+        wake
+    }
+
+    /// Everybody who waits.
+    pub(crate) fn wake_all(&mut self) -> Vec<Waker> {
+        let queues = self.topics.iter().flat_map(|door| &door.queue);
+        queues.map(|(_, waker)| waker.clone()).collect()
+    }
+
+    /// Whether no subscription has anything to do: nothing waiting, in hand or retrying.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.gates.iter().flatten().all(|gate| self.is_idle_at(gate))
+    }
+
+    /// Whether no subscription has anything waiting or in hand; retries may be due later.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.gates.iter().flatten().all(|gate| {
+            let counts = gate.subscription.counts();
+            self.waiting(gate).events == 0 && counts.ready == 0 && counts.in_hand == 0
+        })
+    }
+
+    /// All that was ever published on a topic.
+    pub(crate) fn published(&self, topic: TopicId) -> u64 {
+        self.topics.get(usize::from(topic.0)).map_or(0, |door| door.published.events)
+    }
+
+    fn is_idle_at(&self, gate: &Gate) -> bool {
+        self.waiting(gate).events == 0 && gate.subscription.counts().active() == 0
+    }
+
+    fn waiting(&self, gate: &Gate) -> Load {
+        let mut published = Load::default();
+        for (topic, since, until) in &gate.topics {
+            let now = self.topics[usize::from(topic.0)].published;
+            published.add(until.unwrap_or(now).less(*since));
+        }
+        published.less(gate.subscription.left.get())
+    }
+
+    /// The least room among the blocking subscriptions of a topic, beyond what is already allowed.
+    fn room(&self, topic: TopicId, with_reserve: bool) -> Load {
+        let before_broker = if with_reserve { 0 } else { self.before_broker };
+        let mut room = Load::new(BEFORE_BROKER.saturating_sub(before_broker), u64::MAX);
+        for gate in self.gates_of(topic) {
+            let settings = &gate.subscription.settings;
+            if settings.when_full != WhenFull::Block {
+                continue;
+            }
+            let mut bound = settings.bound;
+            if with_reserve {
+                bound.add(settings.reserve);
+            }
+            let mut used = self.waiting(gate);
+            for (topic, _, _) in &gate.topics {
+                let door = &self.topics[usize::from(topic.0)];
+                used.add(door.credit);
+                used.add(door.leased);
+            }
+            room = room.min(bound.less(used));
+        }
+        room
+    }
+
+    fn least_bound(&self, topic: TopicId) -> u64 {
+        let gates = self.gates_of(topic).map(|gate| &gate.subscription.settings);
+        let blocking = gates.filter(|settings| settings.when_full == WhenFull::Block);
+        blocking.map(|settings| settings.bound.events).min().unwrap_or(0)
+    }
+
+    fn gates_of(&self, topic: TopicId) -> impl Iterator<Item = &Gate> {
+        let numbers = self.topics.get(usize::from(topic.0)).map(|door| door.gates.as_slice());
+        numbers.unwrap_or_default().iter().filter_map(|&gate| self.gates[gate].as_ref())
+    }
+
+    /// Works out the credit anew. False if there is still no room for `need`.
+    fn refill(&mut self, topic: TopicId, need: Load) -> bool {
+        self.topic(topic).credit = Load::default();
+        let mut room = self.room(topic, false);
+        if !need.fits(room) {
+            self.withdraw_credits(topic);
+            room = self.room(topic, false);
+        }
+        let credit = room.min(Load::new(CREDIT.max(need.events), u64::MAX / 4));
+        self.topic(topic).credit = credit;
+        need.fits(credit)
+    }
+
+    /// Takes back what other topics were allowed and have not used, where they share a
+    /// subscription with this one.
+    fn withdraw_credits(&mut self, topic: TopicId) {
+        let shared: Vec<TopicId> =
+            self.gates_of(topic).flat_map(|gate| gate.topics.iter().map(|(of, _, _)| *of)).collect();
+        for other in shared {
+            self.topic(other).credit = Load::default();
+        }
+    }
+}

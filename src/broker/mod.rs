@@ -1,0 +1,12 @@
+//! The broker: it has no opinion, only an order. What is published lies in the [`intake`] until
+//! the broker [`actor`] gives it its place and hands each batch once to every thread that has
+//! subscriptions ([`lane`]). Who may publish is decided at the [`door`], before anything has a
+//! place; after that nothing waits. [`routes`] and [`topics`] know who wants and who says what.
+
+pub(crate) mod actor;
+pub(crate) mod door;
+pub(crate) mod intake;
+pub(crate) mod lane;
+pub(crate) mod publish;
+pub(crate) mod routes;
+pub(crate) mod topics;

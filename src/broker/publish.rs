@@ -1,0 +1,495 @@
+//! Publishing: the ways into the intake, for the application and for handlers.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::intake::{Entry, Intake};
+use crate::clock::Clock;
+use crate::error::{Error, Refused};
+use crate::message::envelope::TopicId;
+use crate::message::id::IdSpace;
+use crate::message::{Event, EventId, Message};
+use crate::queue::Subscription;
+use crate::queue::batch::{Events, Load};
+use crate::signal::{Signal, Signals};
+
+/// How many events of a `publish_all` go in under one lock.
+const SLICE: usize = 256;
+
+thread_local! {
+    static INSIDE_HANDLER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the thread as inside a processor while `run` runs.
+pub(crate) fn inside_handler<T>(run: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            INSIDE_HANDLER.set(self.0);
+        }
+    }
+    let _restore = Restore(INSIDE_HANDLER.replace(true));
+    run()
+}
+
+/// Whether the caller is inside a handler, where waiting for the runtime would be waiting for
+/// oneself.
+pub(crate) fn is_inside_handler() -> bool {
+    INSIDE_HANDLER.get()
+}
+
+/// The broker, as everybody else knows it.
+pub(crate) struct Broker {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) ids: Arc<IdSpace>,
+    idle: Mutex<Vec<Waker>>,
+}
+
+/// What a handler is allowed to publish on one topic, and what it has published of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lease {
+    pub(crate) allowed: Load,
+    pub(crate) used: Load,
+}
+
+impl Broker {
+    pub(crate) fn new(clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
+        let ids = IdSpace::new();
+        Self {
+            intake: Arc::new(Intake::new(ids.clone(), signals.clone())),
+            clock,
+            signals,
+            ids,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The number of `E`'s topic.
+    pub(crate) fn topic<E: Message>(&self, publisher: &str) -> Result<TopicId, Error> {
+        let mut inner = self.intake.lock();
+        let topic = inner.topics.topic::<E>()?;
+        inner.topics.saw(publisher, topic);
+        Ok(topic)
+    }
+
+    /// Publishes if there is room.
+    pub(crate) fn try_publish<E: Event>(&self, event: E) -> Result<EventId, Refused<E>> {
+        self.offer(event, None, None).map_err(|(refused, _)| {
+            if matches!(refused, Refused::Full(_)) {
+                self.state_refused::<E>(false);
+            }
+            refused
+        })
+    }
+
+    /// Publishes, or drops and says so.
+    pub(crate) fn tell<E: Event>(&self, event: E) -> Result<(), Refused<E>> {
+        match self.offer(event, None, None) {
+            Err((Refused::Full(_), _)) => self.state_refused::<E>(true),
+            Err((refused, _)) => return Err(refused),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    fn state_refused<E: Event>(&self, dropped: bool) {
+        let topic = self.intake.lock().topics.topic::<E>();
+        if let Ok(topic) = topic {
+            let index = usize::from(topic.0);
+            self.signals.state(&Signal::Refused { index, topic: E::NAME, dropped });
+        }
+    }
+
+    /// One attempt. With a waker, a publisher without room joins the queue, and gets its ticket.
+    fn offer<E: Event>(
+        &self,
+        event: E,
+        ticket: Option<u64>,
+        waker: Option<&Waker>,
+    ) -> Result<EventId, (Refused<E>, Option<u64>)> {
+        let weight = event.weight() as u64;
+        let mut inner = self.intake.lock();
+        if inner.closed {
+            return Err((Refused::Closed(event), None));
+        }
+        let topic = match inner.topics.topic::<E>() {
+            Ok(topic) => topic,
+            Err(error) => return Err((Refused::Invalid(event, error), None)),
+        };
+        let load = Load::new(1, weight);
+        if !inner.door.admit(topic, load, ticket) {
+            if inner.door.never_fits(topic, load) {
+                let error = too_heavy::<E>(weight);
+                return Err((Refused::Invalid(event, error), None));
+            }
+            let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
+            return Err((Refused::Full(event), ticket));
+        }
+        let id = inner.push(topic, event, weight);
+        let broker = inner.broker();
+        let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
+        drop(inner);
+        for waker in broker.into_iter().chain(next) {
+            waker.wake();
+        }
+        Ok(id)
+    }
+
+    /// Publishes as many of `events` as there is room for: one lock, one type, one run.
+    fn offer_many<E: Event>(
+        &self,
+        events: &mut std::vec::IntoIter<E>,
+        ticket: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Result<Poll<()>, Error> {
+        while !events.as_slice().is_empty() {
+            // `weight` is user code: asked outside of the lock.
+            let usual = size_of::<E>() as u64;
+            let slice = events.as_slice();
+            let slice = &slice[..slice.len().min(SLICE)];
+            let alike = slice.iter().take_while(|event| event.weight() as u64 == usual).count();
+            let (most, weight) = match alike {
+                0 => (1, slice[0].weight() as u64),
+                alike => (alike as u64, usual),
+            };
+            let one = Load::new(1, weight);
+            let mut inner = self.intake.lock();
+            if inner.closed {
+                return Err(Error::closed());
+            }
+            let topic = inner.topics.topic::<E>()?;
+            let admitted = inner.door.admit_some(topic, one, most, *ticket);
+            for event in events.by_ref().take(admitted as usize) {
+                inner.push(topic, event, weight);
+            }
+            let mut wake = inner.broker();
+            let mut next = None;
+            if admitted == 0 {
+                if inner.door.never_fits(topic, one) {
+                    return Err(too_heavy::<E>(weight));
+                }
+                *ticket = Some(inner.door.wait(topic, *ticket, waker));
+            } else if let Some(ticket) = ticket.take() {
+                next = inner.door.leave(topic, ticket);
+            }
+            drop(inner);
+            for waker in wake.take().into_iter().chain(next) {
+                waker.wake();
+            }
+            if admitted == 0 {
+                return Ok(Poll::Pending);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Takes a publisher that gave up out of the queue.
+    fn give_up<E: Event>(&self, ticket: u64) {
+        let mut inner = self.intake.lock();
+        let Ok(topic) = inner.topics.topic::<E>() else { return };
+        let next = inner.door.leave(topic, ticket);
+        drop(inner);
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+
+    /// Allows a handler to publish `need` on a topic, from the reserve if it must.
+    pub(crate) fn lease(&self, topic: TopicId, need: Load) -> Option<Load> {
+        self.intake.lock().door.lease(topic, need)
+    }
+
+    /// What a handler published leaves, and what it did not use of its leases comes back.
+    pub(crate) fn flush(&self, outbox: Events, leases: impl Iterator<Item = (TopicId, Lease)>) {
+        let mut inner = self.intake.lock();
+        for (topic, lease) in leases {
+            inner.door.settle_lease(topic, lease.used, lease.allowed);
+        }
+        if !outbox.is_empty() {
+            inner.push_outbox(outbox);
+        }
+        let broker = inner.broker();
+        drop(inner);
+        if let Some(waker) = broker {
+            waker.wake();
+        }
+    }
+
+    /// Publications that leave later than their commit: they need their room now. Gives them back
+    /// if there is none.
+    pub(crate) fn flush_later(&self, events: Events) -> Result<(), Events> {
+        let mut inner = self.intake.lock();
+        let loads: Vec<_> = events.loads().collect();
+        for (topic, load) in loads {
+            if !inner.door.admit_from_reserve(topic, load) {
+                return Err(events);
+            }
+        }
+        inner.push_outbox(events);
+        let broker = inner.broker();
+        drop(inner);
+        if let Some(waker) = broker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
+        let mut inner = self.intake.lock();
+        inner.door.open(subscription.clone());
+        for topic in subscription.wanted.topics() {
+            if let Some(report) = inner.topics.report_mut(*topic) {
+                report.consumers.insert(subscription.name.as_str().to_owned());
+            }
+        }
+        inner.push_entry(Entry::Subscribe(subscription.clone(), lane));
+        let broker = inner.broker();
+        drop(inner);
+        if let Some(waker) = broker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
+        let mut inner = self.intake.lock();
+        let freed = inner.door.close(subscription);
+        for topic in subscription.wanted.topics() {
+            if let Some(report) = inner.topics.report_mut(*topic) {
+                report.consumers.remove(subscription.name.as_str());
+            }
+        }
+        inner.push_entry(Entry::Unsubscribe(subscription.clone(), lane));
+        let broker = inner.broker();
+        drop(inner);
+        for waker in broker.into_iter().chain(freed) {
+            waker.wake();
+        }
+    }
+
+    /// Somebody settled something: whoever waits for room or rest is told.
+    pub(crate) fn progressed(&self, subscription: &Subscription) {
+        if !self.intake.is_watched() {
+            return;
+        }
+        for waker in self.intake.lock().door.with_room() {
+            waker.wake();
+        }
+        if subscription.waiting().events == 0 {
+            self.wake_idle();
+        }
+    }
+
+    pub(crate) fn wake_idle(&self) {
+        let waiting = std::mem::take(&mut *self.idle.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// No more from outside; who waits at the door is told.
+    pub(crate) fn close(&self) {
+        let mut inner = self.intake.lock();
+        inner.closed = true;
+        let waiting = inner.door.wake_all();
+        drop(inner);
+        waiting.into_iter().for_each(Waker::wake);
+        self.wake_idle();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.intake.lock().closed
+    }
+
+    /// Ready when `rest` says so; asked again whenever somebody made progress.
+    pub(crate) fn rest(&self, rest: fn(&super::door::Door) -> bool) -> Rest<'_> {
+        self.intake.watch();
+        Rest { broker: self, rest }
+    }
+}
+
+fn too_heavy<E: Message>(weight: u64) -> Error {
+    Error::config(format!(
+        "an event `{}` weighs {weight} bytes, more than a subscription of it may hold at all: \
+         raise its `bound_bytes`",
+        E::NAME
+    ))
+}
+
+/// Resolves when the runtime rests.
+pub(crate) struct Rest<'a> {
+    broker: &'a Broker,
+    rest: fn(&super::door::Door) -> bool,
+}
+
+impl Future for Rest<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        self.broker.idle.lock().push(task.waker().clone());
+        let inner = self.broker.intake.lock();
+        if inner.is_empty() && (self.rest)(&inner.door) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.broker.intake.unwatch();
+    }
+}
+
+/// An event on its way in: await it, or call [`Publish::wait`] on a plain thread.
+#[must_use = "nothing is published until this is awaited, or `wait` is called"]
+pub struct Publish<'a, E: Event> {
+    broker: &'a Broker,
+    event: Option<E>,
+    ticket: Option<u64>,
+}
+
+impl<E: Event> Unpin for Publish<'_, E> {}
+
+impl<'a, E: Event> Publish<'a, E> {
+    pub(crate) fn new(broker: &'a Broker, event: E) -> Self {
+        Self { broker, event: Some(event), ticket: None }
+    }
+
+    /// Blocks the thread until the event is kept. Not for async code: there, await it.
+    pub fn wait(mut self) -> Result<EventId, Refused<E>> {
+        if is_inside_handler() {
+            return self.refuse();
+        }
+        if let Some(event) = self.event.take() {
+            match self.broker.offer(event, None, None) {
+                Err((Refused::Full(event), _)) => self.event = Some(event),
+                done => return done.map_err(|(refused, _)| refused),
+            }
+        }
+        pollster::block_on(self)
+    }
+
+    fn refuse(&mut self) -> Result<EventId, Refused<E>> {
+        match self.event.take() {
+            Some(event) => Err(Refused::InsideHandler(event)),
+            None => unreachable_after_ready(),
+        }
+    }
+}
+
+/// Polling a future again after it was ready is a mistake in the executor.
+fn unreachable_after_ready() -> ! {
+    panic!("a publication was polled after it was done")
+}
+
+impl<E: Event> Future for Publish<'_, E> {
+    type Output = Result<EventId, Refused<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        if is_inside_handler() {
+            return Poll::Ready(self.refuse());
+        }
+        let Some(event) = self.event.take() else { unreachable_after_ready() };
+        if self.ticket.is_none() {
+            // Before the first look, so that no progress goes unseen after it.
+            match self.broker.offer(event, None, None) {
+                Err((Refused::Full(event), _)) => {
+                    self.broker.intake.watch();
+                    self.ticket = Some(0);
+                    self.event = Some(event);
+                }
+                done => return Poll::Ready(done.map_err(|(refused, _)| refused)),
+            }
+            return self.poll(task);
+        }
+        let ticket = self.ticket.filter(|&ticket| ticket != 0);
+        match self.broker.offer(event, ticket, Some(task.waker())) {
+            Err((Refused::Full(event), ticket)) => {
+                self.event = Some(event);
+                self.ticket = ticket.or(self.ticket);
+                Poll::Pending
+            }
+            done => {
+                self.broker.intake.unwatch();
+                self.ticket = None;
+                Poll::Ready(done.map_err(|(refused, _)| refused))
+            }
+        }
+    }
+}
+
+impl<E: Event> Drop for Publish<'_, E> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.broker.intake.unwatch();
+            self.broker.give_up::<E>(ticket);
+        }
+    }
+}
+
+/// Many events on their way in: await it, or call [`PublishAll::wait`] on a plain thread.
+#[must_use = "nothing is published until this is awaited, or `wait` is called"]
+pub struct PublishAll<'a, E: Event> {
+    broker: &'a Broker,
+    events: std::vec::IntoIter<E>,
+    ticket: Option<u64>,
+    watching: bool,
+}
+
+impl<E: Event> Unpin for PublishAll<'_, E> {}
+
+impl<'a, E: Event> PublishAll<'a, E> {
+    pub(crate) fn new(broker: &'a Broker, events: Vec<E>) -> Self {
+        Self { broker, events: events.into_iter(), ticket: None, watching: false }
+    }
+
+    /// Blocks the thread until all events are kept. Not for async code: there, await it.
+    pub fn wait(self) -> Result<(), Refused<Vec<E>>> {
+        pollster::block_on(self)
+    }
+
+    fn rest(&mut self) -> Vec<E> {
+        std::mem::take(&mut self.events).collect()
+    }
+}
+
+impl<E: Event> Future for PublishAll<'_, E> {
+    type Output = Result<(), Refused<Vec<E>>>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if is_inside_handler() {
+            return Poll::Ready(Err(Refused::InsideHandler(this.rest())));
+        }
+        loop {
+            match this.broker.offer_many(&mut this.events, &mut this.ticket, task.waker()) {
+                Ok(Poll::Ready(())) => return Poll::Ready(Ok(())),
+                Ok(Poll::Pending) if !this.watching => {
+                    this.broker.intake.watch();
+                    this.watching = true;
+                }
+                Ok(Poll::Pending) => return Poll::Pending,
+                Err(error) if error.kind() == crate::error::ErrorKind::Closed => {
+                    return Poll::Ready(Err(Refused::Closed(this.rest())));
+                }
+                Err(error) => return Poll::Ready(Err(Refused::Invalid(this.rest(), error))),
+            }
+        }
+    }
+}
+
+impl<E: Event> Drop for PublishAll<'_, E> {
+    fn drop(&mut self) {
+        if self.watching {
+            self.broker.intake.unwatch();
+        }
+        if let Some(ticket) = self.ticket {
+            self.broker.give_up::<E>(ticket);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Time, read in one place: a monotonic clock for deadlines, the wall clock for what people see,
+//! and a coarse tick that costs one relaxed load.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Nanoseconds since the runtime started, by the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Moment(pub(crate) u64);
+
+impl Moment {
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A point of wall-clock time in milliseconds since 1970 (UTC).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Timestamp(pub(crate) u64);
+
+impl Timestamp {
+    /// Now, by the wall clock; a clock set before 1970 reads as 1970.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Milliseconds since 1970 (UTC).
+    pub fn as_millis(self) -> u64 {
+        self.0
+    }
+}
+
+/// How long one tick lasts while there is work.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks without any work after which the ticker sleeps, so that an idle runtime uses no CPU.
+const IDLE_TICKS: u32 = 8;
+
+/// The runtime's clock, shared by its threads.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    tick: AtomicU64,
+    asleep: AtomicBool,
+    worked: AtomicBool,
+    wake: Notify,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            tick: AtomicU64::new(0),
+            asleep: AtomicBool::new(true),
+            worked: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn instant(&self, moment: Moment) -> Instant {
+        self.origin + Duration::from_nanos(moment.0)
+    }
+
+    /// The coarse time: moves every millisecond while somebody calls [`Clock::working`].
+    pub(crate) fn tick(&self) -> u64 {
+        self.tick.load(Relaxed)
+    }
+
+    /// Says that there is work, so that the tick moves.
+    pub(crate) fn working(&self) {
+        if !self.worked.load(Relaxed) {
+            self.worked.store(true, Relaxed);
+            if self.asleep.swap(false, Relaxed) {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// Moves the tick while there is work; runs on the control thread for ever.
+    pub(crate) async fn run(&self) {
+        loop {
+            self.wake.notified().await;
+            let mut idle = 0;
+            while idle < IDLE_TICKS {
+                tokio::time::sleep(TICK).await;
+                self.tick.fetch_add(1, Relaxed);
+                idle = if self.worked.swap(false, Relaxed) { 0 } else { idle + 1 };
+            }
+            self.asleep.store(true, Relaxed);
+        }
+    }
+}
+
+/// `seconds`, as a duration.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// `milliseconds`, as a duration.
+pub const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// `hours`, as a duration.
+pub const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}

@@ -1,0 +1,230 @@
+//! What can go wrong, as values: [`Error`] for the application that embeds a runtime, [`Refused`]
+//! for a publisher, [`Failure`] for a handler.
+
+use std::fmt;
+
+/// What kind of mistake or state an [`Error`] reports. Match on this; the text is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The program as written cannot run: names clash, a bound is zero, a type is handled twice.
+    Config,
+    /// The operating system refused something: a thread, a socket.
+    System,
+    /// A processor's factory or `started` hook failed while the runtime was starting.
+    StartFailed,
+    /// The runtime has stopped, or is stopping.
+    Closed,
+    /// There is no processor, parked event or state by that name or id.
+    NotFound,
+    /// Something else changed the thing first; look again and decide anew.
+    Conflict,
+    /// A call that would wait for the runtime was made inside one of its own handlers.
+    InsideHandler,
+}
+
+/// An error of the runtime itself: what happened, and what to do about it.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    text: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    pub(crate) fn config(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, text)
+    }
+
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, text)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the runtime has stopped; start a new one to go on")
+    }
+
+    pub(crate) fn inside_handler(call: &str) -> Self {
+        Self::new(
+            ErrorKind::InsideHandler,
+            format!(
+                "`runtime.{call}` was called inside a handler, which would wait for itself; \
+                 use cx: `cx.publish` leaves together with the acknowledgement"
+            ),
+        )
+    }
+
+    /// The kind, to match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A publication that was not accepted. It gives back what was not: nothing is lost by it.
+///
+/// `Debug` and `Display` never show the event.
+pub enum Refused<E> {
+    /// A subscription of this topic is full, and the caller did not want to wait.
+    Full(E),
+    /// The runtime has stopped, or is stopping.
+    Closed(E),
+    /// The call was made inside a handler and would wait for itself: use `cx.publish`.
+    InsideHandler(E),
+    /// The event cannot be published as it is; the error says why.
+    Invalid(E, Error),
+}
+
+impl<E> Refused<E> {
+    /// Takes the refused event out again.
+    pub fn into_event(self) -> E {
+        match self {
+            Self::Full(event)
+            | Self::Closed(event)
+            | Self::InsideHandler(event)
+            | Self::Invalid(event, _) => event,
+        }
+    }
+
+    /// The same refusal of something else.
+    pub(crate) fn map<T>(self, change: impl FnOnce(E) -> T) -> Refused<T> {
+        match self {
+            Self::Full(event) => Refused::Full(change(event)),
+            Self::Closed(event) => Refused::Closed(change(event)),
+            Self::InsideHandler(event) => Refused::InsideHandler(change(event)),
+            Self::Invalid(event, error) => Refused::Invalid(change(event), error),
+        }
+    }
+}
+
+impl<E> fmt::Display for Refused<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str(
+                "full: a subscription of this topic has no room; wait with `publish`, raise its \
+                 `bound`, or let it drop with `when_full`",
+            ),
+            Self::Closed(_) => Error::closed().fmt(f),
+            Self::InsideHandler(_) => Error::inside_handler("publish").fmt(f),
+            Self::Invalid(_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Refused<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Full(_) => "Full",
+            Self::Closed(_) => "Closed",
+            Self::InsideHandler(_) => "InsideHandler",
+            Self::Invalid(..) => "Invalid",
+        };
+        write!(f, "{name}({self})")
+    }
+}
+
+impl<E> std::error::Error for Refused<E> {}
+
+/// What a handler returns: `Ok`, or a [`Failure`].
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a handler did not do its work.
+///
+/// Any error becomes a *transient* failure by `?`: the event is retried with back-off and parked
+/// when its attempts are used up. [`Failure::permanent`] parks it at once. The error and its
+/// sources are turned to text here and now, so errors need not be `Send`.
+///
+/// `Failure` does not implement [`std::error::Error`] on purpose: that is what lets `?` take any
+/// error.
+///
+/// ```
+/// use cueline::prelude::*;
+///
+/// fn seats(text: &str) -> Outcome<u32> {
+///     let seats: u32 = text.parse()?; // transient
+///     if seats > 900 {
+///         return Err(Failure::permanent("no aircraft has that many seats").reason("bad_seats"));
+///     }
+///     Ok(seats)
+/// }
+/// assert!(seats("1000").is_err());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub(crate) permanent: bool,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) chain: Vec<String>,
+}
+
+impl Failure {
+    /// A failure that may pass: try again.
+    pub fn transient(text: impl Into<String>) -> Self {
+        Self { permanent: false, reason: None, chain: vec![text.into()] }
+    }
+
+    /// A failure that no repetition cures: park the event.
+    pub fn permanent(text: impl Into<String>) -> Self {
+        Self { permanent: true, reason: None, chain: vec![text.into()] }
+    }
+
+    /// Names the reason by a fixed word, by which parked events are grouped and counted.
+    #[must_use]
+    pub fn reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// Whether retrying is pointless.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    /// The error and its sources, outermost first.
+    pub fn chain(&self) -> &[String] {
+        &self.chain
+    }
+
+    fn of(error: &dyn std::error::Error, permanent: bool) -> Self {
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        Self { permanent, reason: None, chain }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(&error, false)
+    }
+}
+
+/// Says of a boxed error, an `anyhow::Error` or a plain text whether to try again.
+pub trait FailureExt<T> {
+    /// Retry, then park.
+    fn transient(self) -> Outcome<T>;
+    /// Park at once.
+    fn permanent(self) -> Outcome<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error>>> FailureExt<T> for Result<T, E> {
+    fn transient(self) -> Outcome<T> {
+        self.map_err(|error| Failure::of(&*error.into(), false))
+    }
+
+    fn permanent(self) -> Outcome<T> {
+        self.map_err(|error| Failure::of(&*error.into(), true))
+    }
+}

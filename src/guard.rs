@@ -1,0 +1,74 @@
+//! The wall around user code: what panics inside it is caught, named and never gets out.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Runs user code; a panic comes back as its text.
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        // A payload whose `Drop` panics, whose payload's `Drop` panics, … ends here.
+        match catch_unwind(AssertUnwindSafe(|| describe(&*payload))) {
+            Ok(text) => {
+                if catch_unwind(AssertUnwindSafe(move || drop(payload))).is_err_and(leak) {
+                    return format!("{text} (and its payload panicked when dropped)");
+                }
+                text
+            }
+            Err(payload) => {
+                leak(payload);
+                "a panic whose payload panicked".to_owned()
+            }
+        }
+    })
+}
+
+fn describe(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic whose payload is no text".to_owned())
+}
+
+fn leak(payload: Box<dyn Any + Send>) -> bool {
+    std::mem::forget(payload);
+    true
+}
+
+/// A future of user code: its polls and its drop are contained.
+pub(crate) struct Contained<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Contained<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<F: Future> Future for Contained<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = self.0.as_mut() else {
+            return Poll::Pending;
+        };
+        match contain(|| future.as_mut().poll(task)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(text) => {
+                let future = self.0.take();
+                contain(move || drop(future)).ok();
+                Poll::Ready(Err(text))
+            }
+        }
+    }
+}
+
+impl<F> Drop for Contained<F> {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        contain(move || drop(future)).ok();
+    }
+}

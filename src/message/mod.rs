@@ -1,0 +1,124 @@
+//! Messages: what an application says, and the envelope it travels in. A type that implements
+//! [`Message`] names its channel once; the runtime adds an id, where the event descends from, and
+//! a time. Nothing here knows how events are moved.
+
+pub(crate) mod codec;
+pub(crate) mod envelope;
+pub(crate) mod id;
+pub(crate) mod key;
+
+pub use envelope::Envelope;
+pub use id::{EventId, Seq};
+pub use key::Key;
+
+use std::any::{TypeId, type_name};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// Something that is published or sent: a plain serde type with a name.
+///
+/// ```
+/// use cueline::prelude::*;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct FlightCancelled {
+///     flight: String,
+/// }
+/// impl Message for FlightCancelled {
+///     const NAME: &'static str = "flight.cancelled";
+///     type Reply = ();
+///     fn key(&self) -> Option<Key> {
+///         Some(self.flight.as_str().into())
+///     }
+/// }
+/// ```
+pub trait Message: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
+    /// The channel's name: lower-case words of letters, digits and `_`, joined by `.` or `-`, at
+    /// most 100 characters. The topology, the metrics and the stored bytes know the type by it.
+    const NAME: &'static str;
+
+    /// `()` for an event; anything else makes it a command.
+    type Reply: 'static;
+
+    /// Events of one key are handled one at a time and in order. Default: no key.
+    fn key(&self) -> Option<Key> {
+        None
+    }
+
+    /// What the event counts against a subscription's bound, in bytes. Default: the size of the
+    /// value itself, without what it owns on the heap; say more where that is large.
+    fn weight(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// A message that is published to all who care, and not answered.
+pub trait Event: Message<Reply = ()> {}
+
+impl<M: Message<Reply = ()>> Event for M {}
+
+/// Implements [`Message`] for an event in one line: its type, its name and, if it has one, its key.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct DoorOpened {
+///     door: u32,
+/// }
+/// cueline::event!(DoorOpened, "door.opened", key: |event| event.door);
+/// ```
+#[macro_export]
+macro_rules! event {
+    ($type:ty, $name:literal) => {
+        impl $crate::Message for $type {
+            const NAME: &'static str = $name;
+            type Reply = ();
+        }
+    };
+    ($type:ty, $name:literal, key: |$event:ident| $key:expr) => {
+        impl $crate::Message for $type {
+            const NAME: &'static str = $name;
+            type Reply = ();
+            fn key(&self) -> ::core::option::Option<$crate::Key> {
+                let $event = self;
+                ::core::option::Option::Some($crate::Key::from($key))
+            }
+        }
+    };
+}
+
+/// A message type as a processor declares it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declared {
+    pub(crate) of: TypeId,
+    pub(crate) name: &'static str,
+    pub(crate) type_name: &'static str,
+}
+
+impl Declared {
+    pub(crate) fn of<M: Message>() -> Self {
+        Self { of: TypeId::of::<M>(), name: M::NAME, type_name: type_name::<M>() }
+    }
+}
+
+const LONGEST_NAME: usize = 100;
+
+/// Checks a name that a user gave to a `what` (a message, a processor, a supervisor).
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    let word = |word: &str| {
+        !word.is_empty()
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if name.len() <= LONGEST_NAME && name.split(['.', '-']).all(word) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{what} `{}` is ill-formed: use lower-case words of letters, digits and `_`, joined by `.` \
+         or `-`, at most {LONGEST_NAME} characters, as in `flight.cancelled`",
+        name.escape_debug()
+    )))
+}

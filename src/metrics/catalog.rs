@@ -1,0 +1,116 @@
+//! Every metric: name, type, unit, labels, help. Labels come from configuration only: never ids,
+//! keys or error texts.
+
+use metrics::Unit;
+
+/// What kind of metric it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down; read when it is scraped.
+    Gauge,
+    /// Counts in classic buckets.
+    Histogram,
+}
+
+/// One metric of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The full name, as it is scraped.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Its unit.
+    pub unit: Unit,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! catalog {
+    ($($constant:ident = $name:literal, $kind:ident, $unit:ident, $labels:expr, $help:literal;)*) => {
+        $(pub(crate) const $constant: Metric = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            labels: &$labels,
+            help: $help,
+        };)*
+
+        /// Every metric of a runtime.
+        pub const CATALOG: &[Metric] = &[$($constant),*];
+    };
+}
+
+catalog! {
+    PUBLISHED = "cueline_events_published_total", Counter, Count, ["topic"],
+        "Events that got their place in the order.";
+    UNROUTED = "cueline_events_unrouted_total", Counter, Count, ["topic"],
+        "Events that no subscription wanted.";
+    REFUSED = "cueline_events_refused_total", Counter, Count, ["topic", "how"],
+        "Events that found no room at the door: dropped by tell, or returned by try_publish.";
+    HANDLED = "cueline_events_handled_total", Counter, Count, ["processor"],
+        "Deliveries that succeeded, those left out by a filter included.";
+    FILTERED = "cueline_events_filtered_total", Counter, Count, ["processor"],
+        "Deliveries that a filter left out.";
+    RETRIED = "cueline_events_retried_total", Counter, Count, ["processor", "cause"],
+        "Deliveries that failed and are tried again.";
+    PARKED = "cueline_events_parked_total", Counter, Count, ["processor", "cause"],
+        "Events that were parked.";
+    RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, ["processor"],
+        "Parked events that were handed back.";
+    DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor", "reason"],
+        "Events dropped by the rule of a full subscription, or discarded by a person.";
+    RESTARTS = "cueline_processor_restarts_total", Counter, Count, ["processor", "cause"],
+        "Instances that were rebuilt.";
+    START_FAILURES = "cueline_processor_start_failures_total", Counter, Count,
+        ["processor", "cause"],
+        "Instances that could not be built.";
+    PANICS = "cueline_panics_contained_total", Counter, Count, ["during"],
+        "Panics of user code outside of a handler.";
+    WAITING = "cueline_waiting_seconds", Histogram, Seconds, ["processor"],
+        "From an event's place in the order to the start of its handler; sampled.";
+    HANDLING = "cueline_handling_seconds", Histogram, Seconds, ["processor"],
+        "From the start of a handler to its outcome; sampled.";
+    RESTARTING = "cueline_restart_seconds", Histogram, Seconds, ["processor"],
+        "From a failure to the new instance.";
+    QUEUE_EVENTS = "cueline_queue_events", Gauge, Count, ["processor"],
+        "Events that wait for their first delivery, or are in hand for it.";
+    QUEUE_BYTES = "cueline_queue_bytes", Gauge, Bytes, ["processor"],
+        "What these events weigh.";
+    QUEUE_OLDEST = "cueline_queue_oldest_seconds", Gauge, Seconds, ["processor"],
+        "How long the oldest of these events has been waiting.";
+    HELD = "cueline_held_events", Gauge, Count, ["processor", "state"],
+        "Events that are retrying, parked, or waiting behind a parked one.";
+    STOPPED = "cueline_subscription_stopped", Gauge, Count, ["processor"],
+        "1 if the subscription takes nothing new because too many events are held.";
+}
+
+/// The upper bounds of the histograms' buckets, in seconds.
+pub(crate) const BUCKETS: &[f64] = &[
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
+    5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut names = std::collections::HashSet::new();
+        for metric in CATALOG {
+            assert!(names.insert(metric.name), "{} is there twice", metric.name);
+            assert!(metric.name.starts_with("cueline_"), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter);
+            match metric.unit {
+                Unit::Seconds => assert!(metric.name.ends_with("_seconds"), "{}", metric.name),
+                Unit::Bytes => assert!(metric.name.ends_with("_bytes"), "{}", metric.name),
+                _ => {}
+            }
+            assert!(metric.help.ends_with('.'), "{}", metric.help);
+        }
+    }
+}

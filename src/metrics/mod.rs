@@ -1,0 +1,8 @@
+//! Metrics: the [`catalog`] names every one of them once; the [`recorder`] observes the runtime's
+//! signals and counts. Counts are exact and added once a batch; durations are sampled.
+
+pub(crate) mod catalog;
+mod recorder;
+
+pub use catalog::{CATALOG, Kind, Metric};
+pub(crate) use recorder::{Gauges, Recorder};

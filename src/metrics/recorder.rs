@@ -1,0 +1,306 @@
+//! Counts what the signals say, in a recorder of our own or in the application's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedString};
+use parking_lot::RwLock;
+
+use super::catalog::{self, CATALOG, Kind, Metric};
+use crate::signal::{Cause, DropReason, Observer, ProcessorName, RestartCause, Signal};
+
+const METADATA: Metadata<'static> = Metadata::new("cueline", Level::INFO, None);
+
+/// Where the numbers go.
+enum Target {
+    /// The recorder that the application installed before the runtime started, if any.
+    Application,
+    #[cfg(feature = "prometheus")]
+    Own(Box<metrics_exporter_prometheus::PrometheusRecorder>),
+}
+
+struct TopicHandles {
+    published: Counter,
+    unrouted: Counter,
+    dropped: Counter,
+    returned: Counter,
+}
+
+struct ProcessorHandles {
+    handled: Counter,
+    filtered: Counter,
+    retried: Vec<Counter>,
+    parked: Vec<Counter>,
+    resubmitted: Counter,
+    dropped: Vec<Counter>,
+    restarts: Vec<Counter>,
+    start_failures: Vec<Counter>,
+    waiting: Histogram,
+    handling: Histogram,
+    restarting: Histogram,
+    queue_events: Gauge,
+    queue_bytes: Gauge,
+    queue_oldest: Gauge,
+    retrying: Gauge,
+    parked_now: Gauge,
+    behind: Gauge,
+    stopped: Gauge,
+}
+
+/// What is read when metrics are scraped.
+pub(crate) struct Gauges {
+    pub(crate) name: ProcessorName,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest: Duration,
+    pub(crate) retrying: usize,
+    pub(crate) parked: usize,
+    pub(crate) behind: usize,
+    pub(crate) stopped: bool,
+}
+
+/// Observes a runtime and counts.
+pub(crate) struct Recorder {
+    target: Target,
+    topics: RwLock<Vec<Option<Arc<TopicHandles>>>>,
+    processors: RwLock<Vec<Option<Arc<ProcessorHandles>>>>,
+    panics: RwLock<Vec<(&'static str, Counter)>>,
+}
+
+impl Recorder {
+    /// Counts in the recorder that the application has installed. One that is installed later sees
+    /// nothing of this runtime.
+    pub(crate) fn of_application() -> Self {
+        Self::with(Target::Application)
+    }
+
+    /// Counts in a recorder of its own, to be rendered as text.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn own() -> Self {
+        use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+        let mut builder = PrometheusBuilder::new();
+        for metric in CATALOG.iter().filter(|metric| metric.kind == Kind::Histogram) {
+            let name = Matcher::Full(metric.name.to_owned());
+            // Fails only without any bucket, and there are some.
+            if let Ok(with) = PrometheusBuilder::new().set_buckets_for_metric(name, catalog::BUCKETS)
+            {
+                drop(with);
+                let name = Matcher::Full(metric.name.to_owned());
+                builder = builder
+                    .set_buckets_for_metric(name, catalog::BUCKETS)
+                    .unwrap_or_else(|_| PrometheusBuilder::new());
+            }
+        }
+        Self::with(Target::Own(Box::new(builder.build_recorder())))
+    }
+
+    fn with(target: Target) -> Self {
+        let recorder = Self {
+            target,
+            topics: RwLock::default(),
+            processors: RwLock::default(),
+            panics: RwLock::default(),
+        };
+        recorder.describe();
+        recorder
+    }
+
+    fn on<T>(&self, run: impl FnOnce(&dyn metrics::Recorder) -> T) -> T {
+        match &self.target {
+            Target::Application => metrics::with_recorder(run),
+            #[cfg(feature = "prometheus")]
+            Target::Own(own) => run(&**own),
+        }
+    }
+
+    fn describe(&self) {
+        self.on(|recorder| {
+            for metric in CATALOG {
+                let name = metrics::KeyName::from_const_str(metric.name);
+                let (unit, help) = (Some(metric.unit), SharedString::const_str(metric.help));
+                match metric.kind {
+                    Kind::Counter => recorder.describe_counter(name, unit, help),
+                    Kind::Gauge => recorder.describe_gauge(name, unit, help),
+                    Kind::Histogram => recorder.describe_histogram(name, unit, help),
+                }
+            }
+        });
+    }
+
+    fn key(metric: &Metric, values: &[&str]) -> Key {
+        let labels = metric.labels.iter().zip(values);
+        let labels: Vec<Label> =
+            labels.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+        Key::from_parts(metric.name, labels)
+    }
+
+    /// A counter that is there from the start, at zero.
+    fn counter(&self, metric: &Metric, values: &[&str]) -> Counter {
+        let key = Self::key(metric, values);
+        let counter = self.on(|recorder| recorder.register_counter(&key, &METADATA));
+        counter.increment(0);
+        counter
+    }
+
+    fn gauge(&self, metric: &Metric, values: &[&str]) -> Gauge {
+        let key = Self::key(metric, values);
+        self.on(|recorder| recorder.register_gauge(&key, &METADATA))
+    }
+
+    fn histogram(&self, metric: &Metric, values: &[&str]) -> Histogram {
+        let key = Self::key(metric, values);
+        self.on(|recorder| recorder.register_histogram(&key, &METADATA))
+    }
+
+    fn topic(&self, index: usize, name: &str) -> Arc<TopicHandles> {
+        known_or(&self.topics, index, || TopicHandles {
+            published: self.counter(&catalog::PUBLISHED, &[name]),
+            unrouted: self.counter(&catalog::UNROUTED, &[name]),
+            dropped: self.counter(&catalog::REFUSED, &[name, "dropped"]),
+            returned: self.counter(&catalog::REFUSED, &[name, "returned"]),
+        })
+    }
+
+    fn processor(&self, processor: &ProcessorName) -> Arc<ProcessorHandles> {
+        let name = processor.as_str();
+        let causes = |metric| -> Vec<Counter> {
+            Cause::ALL.iter().map(|of| self.counter(metric, &[name, of.as_str()])).collect()
+        };
+        let restart_causes = |metric| -> Vec<Counter> {
+            RestartCause::ALL.iter().map(|of| self.counter(metric, &[name, of.as_str()])).collect()
+        };
+        known_or(&self.processors, processor.index, || ProcessorHandles {
+            handled: self.counter(&catalog::HANDLED, &[name]),
+            filtered: self.counter(&catalog::FILTERED, &[name]),
+            retried: causes(&catalog::RETRIED),
+            parked: causes(&catalog::PARKED),
+            resubmitted: self.counter(&catalog::RESUBMITTED, &[name]),
+            dropped: DropReason::ALL
+                .iter()
+                .map(|of| self.counter(&catalog::DROPPED, &[name, of.as_str()]))
+                .collect(),
+            restarts: restart_causes(&catalog::RESTARTS),
+            start_failures: restart_causes(&catalog::START_FAILURES),
+            waiting: self.histogram(&catalog::WAITING, &[name]),
+            handling: self.histogram(&catalog::HANDLING, &[name]),
+            restarting: self.histogram(&catalog::RESTARTING, &[name]),
+            queue_events: self.gauge(&catalog::QUEUE_EVENTS, &[name]),
+            queue_bytes: self.gauge(&catalog::QUEUE_BYTES, &[name]),
+            queue_oldest: self.gauge(&catalog::QUEUE_OLDEST, &[name]),
+            retrying: self.gauge(&catalog::HELD, &[name, "retrying"]),
+            parked_now: self.gauge(&catalog::HELD, &[name, "parked"]),
+            behind: self.gauge(&catalog::HELD, &[name, "waiting_behind"]),
+            stopped: self.gauge(&catalog::STOPPED, &[name]),
+        })
+    }
+
+    /// Sets what is read only when somebody looks.
+    pub(crate) fn set_gauges(&self, gauges: &[Gauges]) {
+        for now in gauges {
+            let handles = self.processor(&now.name);
+            handles.queue_events.set(now.events as f64);
+            handles.queue_bytes.set(now.bytes as f64);
+            handles.queue_oldest.set(now.oldest.as_secs_f64());
+            handles.retrying.set(now.retrying as f64);
+            handles.parked_now.set(now.parked as f64);
+            handles.behind.set(now.behind as f64);
+            handles.stopped.set(f64::from(u8::from(now.stopped)));
+        }
+    }
+
+    /// All metrics as Prometheus' text format; none if they are the application's.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn render(&self) -> Option<String> {
+        match &self.target {
+            Target::Application => None,
+            Target::Own(own) => {
+                let handle = own.handle();
+                handle.run_upkeep();
+                Some(handle.render())
+            }
+        }
+    }
+}
+
+fn known_or<T>(
+    all: &RwLock<Vec<Option<Arc<T>>>>,
+    index: usize,
+    make: impl FnOnce() -> T,
+) -> Arc<T> {
+    if let Some(Some(known)) = all.read().get(index) {
+        return known.clone();
+    }
+    let made = Arc::new(make());
+    let mut all = all.write();
+    if all.len() <= index {
+        all.resize_with(index + 1, || None);
+    }
+    all[index].get_or_insert(made).clone()
+}
+
+/// The place of a label's value among all its values, as the counters were made.
+fn place<T: PartialEq>(all: &[T], of: &T) -> usize {
+    all.iter().position(|one| one == of).unwrap_or(0)
+}
+
+impl Observer for Arc<Recorder> {
+    fn observe(&self, signal: &Signal<'_>) {
+        match signal {
+            Signal::Published { index, topic, events, unrouted } => {
+                let handles = self.topic(*index, topic);
+                handles.published.increment(*events);
+                if *unrouted {
+                    handles.unrouted.increment(*events);
+                }
+            }
+            Signal::Refused { index, topic, dropped } => {
+                let handles = self.topic(*index, topic);
+                if *dropped { &handles.dropped } else { &handles.returned }.increment(1);
+            }
+            Signal::Handled { processor, events, filtered, sample } => {
+                let handles = self.processor(processor);
+                handles.handled.increment(*events);
+                if *filtered > 0 {
+                    handles.filtered.increment(*filtered);
+                }
+                if let Some(sample) = sample {
+                    handles.waiting.record(sample.waited.as_secs_f64());
+                    handles.handling.record(sample.handled.as_secs_f64());
+                }
+            }
+            Signal::Retried { processor, cause, .. } => {
+                self.processor(processor).retried[place(&Cause::ALL, cause)].increment(1);
+            }
+            Signal::Parked { processor, cause, .. } => {
+                self.processor(processor).parked[place(&Cause::ALL, cause)].increment(1);
+            }
+            Signal::Resubmitted { processor, .. } => {
+                self.processor(processor).resubmitted.increment(1);
+            }
+            Signal::Dropped { processor, events, reason } => {
+                let place = place(&DropReason::ALL, reason);
+                self.processor(processor).dropped[place].increment(*events);
+            }
+            Signal::Restarted { processor, cause, took, .. } => {
+                let handles = self.processor(processor);
+                handles.restarts[place(&RestartCause::ALL, cause)].increment(1);
+                handles.restarting.record(took.as_secs_f64());
+            }
+            Signal::StartFailed { processor, cause, .. } => {
+                let place = place(&RestartCause::ALL, cause);
+                self.processor(processor).start_failures[place].increment(1);
+            }
+            Signal::PanicContained { during, .. } => {
+                let known = self.panics.read().iter().any(|(of, _)| of == during);
+                if !known {
+                    let counter = self.counter(&catalog::PANICS, &[during]);
+                    self.panics.write().push((during, counter));
+                }
+                if let Some((_, counter)) = self.panics.read().iter().find(|(of, _)| of == during) {
+                    counter.increment(1);
+                }
+            }
+            Signal::Held { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What a handler sees and may do: its event's envelope, publishing, kept state.
+
+use std::any::TypeId;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::Link;
+use super::outcome::Ended;
+use crate::error::{Failure, Outcome};
+use crate::message::envelope::{Head, Origin};
+use crate::message::{Envelope, Event, EventId, Key, Message, Seq};
+use crate::queue::batch::{Batch, Events};
+use crate::queue::kept::{Body, Kept};
+use crate::clock::Moment;
+use crate::queue::Cursor;
+use crate::store::memory::{KeptState, StateKey, Value, typed_mut};
+
+/// The event in hand.
+pub(crate) enum InHand {
+    /// Nothing: a `started` or `stopping` hook.
+    Nothing,
+    /// An event of a batch.
+    Batch { batch: Arc<Batch>, at: Cursor, head: Head, seq: Seq, which: u16 },
+    /// A held event.
+    Kept { kept: Kept, seq: Seq, failures: u32 },
+}
+
+/// What a handler may do with the runtime. Everything it does here leaves together with the
+/// acknowledgement of its event, or not at all.
+///
+/// What is outside stays outside: values in `self`, memory shared through the factory, the
+/// handler's own I/O. They may happen again when the event is delivered again, with the same id.
+pub struct Context {
+    pub(crate) link: Rc<Link>,
+    pub(crate) hand: InHand,
+    /// The handler did something that must be settled with care.
+    pub(crate) touched: bool,
+    pub(crate) filtered: bool,
+    states: Vec<(StateKey, Box<dyn Value>)>,
+    delayed: Vec<(Moment, Events)>,
+    refused: Option<Ended>,
+}
+
+impl Context {
+    pub(crate) fn new(link: Rc<Link>) -> Self {
+        Self {
+            link,
+            hand: InHand::Nothing,
+            touched: false,
+            filtered: false,
+            states: Vec::new(),
+            delayed: Vec::new(),
+            refused: None,
+        }
+    }
+
+    fn head(&self) -> Option<(&Head, u32)> {
+        match &self.hand {
+            InHand::Nothing => None,
+            InHand::Batch { head, at, .. } => Some((head, at.index)),
+            InHand::Kept { kept, .. } => Some((&kept.head, 0)),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        self.head().map_or(Origin::OUTSIDE, |(head, index)| head.origin_of_children(index))
+    }
+
+    /// The name of the processor.
+    pub fn processor(&self) -> &str {
+        self.link.subscription.name.as_str()
+    }
+
+    /// What the runtime knows about the event in hand; none in `started` and `stopping`.
+    pub fn envelope(&self) -> Option<Envelope> {
+        let (head, index) = self.head()?;
+        let (seq, attempt) = match &self.hand {
+            InHand::Nothing => return None,
+            InHand::Batch { seq, .. } => (*seq, 1),
+            InHand::Kept { seq, failures, .. } => (*seq, failures + 1),
+        };
+        Some(Envelope {
+            id: head.id(index),
+            seq,
+            correlation: head.correlation(index),
+            causation: head.causation(index),
+            key: self.key(),
+            at: head.at,
+            attempt,
+            hops: head.hops,
+        })
+    }
+
+    /// Which delivery of the event this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        match &self.hand {
+            InHand::Kept { failures, .. } => failures + 1,
+            _ => 1,
+        }
+    }
+
+    fn key(&self) -> Option<Key> {
+        match &self.hand {
+            InHand::Nothing => None,
+            InHand::Batch { batch, at, .. } => {
+                let run = &batch.events.runs()[at.run as usize];
+                batch.events.column(run).key((run.start + at.index) as usize)
+            }
+            InHand::Kept { kept, .. } => kept.key.clone(),
+        }
+    }
+
+    /// Publishes an event when the handler succeeds. Never waits: its room comes from the reserve
+    /// of the subscriptions; if that is used up, the handler's whole outcome is refused and retried
+    /// later.
+    ///
+    /// It inherits the correlation id; its causation is the event in hand.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn publish<E: Event>(&mut self, event: E) {
+        self.touched = true;
+        let origin = self.origin();
+        if origin.hops > self.link.hop_limit {
+            self.refused = Some(Ended::TooManyHops(self.link.hop_limit));
+            return;
+        }
+        if let Err(failure) = self.link.publish(event, &origin) {
+            self.refused = Some(Ended::Misused(failure));
+        }
+    }
+
+    /// Publishes an event some time after the handler succeeded. Its room is asked for when its
+    /// time has come; while there is none it waits.
+    pub fn publish_after<E: Event>(&mut self, wait: Duration, event: E) {
+        self.touched = true;
+        let origin = self.origin();
+        if origin.hops > self.link.hop_limit {
+            self.refused = Some(Ended::TooManyHops(self.link.hop_limit));
+            return;
+        }
+        match self.link.one_event(event, &origin) {
+            Ok(events) => self.delayed.push((self.link.broker.clock.now().after(wait), events)),
+            Err(failure) => self.refused = Some(Ended::Misused(failure)),
+        }
+    }
+
+    /// The state that this processor keeps under `key`, to read and to change. It is as at the last
+    /// commit, and what the handler makes of it is committed together with the acknowledgement: an
+    /// `Err` or a panic leaves it as it was.
+    ///
+    /// # Errors
+    ///
+    /// With several instances `key` must be the key of the event in hand, else two of them could
+    /// change one state; and there is a bound on how many states one processor keeps.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Departed { carrier: String }
+    /// # cueline::event!(Departed, "departed");
+    /// #[derive(Default, Clone, Serialize, Deserialize)]
+    /// struct Stats {
+    ///     departed: u64,
+    /// }
+    /// struct Board;
+    /// impl Processor for Board {}
+    /// impl Handle<Departed> for Board {
+    ///     async fn handle(&mut self, event: &Departed, cx: &mut Context) -> Outcome {
+    ///         cx.state::<Stats>(&event.carrier)?.departed += 1;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn state<S: KeptState>(&mut self, key: impl Into<Key>) -> Outcome<&mut S> {
+        let key = key.into();
+        let name: StateKey = (TypeId::of::<S>(), key);
+        let known = self.states.iter().position(|(of, _)| *of == name);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                self.touched = true;
+                let value = self.load::<S>(&name)?;
+                self.states.push((name, value));
+                self.states.len() - 1
+            }
+        };
+        typed_mut(&mut *self.states[place].1)
+            .ok_or_else(|| Failure::permanent("the kept state is of another type"))
+    }
+
+    fn load<S: KeptState>(&self, name: &StateKey) -> Outcome<Box<dyn Value>> {
+        let subscription = &self.link.subscription;
+        if subscription.settings.instances > 1 && self.key().as_ref() != Some(&name.1) {
+            return Err(Failure::permanent(format!(
+                "`{}` has {} instances, so the key of its kept state must be the key of the event \
+                 in hand; use that key, or `instances(1)`",
+                subscription.name, subscription.settings.instances
+            )));
+        }
+        if let Some(staged) = self.link.staged(name) {
+            return Ok(staged.copy());
+        }
+        if let Some(kept) = subscription.value(name) {
+            return Ok(kept.copy());
+        }
+        if !subscription.has_room_for_state() {
+            return Err(Failure::permanent(format!(
+                "`{}` keeps {} states already; raise `states`, or keep fewer",
+                subscription.name, subscription.settings.most_states
+            )));
+        }
+        Ok(Box::new(S::default()))
+    }
+
+    /// The event in hand as a value that can be sent on.
+    pub(crate) fn delivered<E: Message>(&self) -> Option<super::recipient::Delivered<E>> {
+        let envelope = self.envelope()?;
+        let (batch, at) = match &self.hand {
+            InHand::Batch { batch, at, .. } => (batch, *at),
+            InHand::Kept {
+                kept: Kept { body: Body::Pinned { batch, run, index }, .. }, ..
+            } => (batch, Cursor { run: *run, index: *index }),
+            _ => return None,
+        };
+        super::recipient::Delivered::in_batch(batch.clone(), at, envelope)
+    }
+
+    /// The id of the event in hand.
+    pub(crate) fn event_id(&self) -> Option<EventId> {
+        self.head().map(|(head, index)| head.id(index))
+    }
+
+    /// Ends the handling of one event: what it did is staged if it succeeded, else dropped.
+    pub(crate) fn end(&mut self, ended: Ended) -> Ended {
+        if !self.touched {
+            return ended;
+        }
+        self.touched = false;
+        let ended = match (ended, self.refused.take()) {
+            (Ended::Done, Some(refused)) => refused,
+            (ended, _) => ended,
+        };
+        let states = std::mem::take(&mut self.states);
+        let delayed = std::mem::take(&mut self.delayed);
+        if !matches!(ended, Ended::Done) {
+            self.link.drop_publications();
+            crate::guard::contain(move || drop((states, delayed))).ok();
+            return ended;
+        }
+        if let Err(topic) = self.link.admit_publications() {
+            self.link.drop_publications();
+            crate::guard::contain(move || drop((states, delayed))).ok();
+            return Ended::Overflowed(topic);
+        }
+        self.link.stage(states, delayed);
+        Ended::Done
+    }
+}

@@ -1,0 +1,210 @@
+//! The host actor: the one place where user code runs. It owns the instances of one processor on
+//! one thread, and as many drivers as handlers have ever waited at the same time.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use actix::{Actor, ActorContext, AsyncContext, WrapFuture};
+use actix::fut::ActorFutureExt;
+use futures_core::Stream;
+use futures_util::stream::FuturesUnordered;
+
+use super::Processor;
+use super::dispatch::HandlerList;
+use super::executor::Executor;
+use super::spec::ProcessorSpec;
+use crate::broker::publish::inside_handler;
+use crate::guard::{Contained, contain};
+use crate::message::id::{IdSource, IdSpace};
+use crate::signal::{Signal, Signals};
+use crate::supervise::child::Seat;
+
+thread_local! {
+    static IDS: RefCell<Option<(Arc<IdSpace>, Rc<RefCell<IdSource>>)>> = const { RefCell::new(None) };
+}
+
+/// The thread's source of ids: one for all its hosts, so that ids of one thread grow.
+pub(super) fn ids_of_thread(space: &Arc<IdSpace>) -> Rc<RefCell<IdSource>> {
+    IDS.with_borrow_mut(|ids| match ids {
+        Some((of, source)) if Arc::ptr_eq(of, space) => source.clone(),
+        other => {
+            let source = Rc::new(RefCell::new(IdSource::new(space.clone())));
+            *other = Some((space.clone(), source.clone()));
+            source
+        }
+    })
+}
+
+/// The instances of one host. A slot is empty while its instance is with a driver.
+pub(super) struct Crew<P> {
+    slots: RefCell<Vec<Option<P>>>,
+    free: RefCell<Vec<usize>>,
+    /// Drivers that wait for an event.
+    pub(super) resting: Cell<usize>,
+    pub(super) drivers: Cell<usize>,
+    /// A driver's handler waits.
+    pub(super) waits: Rc<Cell<bool>>,
+    /// All slots were built once.
+    pub(super) built: Cell<bool>,
+    signals: Arc<Signals>,
+}
+
+impl<P> Crew<P> {
+    fn new(slots: usize, signals: Arc<Signals>) -> Rc<Self> {
+        Rc::new(Self {
+            slots: RefCell::new(Vec::with_capacity(slots)),
+            free: RefCell::new(Vec::with_capacity(slots)),
+            resting: Cell::new(0),
+            drivers: Cell::new(0),
+            waits: Rc::new(Cell::new(false)),
+            built: Cell::new(false),
+            signals,
+        })
+    }
+
+    /// A new instance gets the next slot.
+    pub(super) fn add(&self, instance: P) {
+        let mut slots = self.slots.borrow_mut();
+        self.free.borrow_mut().push(slots.len());
+        slots.push(Some(instance));
+    }
+
+    /// Takes a free instance, by preference the one at home.
+    pub(super) fn take(&self, home: Option<u64>) -> Option<(usize, P)> {
+        let mut slots = self.slots.borrow_mut();
+        if let Some(home) = home {
+            let slot = (home % slots.len() as u64) as usize;
+            if let Some(instance) = slots[slot].take() {
+                return Some((slot, instance));
+            }
+        }
+        // Slots taken by preference may still be listed as free: passed over here.
+        let mut free = self.free.borrow_mut();
+        while let Some(slot) = free.pop() {
+            if let Some(instance) = slots[slot].take() {
+                return Some((slot, instance));
+            }
+        }
+        // Every slot that is not listed was taken by preference and put back.
+        let slot = slots.iter().position(Option::is_some)?;
+        slots[slot].take().map(|instance| (slot, instance))
+    }
+
+    pub(super) fn put(&self, slot: usize, instance: P) {
+        self.slots.borrow_mut()[slot] = Some(instance);
+        let mut free = self.free.borrow_mut();
+        if free.len() < self.slots.borrow().len() {
+            free.push(slot);
+        }
+    }
+
+    fn needs_driver(&self) -> bool {
+        self.waits.take()
+            && self.built.get()
+            && self.resting.get() == 0
+            && self.drivers.get() < self.slots.borrow().len()
+    }
+}
+
+impl<P> Drop for Crew<P> {
+    fn drop(&mut self) {
+        for instance in self.slots.take() {
+            drop_instance(instance, &self.signals);
+        }
+    }
+}
+
+/// Drops an instance: user code, contained.
+pub(super) fn drop_instance<P>(instance: P, signals: &Signals) {
+    if contain(move || drop(instance)).is_err() {
+        signals.state(&Signal::PanicContained { during: "processor drop", event: None });
+    }
+}
+
+/// Starts the host of a processor on this thread.
+pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, L>>, seat: Seat) {
+    let slots = seat.slots;
+    let crew = Crew::new(slots, seat.broker.signals.clone());
+    let seat = Rc::new(seat);
+    let drivers = Drivers {
+        running: FuturesUnordered::new(),
+        first: None,
+        spawn: {
+            let (crew, seat) = (crew.clone(), seat.clone());
+            Box::new(move || {
+                let number = crew.drivers.replace(crew.drivers.get() + 1);
+                let executor = Executor::new(spec.clone(), seat.clone(), crew.clone(), number);
+                Contained::new(executor.run())
+            })
+        },
+        crew,
+    };
+    Host { drivers: Some(Box::pin(drivers)), seat }.start();
+}
+
+/// The drivers of one host, polled together.
+struct Drivers<P, F: Future, S: Fn() -> F> {
+    /// The first driver, which is the only one unless handlers wait.
+    first: Option<F>,
+    running: FuturesUnordered<F>,
+    spawn: S,
+    crew: Rc<Crew<P>>,
+}
+
+impl<P, F: Future + Unpin, S: Fn() -> F> Future for Drivers<P, F, S>
+where
+    Self: Unpin,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        inside_handler(|| {
+            if this.crew.drivers.get() == 0 {
+                this.first = Some((this.spawn)());
+            }
+            loop {
+                if let Some(first) = &mut this.first
+                    && Pin::new(first).poll(task).is_ready()
+                {
+                    this.first = None;
+                }
+                while let Poll::Ready(Some(_)) = Pin::new(&mut this.running).poll_next(task) {}
+                if !this.crew.needs_driver() {
+                    break;
+                }
+                this.running.push((this.spawn)());
+            }
+            if this.first.is_none() && this.running.is_empty() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+    }
+}
+
+/// The actor around the drivers of one processor on one thread.
+struct Host<D> {
+    drivers: Option<Pin<Box<D>>>,
+    seat: Rc<Seat>,
+}
+
+impl<D: Future<Output = ()> + 'static> Actor for Host<D> {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(drivers) = self.drivers.take() {
+            let ended = Contained::new(drivers).into_actor(self);
+            ctx.spawn(ended.map(|ended, host, ctx| {
+                if let Err(panic) = ended {
+                    let processor = host.seat.subscription.name.as_str();
+                    tracing::error!(processor, panic, "a host ended by a fault of the runtime");
+                }
+                ctx.stop();
+            }));
+        }
+    }
+}

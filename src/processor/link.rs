@@ -1,0 +1,345 @@
+//! What a driver stages between two commits, shared by the handler's [`Context`] and by the poll
+//! that drives the handler: publications, kept state, how far the driver came.
+//!
+//! [`Context`]: super::context::Context
+
+use std::any::TypeId;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::outcome::Ended;
+use crate::broker::publish::{Broker, Lease};
+use crate::clock::{Moment, Timestamp};
+use crate::error::{Failure, Outcome};
+use crate::guard::contain;
+use crate::message::envelope::{Origin, TopicId};
+use crate::message::id::IdSource;
+use crate::message::{Event, EventId};
+use crate::queue::batch::{Events, Load};
+use crate::queue::settlement::{Commit, Settle};
+use crate::queue::{Cursor, Subscription};
+use crate::signal::{Sample, Signal};
+use crate::store::memory::{StateKey, Value};
+
+/// How many events a driver handles before others on its thread get their turn.
+pub(crate) const BUDGET: u32 = 256;
+
+/// A topic that this driver publishes on.
+struct Emitted {
+    of: TypeId,
+    topic: TopicId,
+    name: &'static str,
+    lease: Lease,
+    /// By the event in hand.
+    pending: Load,
+}
+
+struct Chunk {
+    outbox: Events,
+    /// Where the publications of the event in hand begin.
+    mark: u32,
+    emitted: Vec<Emitted>,
+    staged: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
+    delayed: Vec<(Moment, Events)>,
+    now: Option<Timestamp>,
+}
+
+/// What a driver stages between two commits.
+pub(crate) struct Link {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) hop_limit: u16,
+    pub(crate) timeout: Duration,
+    ids: Rc<RefCell<IdSource>>,
+    chunk: RefCell<Chunk>,
+    /// Everything of the front batch before this is settled, once it is committed.
+    progress: Cell<Option<Cursor>>,
+    handled: Cell<u64>,
+    filtered: Cell<u64>,
+    sample: Cell<Option<Sample>>,
+    /// First deliveries need not be asked for.
+    pub(crate) clear: Cell<bool>,
+    /// The handler in hand has returned pending at least once.
+    went_pending: Cell<bool>,
+    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+    /// A handler of this driver waits: another driver may be needed.
+    pub(crate) waits: Rc<Cell<bool>>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        subscription: Arc<Subscription>,
+        hop_limit: u16,
+        timeout: Duration,
+        ids: Rc<RefCell<IdSource>>,
+        waits: Rc<Cell<bool>>,
+    ) -> Rc<Self> {
+        let chunk = Chunk {
+            outbox: Events::new(broker.signals.clone()),
+            mark: 0,
+            emitted: Vec::new(),
+            staged: HashMap::default(),
+            delayed: Vec::new(),
+            now: None,
+        };
+        Rc::new(Self {
+            broker,
+            subscription,
+            hop_limit,
+            timeout,
+            ids,
+            chunk: RefCell::new(chunk),
+            progress: Cell::new(None),
+            handled: Cell::new(0),
+            filtered: Cell::new(0),
+            sample: Cell::new(None),
+            clear: Cell::new(true),
+            went_pending: Cell::new(false),
+            timer: RefCell::new(None),
+            waits,
+        })
+    }
+
+    /// Stages a publication of the event in hand.
+    pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
+        let weight = event.weight() as u64;
+        let chunk = &mut *self.chunk.borrow_mut();
+        let slot = self.emitted::<E>(&mut chunk.emitted)?;
+        let mut ids = self.ids.borrow_mut();
+        let now = *chunk.now.get_or_insert_with(|| {
+            let now = Timestamp::now();
+            ids.advance(now);
+            now
+        });
+        let id = ids.draw();
+        let emitted = &mut chunk.emitted[slot];
+        emitted.pending.add(Load::new(1, weight));
+        chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
+        Ok(id)
+    }
+
+    /// A publication that travels alone, later.
+    pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
+        let weight = event.weight() as u64;
+        let chunk = &mut *self.chunk.borrow_mut();
+        let slot = self.emitted::<E>(&mut chunk.emitted)?;
+        let mut ids = self.ids.borrow_mut();
+        let now = Timestamp::now();
+        ids.advance(now);
+        let mut events = Events::new(self.broker.signals.clone());
+        events.push(chunk.emitted[slot].topic, event, weight, ids.draw(), origin, || now);
+        Ok(events)
+    }
+
+    fn emitted<E: Event>(&self, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
+        let of = TypeId::of::<E>();
+        if let Some(known) = emitted.iter().position(|emitted| emitted.of == of) {
+            return Ok(known);
+        }
+        let topic = self
+            .broker
+            .topic::<E>(&self.subscription.name.name)
+            .map_err(|error| Failure::permanent(error.to_string()))?;
+        let (lease, pending) = (Lease::default(), Load::default());
+        emitted.push(Emitted { of, topic, name: E::NAME, lease, pending });
+        Ok(emitted.len() - 1)
+    }
+
+    /// Asks for room for what the event in hand published. On failure, the topic that has none.
+    pub(crate) fn admit_publications(&self) -> Result<(), &'static str> {
+        let chunk = &mut *self.chunk.borrow_mut();
+        for emitted in &mut chunk.emitted {
+            if emitted.pending.fits(emitted.lease.allowed) {
+                continue;
+            }
+            let more = self.broker.lease(emitted.topic, emitted.pending).ok_or(emitted.name)?;
+            emitted.lease.allowed.add(more);
+        }
+        for emitted in &mut chunk.emitted {
+            emitted.lease.allowed = emitted.lease.allowed.less(emitted.pending);
+            emitted.lease.used.add(std::mem::take(&mut emitted.pending));
+        }
+        chunk.mark = chunk.outbox.len();
+        Ok(())
+    }
+
+    /// Drops what the event in hand published.
+    pub(crate) fn drop_publications(&self) {
+        let dropped = {
+            let chunk = &mut *self.chunk.borrow_mut();
+            for emitted in &mut chunk.emitted {
+                emitted.pending = Load::default();
+            }
+            chunk.outbox.split_off(chunk.mark)
+        };
+        drop(dropped);
+    }
+
+    /// The value as an earlier event of the same commit left it.
+    pub(crate) fn staged(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
+        self.chunk.borrow().staged.get(name).cloned()
+    }
+
+    pub(crate) fn stage(
+        &self,
+        states: Vec<(StateKey, Box<dyn Value>)>,
+        delayed: Vec<(Moment, Events)>,
+    ) {
+        let mut chunk = self.chunk.borrow_mut();
+        let mut replaced = Vec::new();
+        for (name, value) in states {
+            replaced.extend(chunk.staged.insert(name, Arc::from(value)));
+        }
+        chunk.delayed.extend(delayed);
+        drop(chunk);
+        contain(move || drop(replaced)).ok();
+    }
+
+    /// Notes how far the driver came in the front batch, without committing it yet.
+    pub(crate) fn reached(&self, at: Cursor) {
+        self.progress.set(Some(at));
+    }
+
+    pub(crate) fn forget_reached(&self) {
+        self.progress.set(None);
+    }
+
+    pub(crate) fn uncount_handled(&self) {
+        self.handled.set(self.handled.get().saturating_sub(1));
+    }
+
+    pub(crate) fn count_handled(&self, filtered: bool) {
+        self.handled.set(self.handled.get() + 1);
+        if filtered {
+            self.filtered.set(self.filtered.get() + 1);
+        }
+    }
+
+    pub(crate) fn sampled(&self, sample: Sample) {
+        self.sample.set(Some(sample));
+    }
+
+    /// Commits all that was staged: publications leave, state is kept, events are settled.
+    pub(crate) fn commit(&self, settle: Option<Settle>) {
+        let (outbox, leases, states, delayed) = {
+            let chunk = &mut *self.chunk.borrow_mut();
+            let rest = chunk.outbox.split_off(chunk.mark);
+            let outbox = std::mem::replace(&mut chunk.outbox, rest);
+            chunk.mark = 0;
+            chunk.now = None;
+            let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
+            let states: Vec<_> = chunk.staged.drain().collect();
+            (outbox, leases, states, std::mem::take(&mut chunk.delayed))
+        };
+        if !leases.is_empty() {
+            self.broker.flush(outbox, leases.into_iter());
+        }
+        let to = self.progress.take();
+        self.subscription.commit(Commit { to, settle, states, delayed });
+        let (events, filtered) = (self.handled.take(), self.filtered.take());
+        if events > 0 {
+            let (processor, sample) = (&self.subscription.name, self.sample.take());
+            self.broker.signals.state(&Signal::Handled { processor, events, filtered, sample });
+        }
+        self.broker.progressed(&self.subscription);
+    }
+
+    /// Commits what a hook staged, if it staged anything.
+    pub(crate) fn commit_if_staged(&self) {
+        let staged = {
+            let chunk = self.chunk.borrow();
+            chunk.mark > 0 || !chunk.staged.is_empty() || !chunk.delayed.is_empty()
+        };
+        if staged {
+            self.commit(None);
+        }
+    }
+
+    /// A new event is in hand.
+    pub(crate) fn begin(&self) {
+        self.went_pending.set(false);
+    }
+
+    pub(crate) fn has_gone_pending(&self) -> bool {
+        self.went_pending.get()
+    }
+
+    /// Polls a handler in place, contained. When it goes pending, all that was settled before it
+    /// is committed first, and its time limit begins.
+    pub(crate) fn poll<F: Future<Output = Outcome>>(
+        &self,
+        mut future: Pin<&mut Option<F>>,
+        task: &mut std::task::Context<'_>,
+    ) -> Poll<Ended> {
+        let polled = contain(|| match future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(task),
+            None => Poll::Pending,
+        });
+        match polled {
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ended::Done),
+            Ok(Poll::Ready(Err(failure))) => Poll::Ready(Ended::Failed(failure)),
+            Err(text) => Poll::Ready(Ended::Panicked(text)),
+            Ok(Poll::Pending) => {
+                if !self.went_pending.replace(true) {
+                    self.commit(None);
+                    self.arm(Instant::now() + self.timeout);
+                    self.waits.set(true);
+                }
+                if self.poll_timer(task).is_pending() {
+                    return Poll::Pending;
+                }
+                match contain(|| future.set(None)) {
+                    Ok(()) => Poll::Ready(Ended::TimedOut(self.timeout)),
+                    Err(text) => Poll::Ready(Ended::Panicked(text)),
+                }
+            }
+        }
+    }
+
+    /// Sets the driver's one timer.
+    pub(crate) fn arm(&self, deadline: Instant) {
+        match &mut *self.timer.borrow_mut() {
+            Some(timer) => timer.as_mut().reset(deadline),
+            none => *none = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+    }
+
+    pub(crate) fn poll_timer(&self, task: &mut std::task::Context<'_>) -> Poll<()> {
+        match &mut *self.timer.borrow_mut() {
+            Some(timer) => timer.as_mut().poll(task),
+            None => Poll::Pending,
+        }
+    }
+}
+
+type Leases = Vec<(TopicId, Lease)>;
+
+impl Emitted {
+    fn take_lease(&mut self) -> Option<(TopicId, Lease)> {
+        let lease = std::mem::take(&mut self.lease);
+        let is_zero = lease.allowed.is_zero() && lease.used.is_zero();
+        (!is_zero).then_some((self.topic, lease))
+    }
+}
+
+/// Lets others on the thread have their turn.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|task| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        Waker::wake_by_ref(task.waker());
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,46 @@
+//! Event processors: what a user writes ([`Processor`], [`Handle`]), how it is declared
+//! ([`spec`]), and how it runs. A [`host`] actor on a thread owns the instances; its drivers claim
+//! events from the subscription, run the handler in place ([`executor`]) and settle what became of
+//! it. [`outcome`] decides; [`context`] is what a handler sees.
+
+pub(crate) mod context;
+pub(crate) mod dispatch;
+pub(crate) mod executor;
+pub(crate) mod host;
+pub(crate) mod link;
+pub(crate) mod outcome;
+pub(crate) mod recipient;
+pub(crate) mod spec;
+
+use crate::error::Outcome;
+use crate::message::Message;
+
+pub use context::Context;
+
+/// An event processor: an actor that handles events, does one thing, and says so.
+///
+/// A value of the type is an *instance*. It lives on one thread and never needs to be `Send`; it
+/// handles one event at a time, also while it awaits. When it panics it is dropped and its factory
+/// makes a new one: what is in `self` is a cache, what must last is kept state
+/// ([`Context::state`]).
+pub trait Processor: 'static {
+    /// Runs before the first event of each new instance. A failure or a panic is a failed start:
+    /// it is tried again, with back-off.
+    fn started(&mut self, cx: &mut Context) -> impl Future<Output = Outcome> {
+        let _ = cx;
+        async { Ok(()) }
+    }
+
+    /// Runs when the processor stops in order. Not after a panic.
+    fn stopping(&mut self, cx: &mut Context) -> impl Future<Output = Outcome> {
+        let _ = cx;
+        async { Ok(()) }
+    }
+}
+
+/// How a processor handles one type of message.
+pub trait Handle<M: Message>: Processor {
+    /// Handles one. `Ok` settles it, together with all that the handler published and kept; a
+    /// [`Failure`](crate::Failure) or a panic leaves nothing behind and is retried or parked.
+    fn handle(&mut self, event: &M, cx: &mut Context) -> impl Future<Output = Outcome<M::Reply>>;
+}

@@ -1,0 +1,161 @@
+//! What becomes of an event, given how its handler ended. Pure.
+
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::queue::backoff::Backoff;
+use crate::signal::{Cause, RestartCause};
+
+/// How often, and how patiently, a failed event is delivered again before it is parked.
+///
+/// ```
+/// use cueline::prelude::*;
+/// let retry = Retry::attempts(3).backoff(Backoff::new(millis(10), secs(1)));
+/// assert_ne!(retry, Retry::default());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    attempts: u32,
+    backoff: Backoff,
+}
+
+impl Default for Retry {
+    /// Five deliveries, waiting from 100 ms to 30 s.
+    fn default() -> Self {
+        Self { attempts: 5, backoff: Backoff::default() }
+    }
+}
+
+impl Retry {
+    /// At most that many deliveries in all; 1 (or 0) means: park at the first failure.
+    pub const fn attempts(attempts: u32) -> Self {
+        let most = Duration::from_secs(30);
+        Self { attempts, backoff: Backoff::new(Duration::from_millis(100), most) }
+    }
+
+    /// Waits like this between deliveries.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+}
+
+/// How a handler ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Done,
+    Failed(Failure),
+    Panicked(String),
+    TimedOut(Duration),
+    /// It succeeded, but what it published found no room.
+    Overflowed(&'static str),
+    /// It published beyond the hop limit.
+    TooManyHops(u16),
+    /// It published a message that cannot be published.
+    Misused(Failure),
+    /// The kept bytes are no event of its type.
+    Undecodable(Failure),
+}
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    RetryAfter(Duration),
+    Park,
+}
+
+impl Ended {
+    /// Whether the instance may be broken and is rebuilt.
+    pub(crate) fn breaks_instance(&self) -> Option<RestartCause> {
+        match self {
+            Self::Panicked(_) => Some(RestartCause::Panic),
+            Self::TimedOut(_) => Some(RestartCause::Timeout),
+            _ => None,
+        }
+    }
+
+    /// The failure as it is reported, and its cause; none if there is none.
+    pub(crate) fn into_failure(self) -> Option<(Cause, Failure)> {
+        Some(match self {
+            Self::Done => return None,
+            Self::Failed(failure) | Self::Misused(failure) if failure.permanent => {
+                (Cause::Permanent, failure)
+            }
+            Self::Failed(failure) | Self::Misused(failure) => (Cause::Failed, failure),
+            Self::Panicked(text) => {
+                (Cause::Panicked, Failure::transient(format!("the handler panicked: {text}")))
+            }
+            Self::TimedOut(limit) => (
+                Cause::TimedOut,
+                Failure::transient(format!(
+                    "the handler did not finish within {limit:?}; raise `timeout`, or make it \
+                     quicker"
+                )),
+            ),
+            Self::Overflowed(topic) => (
+                Cause::Overflow,
+                Failure::transient(format!(
+                    "what it published on `{topic}` found no room, not even in the reserve of the \
+                     fullest subscription: raise its `bound` or `reserve`, or publish less"
+                )),
+            ),
+            Self::TooManyHops(limit) => (
+                Cause::HopLimit,
+                Failure::permanent(format!(
+                    "it published an event more than {limit} hops from the initiating event: look \
+                     for a routing loop in its path, or raise `hop_limit`"
+                )),
+            ),
+            Self::Undecodable(failure) => (Cause::Undecodable, failure),
+        })
+    }
+}
+
+/// Decides about an event that failed for the `failures`-th time. `jitter` is from 0 to 1.
+pub(crate) fn decide(retry: &Retry, cause: Cause, failures: u32, jitter: f64) -> Decision {
+    let again = match cause {
+        Cause::Permanent | Cause::HopLimit | Cause::Undecodable => false,
+        // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
+        Cause::Panicked | Cause::TimedOut => failures < 2 && retry.attempts > 1,
+        Cause::Failed | Cause::Overflow => failures < retry.attempts,
+    };
+    if !again {
+        return Decision::Park;
+    }
+    match cause {
+        Cause::Panicked | Cause::TimedOut => Decision::RetryAfter(Duration::ZERO),
+        _ => Decision::RetryAfter(retry.backoff.wait(failures, jitter)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transient_failure_is_retried_until_its_attempts_are_used_up() {
+        let retry = Retry::attempts(3).backoff(Backoff::none());
+        let decide = |failures| decide(&retry, Cause::Failed, failures, 0.5);
+        assert_eq!(decide(1), Decision::RetryAfter(Duration::ZERO));
+        assert_eq!(decide(2), Decision::RetryAfter(Duration::ZERO));
+        assert_eq!(decide(3), Decision::Park);
+    }
+
+    #[test]
+    fn a_panic_or_a_timeout_gets_one_more_delivery_whatever_the_policy_says() {
+        let retry = Retry::attempts(100);
+        for cause in [Cause::Panicked, Cause::TimedOut] {
+            assert_eq!(decide(&retry, cause, 1, 0.0), Decision::RetryAfter(Duration::ZERO));
+            assert_eq!(decide(&retry, cause, 2, 0.0), Decision::Park);
+        }
+    }
+
+    #[test]
+    fn what_cannot_get_better_is_parked_at_once() {
+        let retry = Retry::default();
+        for cause in [Cause::Permanent, Cause::HopLimit, Cause::Undecodable] {
+            assert_eq!(decide(&retry, cause, 1, 0.0), Decision::Park);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Plain actix actors as processors: each event is sent to a `Recipient`, and settled when the
+//! `send` resolves.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use super::context::{Context, InHand};
+use super::{Handle, Processor};
+use crate::error::{Failure, Outcome};
+use crate::message::{Envelope, Event, Message, codec};
+use crate::queue::Cursor;
+use crate::queue::batch::Batch;
+use crate::queue::kept::Body;
+
+enum Source<E> {
+    Batch(Arc<Batch>, Cursor),
+    Own(Box<E>),
+}
+
+/// An event on its way to a plain actix actor. Reads as the event itself.
+///
+/// The actor answers with an [`Outcome`]: `Ok` settles the event, a failure is retried or parked as
+/// if a processor had returned it.
+pub struct Delivered<E: Message> {
+    source: Source<E>,
+    envelope: Envelope,
+}
+
+impl<E: Message> Delivered<E> {
+    pub(crate) fn in_batch(batch: Arc<Batch>, at: Cursor, envelope: Envelope) -> Option<Self> {
+        let run = batch.events.runs().get(at.run as usize)?;
+        batch.events.typed::<E>(run)?.get(at.index as usize)?;
+        Some(Self { source: Source::Batch(batch, at), envelope })
+    }
+
+    /// What the runtime knows about the event.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+}
+
+impl<E: Message> Deref for Delivered<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        match &self.source {
+            Source::Own(event) => event,
+            Source::Batch(batch, at) => {
+                let run = &batch.events.runs()[at.run as usize];
+                let events = batch.events.typed::<E>(run).unwrap_or_default();
+                &events[at.index as usize]
+            }
+        }
+    }
+}
+
+impl<E: Message> actix::Message for Delivered<E> {
+    type Result = Outcome;
+}
+
+/// A processor that sends each event on to an actor.
+pub struct Forward<E: Event> {
+    recipient: Recipient<Delivered<E>>,
+}
+
+impl<E: Event> Forward<E> {
+    pub(crate) fn new(recipient: Recipient<Delivered<E>>) -> Self {
+        Self { recipient }
+    }
+}
+
+impl<E: Event> Processor for Forward<E> {}
+
+impl<E: Event> Handle<E> for Forward<E> {
+    async fn handle(&mut self, _: &E, cx: &mut Context) -> Outcome {
+        let sent = match cx.delivered::<E>() {
+            Some(delivered) => self.recipient.send(delivered).await,
+            None => {
+                let (InHand::Kept { kept, .. }, Some(envelope)) = (&cx.hand, cx.envelope()) else {
+                    return Err(Failure::permanent("there is no event in hand"));
+                };
+                let Body::Bytes(bytes) = &kept.body else {
+                    return Err(Failure::permanent("the event in hand has no bytes"));
+                };
+                let source = Source::Own(Box::new(codec::decode(bytes)?));
+                self.recipient.send(Delivered { source, envelope }).await
+            }
+        };
+        sent.map_err(|error| Failure::transient(format!("the actor did not answer: {error}")))?
+    }
+}

@@ -1,0 +1,240 @@
+//! How a processor is declared: what it handles, how many instances, its bounds and rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context::Context;
+use super::dispatch::{HandlerList, On};
+use super::outcome::Retry;
+use super::{Handle, Processor};
+use crate::message::{Declared, Event};
+use crate::queue::batch::Load;
+use crate::queue::state::OnPark;
+use crate::queue::{QueueSettings, WhenFull};
+use crate::supervise::child::{Child, Declaration, Seat};
+use crate::supervise::{IntoChild, into_child};
+
+/// Publishes a tick's event.
+type Tick = Box<dyn Fn(&mut Context) + Send + Sync>;
+
+/// A processor as it is declared; made by [`processor`].
+pub struct ProcessorSpec<P, L> {
+    pub(super) name: Arc<str>,
+    pub(super) factory: Box<dyn Fn() -> P + Send + Sync>,
+    pub(super) handlers: L,
+    pub(super) retry: Retry,
+    pub(super) timeout: Duration,
+    pub(super) ticks: Vec<(Duration, Tick)>,
+    emits: Vec<Declared>,
+    settings: QueueSettings,
+    blocking: bool,
+}
+
+/// Declares a processor: its name, and the factory that makes each instance of it.
+///
+/// The factory runs on the thread where the instance will live, and again whenever an instance
+/// must be rebuilt. The name follows the rules of message names and is unique in a runtime.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`instances`](ProcessorSpec::instances) | 1 |
+/// | [`bound`](ProcessorSpec::bound), [`bound_bytes`](ProcessorSpec::bound_bytes) | 65,536 events, 64 MiB |
+/// | [`reserve`](ProcessorSpec::reserve) | as much as the bound |
+/// | [`when_full`](ProcessorSpec::when_full) | publishers wait |
+/// | [`retry`](ProcessorSpec::retry) | 5 deliveries, 100 ms doubling to 30 s |
+/// | [`timeout`](ProcessorSpec::timeout) | 30 s |
+/// | [`on_park`](ProcessorSpec::on_park) | later events of the key wait |
+/// | [`held`](ProcessorSpec::held), [`states`](ProcessorSpec::states) | 65,536 events, 1,000,000 states |
+pub fn processor<P, F>(name: impl AsRef<str>, factory: F) -> ProcessorSpec<P, ()>
+where
+    P: Processor,
+    F: Fn() -> P + Send + Sync + 'static,
+{
+    let bound = Load::new(65_536, 64 << 20);
+    ProcessorSpec {
+        name: Arc::from(name.as_ref()),
+        factory: Box::new(factory),
+        handlers: (),
+        retry: Retry::default(),
+        timeout: Duration::from_secs(30),
+        ticks: Vec::new(),
+        emits: Vec::new(),
+        settings: QueueSettings {
+            bound,
+            reserve: bound,
+            when_full: WhenFull::Block,
+            on_park: OnPark::HoldKey,
+            most_held: 65_536,
+            most_states: 1_000_000,
+            instances: 1,
+            hosts: 1,
+        },
+        blocking: false,
+    }
+}
+
+impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
+    /// Subscribes to an event type. All types of one processor share one place in the order.
+    pub fn on<E: Event>(self) -> ProcessorSpec<P, (On<E>, L)>
+    where
+        P: Handle<E>,
+    {
+        self.with(On(None))
+    }
+
+    /// Subscribes to those events of a type for which `filter` says yes. Events left out count as
+    /// handled. The filter runs on the processor's thread.
+    pub fn on_if<E: Event>(
+        self,
+        filter: impl Fn(&E) -> bool + Send + Sync + 'static,
+    ) -> ProcessorSpec<P, (On<E>, L)>
+    where
+        P: Handle<E>,
+    {
+        self.with(On(Some(Box::new(filter))))
+    }
+
+    fn with<E: Event>(self, on: On<E>) -> ProcessorSpec<P, (On<E>, L)> {
+        ProcessorSpec {
+            name: self.name,
+            factory: self.factory,
+            handlers: (on, self.handlers),
+            retry: self.retry,
+            timeout: self.timeout,
+            ticks: self.ticks,
+            emits: self.emits,
+            settings: self.settings,
+            blocking: self.blocking,
+        }
+    }
+
+    /// Declares that the processor publishes this type: checked at start, shown in the topology.
+    #[must_use]
+    pub fn emits<E: Event>(mut self) -> Self {
+        self.emits.push(Declared::of::<E>());
+        self
+    }
+
+    /// How many instances compete for the events. One key is never with two at a time, and goes to
+    /// the instance it went to before if that is free.
+    #[must_use]
+    pub fn instances(mut self, instances: usize) -> Self {
+        self.settings.instances = instances;
+        self
+    }
+
+    /// The handlers block (files, locks, long computations): each instance gets its own thread.
+    #[must_use]
+    pub fn blocking(mut self) -> Self {
+        self.blocking = true;
+        self
+    }
+
+    /// How many events may wait.
+    #[must_use]
+    pub fn bound(mut self, events: usize) -> Self {
+        self.settings.bound.events = events as u64;
+        self.settings.reserve.events = events as u64;
+        self
+    }
+
+    /// How many bytes may wait, by the weight of the messages.
+    #[must_use]
+    pub fn bound_bytes(mut self, bytes: usize) -> Self {
+        self.settings.bound.weight = bytes as u64;
+        self.settings.reserve.weight = bytes as u64;
+        self
+    }
+
+    /// How many events may wait beyond the bound if handlers publish them. Handlers never wait for
+    /// room; with the reserve used up their outcome is refused whole and retried.
+    #[must_use]
+    pub fn reserve(mut self, events: usize) -> Self {
+        self.settings.reserve.events = events as u64;
+        self
+    }
+
+    /// What happens when the bound is reached.
+    #[must_use]
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.settings.when_full = when_full;
+        self
+    }
+
+    /// How often and how patiently a failed event is delivered again.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How long a handler may take. Seen when it awaits: its future is dropped and the instance
+    /// rebuilt.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What happens to the later events of a key when one is parked.
+    #[must_use]
+    pub fn on_park(mut self, on_park: OnPark) -> Self {
+        self.settings.on_park = on_park;
+        self
+    }
+
+    /// How many events may be held: retried, parked, or waiting behind one. At the bound the
+    /// subscription takes nothing new, and `/readyz` says why.
+    #[must_use]
+    pub fn held(mut self, events: usize) -> Self {
+        self.settings.most_held = events;
+        self
+    }
+
+    /// How many states the processor may keep.
+    #[must_use]
+    pub fn states(mut self, states: usize) -> Self {
+        self.settings.most_states = states;
+        self
+    }
+
+    /// Publishes an event every `period`, made by `make` on the processor's thread.
+    #[must_use]
+    pub fn every<E: Event>(
+        mut self,
+        period: Duration,
+        make: impl Fn() -> E + Send + Sync + 'static,
+    ) -> Self {
+        self.emits.push(Declared::of::<E>());
+        self.ticks.push((period, Box::new(move |cx| cx.publish(make()))));
+        self
+    }
+}
+
+impl<P: Processor, L: HandlerList<P>> IntoChild for ProcessorSpec<P, L> {}
+
+#[allow(private_interfaces)]
+impl<P: Processor, L: HandlerList<P>> into_child::Sealed for ProcessorSpec<P, L> {
+    fn into_child(self) -> Arc<dyn Child> {
+        Arc::new(self)
+    }
+}
+
+impl<P: Processor, L: HandlerList<P>> Child for ProcessorSpec<P, L> {
+    fn declaration(&self) -> Declaration {
+        let mut handles = Vec::new();
+        self.handlers.declare(&mut handles);
+        Declaration {
+            name: self.name.clone(),
+            handles,
+            emits: self.emits.clone(),
+            settings: self.settings,
+            blocking: self.blocking,
+            ticks: self.ticks.iter().map(|(period, _)| *period).collect(),
+        }
+    }
+
+    fn host(self: Arc<Self>, seat: Seat) {
+        super::host::start(self, seat);
+    }
+}

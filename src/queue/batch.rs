@@ -1,0 +1,370 @@
+//! A batch: typed runs of events that travel together. No box and no `Arc` per event: events of
+//! one type lie in one vector, and consecutive ones share one head.
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::clock::{Moment, Timestamp};
+use crate::error::{Error, Outcome};
+use crate::guard::contain;
+use crate::message::codec;
+use crate::message::envelope::{Head, Origin, TopicId};
+use crate::message::{EventId, Key, Message, Seq};
+use crate::signal::{Signal, Signals};
+
+/// How much something takes up of a bound: a number of events and their weight in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Load {
+    pub(crate) events: u64,
+    pub(crate) weight: u64,
+}
+
+impl Load {
+    pub(crate) const fn new(events: u64, weight: u64) -> Self {
+        Self { events, weight }
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self == Self::default()
+    }
+
+    pub(crate) fn fits(self, room: Self) -> bool {
+        self.events <= room.events && self.weight <= room.weight
+    }
+
+    pub(crate) fn add(&mut self, more: Self) {
+        self.events = self.events.saturating_add(more.events);
+        self.weight = self.weight.saturating_add(more.weight);
+    }
+
+    pub(crate) fn less(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(other.events),
+            weight: self.weight.saturating_sub(other.weight),
+        }
+    }
+
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self { events: self.events.min(other.events), weight: self.weight.min(other.weight) }
+    }
+}
+
+/// The events of one type within a batch, known by their type only to who put them in and who
+/// handles them.
+pub(crate) trait Column: Any + Send + Sync {
+    fn key(&self, index: usize) -> Option<Key>;
+    fn encode(&self, index: usize) -> Outcome<Vec<u8>>;
+    fn weight(&self, range: Range<usize>) -> u64;
+    fn split_off(&mut self, at: usize) -> Box<dyn Column>;
+    fn append(&mut self, other: &mut dyn Column);
+    fn needs_drop(&self) -> bool;
+    /// Drops the last event; its `Drop` may panic.
+    fn drop_last(&mut self);
+}
+
+/// A column of a known type.
+pub(crate) struct Typed<E> {
+    pub(crate) events: Vec<E>,
+    /// Only if some event says another weight than its size.
+    weights: Vec<u64>,
+}
+
+impl<E: Message> Typed<E> {
+    fn new() -> Self {
+        Self { events: Vec::new(), weights: Vec::new() }
+    }
+
+    fn push(&mut self, event: E, weight: u64) {
+        if weight != size_of::<E>() as u64 || !self.weights.is_empty() {
+            self.weights.resize(self.events.len(), size_of::<E>() as u64);
+            self.weights.push(weight);
+        }
+        self.events.push(event);
+    }
+}
+
+impl<E: Message> Column for Typed<E> {
+    fn key(&self, index: usize) -> Option<Key> {
+        self.events.get(index).and_then(Message::key)
+    }
+
+    fn encode(&self, index: usize) -> Outcome<Vec<u8>> {
+        codec::encode(&self.events[index])
+    }
+
+    fn weight(&self, range: Range<usize>) -> u64 {
+        if self.weights.is_empty() {
+            return (range.len() * size_of::<E>()) as u64;
+        }
+        self.weights[range].iter().sum()
+    }
+
+    fn split_off(&mut self, at: usize) -> Box<dyn Column> {
+        let weights =
+            if self.weights.is_empty() { Vec::new() } else { self.weights.split_off(at) };
+        Box::new(Self { events: self.events.split_off(at), weights })
+    }
+
+    fn append(&mut self, other: &mut dyn Column) {
+        let Some(other) = (other as &mut dyn Any).downcast_mut::<Self>() else {
+            return;
+        };
+        if !(self.weights.is_empty() && other.weights.is_empty()) {
+            self.weights.resize(self.events.len(), size_of::<E>() as u64);
+            other.weights.resize(other.events.len(), size_of::<E>() as u64);
+            self.weights.append(&mut other.weights);
+        }
+        self.events.append(&mut other.events);
+    }
+
+    fn needs_drop(&self) -> bool {
+        std::mem::needs_drop::<E>()
+    }
+
+    fn drop_last(&mut self) {
+        drop(self.events.pop());
+    }
+}
+
+/// Consecutive events of one type: a stretch of a column, with one head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) head: Head,
+    pub(crate) column: u32,
+    /// Where the run starts in its column.
+    pub(crate) start: u32,
+    pub(crate) length: u32,
+    /// Where the run starts among all events of the batch.
+    pub(crate) offset: u32,
+}
+
+/// Events in order, of any types.
+pub(crate) struct Events {
+    columns: Vec<(TopicId, Box<dyn Column>)>,
+    runs: Vec<Run>,
+    length: u32,
+    signals: Arc<Signals>,
+}
+
+impl Events {
+    pub(crate) fn new(signals: Arc<Signals>) -> Self {
+        Self { columns: Vec::new(), runs: Vec::new(), length: 0, signals }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.length
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(crate) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    pub(crate) fn column(&self, run: &Run) -> &dyn Column {
+        &*self.columns[run.column as usize].1
+    }
+
+    /// The events of a run, if they are of type `E`.
+    pub(crate) fn typed<E: Message>(&self, run: &Run) -> Option<&[E]> {
+        let column = (self.column(run) as &dyn Any).downcast_ref::<Typed<E>>()?;
+        let start = run.start as usize;
+        column.events.get(start..start + run.length as usize)
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.columns.iter().map(|(topic, _)| *topic)
+    }
+
+    fn column_of<E: Message>(&mut self, topic: TopicId) -> usize {
+        if let Some(found) = self.columns.iter().position(|(of, _)| *of == topic) {
+            return found;
+        }
+        self.columns.push((topic, Box::new(Typed::<E>::new())));
+        self.columns.len() - 1
+    }
+
+    /// Adds an event. `topic` must be the topic of `E`; `now` is asked only when a run begins.
+    pub(crate) fn push<E: Message>(
+        &mut self,
+        topic: TopicId,
+        event: E,
+        weight: u64,
+        id: EventId,
+        origin: &Origin,
+        now: impl FnOnce() -> Timestamp,
+    ) {
+        let same = self.runs.last_mut().and_then(|run| {
+            let fits = run.head.accepts(run.length, topic, id, origin);
+            run.length += u32::from(fits);
+            fits.then_some(run.column as usize)
+        });
+        let column = match same {
+            Some(column) => column,
+            None => {
+                let column = self.column_of::<E>(topic);
+                let start = self.column_length::<E>(column);
+                let head = Head::new(topic, id, now(), origin);
+                let offset = self.length;
+                self.runs.push(Run { head, column: column as u32, start, length: 1, offset });
+                column
+            }
+        };
+        let column = (&mut *self.columns[column].1 as &mut dyn Any).downcast_mut::<Typed<E>>();
+        if let Some(column) = column {
+            column.push(event, weight);
+            self.length += 1;
+        }
+    }
+
+    fn column_length<E: Message>(&self, column: usize) -> u32 {
+        (&*self.columns[column].1 as &dyn Any)
+            .downcast_ref::<Typed<E>>()
+            .map_or(0, |column| column.events.len() as u32)
+    }
+
+    /// Takes away the events from number `at` on.
+    pub(crate) fn split_off(&mut self, at: u32) -> Self {
+        let mut rest = Self::new(self.signals.clone());
+        let mut cuts: Vec<Option<u32>> = vec![None; self.columns.len()];
+        let keep = self.runs.partition_point(|run| run.offset < at);
+        let mut tail = self.runs.split_off(keep);
+        if let Some(last) = self.runs.last_mut() {
+            let inside = at - last.offset;
+            if inside < last.length {
+                let mut second = *last;
+                second.head = last.head.skip(inside);
+                second.start += inside;
+                second.length -= inside;
+                second.offset = at;
+                last.length = inside;
+                tail.insert(0, second);
+            }
+        }
+        for mut run in tail {
+            let column = run.column as usize;
+            let cut = *cuts[column].get_or_insert(run.start);
+            let topic = self.columns[column].0;
+            let moved = rest.columns.iter().position(|(of, _)| *of == topic);
+            run.column = moved.unwrap_or_else(|| {
+                rest.columns.push((topic, self.columns[column].1.split_off(cut as usize)));
+                rest.columns.len() - 1
+            }) as u32;
+            run.start -= cut;
+            run.offset -= at;
+            rest.length += run.length;
+            rest.runs.push(run);
+        }
+        self.length = at.min(self.length);
+        rest
+    }
+
+    /// Appends other events behind these.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        if self.is_empty() {
+            std::mem::swap(self, &mut other);
+            return;
+        }
+        let mut places = Vec::with_capacity(other.columns.len());
+        let mut lengths = vec![0u32; self.columns.len()];
+        for run in &self.runs {
+            lengths[run.column as usize] = run.start + run.length;
+        }
+        for (topic, mut column) in std::mem::take(&mut other.columns) {
+            if let Some(place) = self.columns.iter().position(|(of, _)| *of == topic) {
+                self.columns[place].1.append(&mut *column);
+                places.push((place as u32, lengths[place]));
+            } else {
+                self.columns.push((topic, column));
+                places.push((self.columns.len() as u32 - 1, 0));
+            }
+        }
+        for mut run in std::mem::take(&mut other.runs) {
+            let (place, shift) = places[run.column as usize];
+            run.column = place;
+            run.start += shift;
+            run.offset += self.length;
+            self.runs.push(run);
+        }
+        self.length += other.length;
+        other.length = 0;
+    }
+
+    /// How many events there are, topic by topic.
+    pub(crate) fn counts(&self) -> Vec<(TopicId, u64)> {
+        let mut counts: Vec<_> = self.topics().map(|topic| (topic, 0)).collect();
+        for run in &self.runs {
+            counts[run.column as usize].1 += u64::from(run.length);
+        }
+        counts
+    }
+
+    /// What the events take up, run by run.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = (TopicId, Load)> + '_ {
+        self.runs.iter().map(|run| {
+            let weight = self.weight_of(run, 0..run.length);
+            (run.head.topic, Load::new(u64::from(run.length), weight))
+        })
+    }
+
+    pub(crate) fn weight_of(&self, run: &Run, range: Range<u32>) -> u64 {
+        let start = (run.start + range.start) as usize;
+        self.column(run).weight(start..(run.start + range.end) as usize)
+    }
+}
+
+impl Drop for Events {
+    /// One by one, each contained: two panicking drops inside one `Vec` would abort the process.
+    fn drop(&mut self) {
+        if !self.columns.iter().any(|(_, column)| column.needs_drop()) {
+            return;
+        }
+        for run in std::mem::take(&mut self.runs).iter().rev() {
+            let Some((_, column)) = self.columns.get_mut(run.column as usize) else {
+                continue;
+            };
+            if !column.needs_drop() {
+                continue;
+            }
+            for index in (0..run.length).rev() {
+                if contain(|| column.drop_last()).is_err() {
+                    let event = Some(run.head.id(index));
+                    self.signals.state(&Signal::PanicContained { during: "event drop", event });
+                }
+            }
+        }
+    }
+}
+
+/// Events with their place in the order, shared by all who read them.
+pub(crate) struct Batch {
+    pub(crate) first: Seq,
+    /// When it was put in order.
+    pub(crate) at: Moment,
+    pub(crate) events: Events,
+}
+
+impl Batch {
+    /// Events that never got a place.
+    pub(crate) fn unplaced(events: Events) -> Self {
+        Self { first: Seq::default(), at: Moment::default(), events }
+    }
+
+    pub(crate) fn seq(&self, run: &Run, index: u32) -> Seq {
+        Seq(self.first.0 + u64::from(run.offset + index))
+    }
+}
+
+/// Names two different types that claim one name.
+pub(crate) fn same_name(name: &str, one: &str, other: &str) -> Error {
+    Error::config(format!(
+        "two message types are named `{name}`: `{one}` and `{other}`; give one of them another NAME"
+    ))
+}

@@ -1,0 +1,17 @@
+//! What waits, and what becomes of it. A [`Subscription`] is one processor's place in the order of
+//! all events: batches that wait, a cursor over them, the events that are held, the state the
+//! processor keeps. All of it is `Send` and outlives any thread. The decisions are in [`state`];
+//! [`settlement`] is how a thread tells what it did.
+
+pub(crate) mod backoff;
+pub(crate) mod batch;
+pub(crate) mod kept;
+pub(crate) mod report;
+pub(crate) mod settlement;
+pub(crate) mod state;
+mod subscription;
+mod waiting;
+
+pub(crate) use subscription::{Claim, Driver, QueueSettings, Subscription};
+pub use subscription::{Unsettled, WhenFull};
+pub(crate) use waiting::{Cursor, Wanted};

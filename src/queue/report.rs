@@ -1,0 +1,94 @@
+//! What is known about an event that failed: the report that a person or a repairer reads.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::error::{Error, Failure};
+use crate::message::{EventId, Key, Seq};
+use crate::signal::Cause;
+
+/// How an event failed, kept with it until it succeeds or is given up.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) cause: Cause,
+    pub(crate) reason: &'static str,
+    pub(crate) chain: Vec<String>,
+    pub(crate) deliveries: u32,
+    pub(crate) first_failed: Timestamp,
+    pub(crate) last_failed: Timestamp,
+    pub(crate) path: Vec<&'static str>,
+}
+
+impl Report {
+    /// The first report, or the next one about the same event.
+    pub(crate) fn next(
+        before: Option<&Self>,
+        cause: Cause,
+        failure: Failure,
+        path: Vec<&'static str>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            cause,
+            reason: failure.reason.unwrap_or(cause.as_str()),
+            chain: failure.chain,
+            deliveries: before.map_or(1, |report| report.deliveries + 1),
+            first_failed: before.map_or(now, |report| report.first_failed),
+            last_failed: now,
+            path,
+        }
+    }
+}
+
+/// An event that waits for a person or a repairer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ParkedEvent {
+    /// The processor that could not handle it.
+    pub processor: Arc<str>,
+    /// The event's topic.
+    pub topic: &'static str,
+    /// The event's id, by which it is resubmitted or discarded.
+    pub id: EventId,
+    /// Its place in the order.
+    pub seq: Seq,
+    /// The initiating event it descends from.
+    pub correlation: EventId,
+    /// The event whose handler published it.
+    pub causation: Option<EventId>,
+    /// Its key, if it has one.
+    pub key: Option<Key>,
+    /// When it was published.
+    pub published: Timestamp,
+    /// Why it is parked, as one of a closed set.
+    pub cause: Cause,
+    /// Why, in the handler's own word ([`Failure::reason`]); else the cause.
+    pub reason: &'static str,
+    /// The error and its sources, outermost first.
+    pub chain: Vec<String>,
+    /// How often it was delivered.
+    pub attempts: u32,
+    /// When it failed first.
+    pub first_failed: Timestamp,
+    /// When it failed last.
+    pub last_failed: Timestamp,
+    /// For an event stopped by the hop limit: the last topics it descends through, oldest first.
+    pub path: Vec<&'static str>,
+    /// The event itself as MessagePack with field names; empty if it could not be encoded.
+    pub payload: Arc<[u8]>,
+}
+
+impl ParkedEvent {
+    /// Decodes the payload as the message type it is.
+    pub fn decode<E: crate::message::Message>(&self) -> Result<E, Error> {
+        if self.topic != E::NAME {
+            return Err(Error::not_found(format!(
+                "the parked event is a `{}`, not a `{}`",
+                self.topic,
+                E::NAME
+            )));
+        }
+        crate::message::codec::decode(&self.payload)
+            .map_err(|failure| Error::config(failure.chain.join(": ")))
+    }
+}

@@ -1,0 +1,60 @@
+//! How a thread tells a subscription what it did: one commit, all of it or nothing.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Events, Load};
+use super::kept::Kept;
+use super::state::Verdict;
+use super::waiting::Cursor;
+use crate::clock::Moment;
+use crate::message::{Key, Seq};
+use crate::store::memory::{StateKey, Value};
+
+/// What became of one event that was not simply the next of its range.
+pub(crate) enum Settle {
+    /// A held event, or one handed out by itself, was handled.
+    Done { seq: Seq, key: Option<Key> },
+    /// An event failed for the `failures`-th time.
+    Failed { seq: Seq, failures: u32, verdict: Verdict, kept: Kept },
+}
+
+/// What one commit says.
+#[derive(Default)]
+pub(crate) struct Commit {
+    /// Everything of the front batch before this place is settled.
+    pub(crate) to: Option<Cursor>,
+    pub(crate) settle: Option<Settle>,
+    /// Kept state as the handlers left it.
+    pub(crate) states: Vec<(StateKey, Arc<dyn Value>)>,
+    /// Publications that leave later.
+    pub(crate) delayed: Vec<(Moment, Events)>,
+}
+
+/// What a commit released: to be dropped outside of the lock, because `Drop` is user code.
+#[derive(Default)]
+pub(crate) struct Released {
+    pub(crate) batches: Vec<Arc<Batch>>,
+    pub(crate) values: Vec<Arc<dyn Value>>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// How much has left a subscription's queue since it began. Read by the door to know the room.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    events: std::sync::atomic::AtomicU64,
+    weight: std::sync::atomic::AtomicU64,
+}
+
+impl Left {
+    /// Called under the subscription's lock, so load and store do not race.
+    pub(crate) fn add(&self, load: Load) {
+        use std::sync::atomic::Ordering::{Relaxed, Release};
+        self.weight.store(self.weight.load(Relaxed) + load.weight, Release);
+        self.events.store(self.events.load(Relaxed) + load.events, Release);
+    }
+
+    pub(crate) fn get(&self) -> Load {
+        use std::sync::atomic::Ordering::Acquire;
+        Load::new(self.events.load(Acquire), self.weight.load(Acquire))
+    }
+}

@@ -1,0 +1,98 @@
+//! What a runtime consists of, before it starts.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::handle::Runtime;
+use crate::error::Error;
+use crate::signal::Observer;
+use crate::store::Store;
+use crate::supervise::Supervisor;
+
+/// Says what a runtime consists of; made by [`Runtime::builder`].
+pub struct RuntimeBuilder {
+    pub(super) name: String,
+    pub(super) store: Store,
+    pub(super) supervisors: Vec<Supervisor>,
+    pub(super) threads: usize,
+    pub(super) hop_limit: u16,
+    pub(super) observers: Vec<Box<dyn Observer>>,
+    pub(super) serve: Option<Result<SocketAddr, Error>>,
+}
+
+impl RuntimeBuilder {
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            name: name.into(),
+            store: Store::memory(),
+            supervisors: Vec::new(),
+            threads,
+            hop_limit: 64,
+            observers: Vec::new(),
+            serve: None,
+        }
+    }
+
+    /// Where events and state are kept. Default: in memory.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// Adds a supervisor with its children.
+    #[must_use]
+    pub fn supervise(mut self, supervisor: Supervisor) -> Self {
+        self.supervisors.push(supervisor);
+        self
+    }
+
+    /// On how many threads processors live. Default: as many as the machine has cores.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many handlers may lie between an initiating event and its last descendant. A handler
+    /// that publishes beyond that has its event parked, with the last topics of its path. Default:
+    /// 64.
+    #[must_use]
+    pub fn hop_limit(mut self, hops: u16) -> Self {
+        self.hop_limit = hops;
+        self
+    }
+
+    /// Tells an observer of every fact the runtime states.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Serves `/metrics`, `/healthz` and `/readyz` on that address. Use a loopback address, as in
+    /// `127.0.0.1:9600`, unless the network is trusted: there is no login. Port 0 picks a free one;
+    /// [`Runtime::address`] tells which.
+    #[must_use]
+    pub fn serve(mut self, address: impl ToSocketAddrs + std::fmt::Debug) -> Self {
+        let found = match address.to_socket_addrs() {
+            Ok(mut addresses) => addresses.next().ok_or("it names no address".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.serve = Some(found.map_err(|why| {
+            Error::config(format!("cannot serve on {address:?}: {why}; try `127.0.0.1:9600`"))
+        }));
+        self
+    }
+
+    /// Checks everything and starts it on threads of its own. Returns when all subscriptions are in
+    /// place: what is published from now on reaches them.
+    ///
+    /// # Errors
+    ///
+    /// Names that clash or are ill-formed, a type handled twice, a bound of zero, an address that
+    /// cannot be served, `panic = "abort"`: each says what to do.
+    pub fn start(self) -> Result<Runtime, Error> {
+        super::wiring::start(self)
+    }
+}

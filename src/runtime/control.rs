@@ -1,0 +1,224 @@
+//! The control thread: supervisors, the tick, signals, HTTP. No user code runs here, so it always
+//! answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use crossbeam_channel::Sender;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::core::{Core, Running};
+use crate::broker::actor::BrokerActor;
+use crate::broker::lane::{Carrier, Lane};
+use crate::error::{Error, ErrorKind};
+use crate::queue::backoff::Backoff;
+use crate::supervise::SupervisorActor;
+use crate::supervise::child::Seat;
+
+/// What a handle asks of the control thread.
+pub(crate) enum Command {
+    /// Start the hosts of a processor that has just been subscribed.
+    Start(Arc<Running>),
+    /// Stop in order until the deadline.
+    Shutdown(Instant, oneshot::Sender<()>),
+    /// Tell when the process is asked to end.
+    StopSignal(oneshot::Sender<&'static str>),
+    /// The last handle is gone: stop without waiting.
+    Abandon,
+}
+
+/// The threads of a runtime, as the control thread holds them.
+pub(crate) struct Control {
+    core: Arc<Core>,
+    lanes: Vec<Arc<Lane>>,
+    workers: Vec<Arbiter>,
+    pools: Vec<Arbiter>,
+    broker: Option<Arbiter>,
+    supervisors: Vec<Addr<SupervisorActor>>,
+    /// Held by every host; the receiver ends when the last host has.
+    host_alive: mpsc::Sender<()>,
+    hosts: mpsc::Receiver<()>,
+}
+
+impl Control {
+    /// Runs the control thread to its end. Answers `started` once everything is in place.
+    pub(crate) fn run(
+        core: Arc<Core>,
+        backoffs: Vec<Backoff>,
+        serve: Option<std::net::SocketAddr>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        started: &Sender<Result<(), Error>>,
+    ) {
+        let system = actix_rt::System::new();
+        system.block_on(async move {
+            let mut control = Self::new(core, backoffs);
+            let up = match serve {
+                Some(address) => control.serve(address),
+                None => Ok(()),
+            };
+            let failed = up.is_err();
+            if !failed {
+                control.start_all();
+            }
+            started.send(up).ok();
+            if !failed {
+                control.obey(commands).await;
+            }
+            control.stop_threads();
+        });
+    }
+
+    fn new(core: Arc<Core>, backoffs: Vec<Backoff>) -> Self {
+        let clock = core.broker.clock.clone();
+        actix_rt::spawn({
+            let clock = clock.clone();
+            async move { clock.run().await }
+        });
+        let lanes: Vec<Arc<Lane>> = (0..core.threads).map(|_| Arc::default()).collect();
+        let workers: Vec<Arbiter> = (0..core.threads).map(|_| Arbiter::new()).collect();
+        for (worker, lane) in workers.iter().zip(&lanes) {
+            let lane = lane.clone();
+            worker.spawn_fn(move || drop(Carrier::new(lane).start()));
+        }
+        let broker = Arbiter::new();
+        let actor = BrokerActor::new(
+            core.broker.intake.clone(),
+            lanes.clone(),
+            clock.clone(),
+            core.broker.signals.clone(),
+        );
+        broker.spawn_fn(move || drop(actor.start()));
+        let supervisors = backoffs
+            .into_iter()
+            .map(|backoff| SupervisorActor::new(backoff, clock.clone()).start())
+            .collect();
+        let (host_alive, hosts) = mpsc::channel(1);
+        let (broker, pools) = (Some(broker), Vec::new());
+        Self { core, lanes, workers, pools, broker, supervisors, host_alive, hosts }
+    }
+
+    fn serve(&self, address: std::net::SocketAddr) -> Result<(), Error> {
+        #[cfg(feature = "console")]
+        {
+            let watched: Arc<dyn crate::console::Watched> = self.core.clone();
+            let bound = crate::console::serve(address, watched).map_err(|error| {
+                Error::new(
+                    ErrorKind::System,
+                    format!("cannot serve on {address}: {error}; is the port taken?"),
+                )
+            })?;
+            self.core.address.set(bound).ok();
+            Ok(())
+        }
+        #[cfg(not(feature = "console"))]
+        {
+            let _ = address;
+            Err(Error::new(
+                ErrorKind::Config,
+                "`serve` needs the feature `console`: add it, or leave `serve` out",
+            ))
+        }
+    }
+
+    fn start_all(&mut self) {
+        let processors = self.core.processors.read().clone();
+        for running in &processors {
+            self.core.broker.subscribe(&running.subscription, running.lane);
+        }
+        for running in &processors {
+            self.start(running);
+        }
+    }
+
+    /// Starts the hosts of one processor, its instances spread over them.
+    fn start(&mut self, running: &Arc<Running>) {
+        let settings = running.subscription.settings;
+        let (hosts, instances) = (settings.hosts, settings.instances);
+        for host in 0..hosts {
+            let slots = instances / hosts + usize::from(host < instances % hosts);
+            let core = self.core.clone();
+            let seat = Seat {
+                broker: self.core.broker.clone(),
+                subscription: running.subscription.clone(),
+                supervisor: self.supervisors[running.supervisor].clone().recipient(),
+                host,
+                slots,
+                hop_limit: self.core.hop_limit,
+                built: Arc::new(move || core.host_built()),
+                alive: self.host_alive.clone(),
+            };
+            let child = running.child.clone();
+            let start = move || child.host(seat);
+            if running.declaration.blocking {
+                let thread = Arbiter::new();
+                thread.spawn_fn(start);
+                self.pools.push(thread);
+            } else {
+                let worker = (running.lane + host) % self.workers.len();
+                self.workers[worker].spawn_fn(start);
+            }
+        }
+    }
+
+    async fn obey(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Start(running) => self.start(&running),
+                Command::StopSignal(tell) => {
+                    actix_rt::spawn(async move { tell.send(stop_signal().await).ok() });
+                }
+                Command::Abandon => {
+                    self.core.broker.close();
+                    self.halt_all();
+                    return;
+                }
+                Command::Shutdown(deadline, done) => {
+                    self.core.broker.close();
+                    let broker = self.core.broker.clone();
+                    let drained = broker.rest(crate::broker::door::Door::is_drained);
+                    tokio::time::timeout_at(deadline, drained).await.ok();
+                    self.halt_all();
+                    let (alive, _) = mpsc::channel(1);
+                    drop(std::mem::replace(&mut self.host_alive, alive));
+                    tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
+                    self.stop_threads();
+                    done.send(()).ok();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn halt_all(&self) {
+        for running in self.core.processors.read().iter().rev() {
+            running.subscription.halt();
+        }
+    }
+
+    /// Asks all threads to end; waits for none, for one may be stuck in user code.
+    fn stop_threads(&mut self) {
+        self.core.broker.intake.end();
+        for thread in self.workers.drain(..).chain(self.pools.drain(..)).chain(self.broker.take()) {
+            thread.stop();
+        }
+    }
+}
+
+/// Resolves with its name when the process is asked to end.
+async fn stop_signal() -> &'static str {
+    let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
+        tokio::signal::ctrl_c().await.ok();
+        return "SIGINT";
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+/// How long an undone shutdown may take to answer beyond its deadline.
+pub(crate) const GRACE: Duration = Duration::from_millis(200);

@@ -1,0 +1,309 @@
+//! What an application holds: a handle that is `Clone + Send + Sync` and works from anywhere.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::RuntimeBuilder;
+use super::control::Command;
+use super::core::{Core, Running};
+use super::shutdown::Shutdown;
+use crate::broker::door::Door;
+use crate::broker::publish::{Publish, PublishAll};
+use crate::broker::topics::TopicReport;
+use crate::error::{Error, Refused};
+use crate::message::{Event, EventId, Key};
+use crate::queue::report::ParkedEvent;
+use crate::store::memory::{KeptState, typed};
+use crate::supervise::IntoChild;
+
+/// A running runtime. Clones are the same runtime; when the last one is dropped without
+/// [`Runtime::shutdown`], it stops at once and without waiting.
+#[derive(Clone)]
+pub struct Runtime {
+    pub(super) core: Arc<Core>,
+    _owner: Arc<Owner>,
+}
+
+struct Owner(Arc<Core>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.commands.send(Command::Abandon).ok();
+    }
+}
+
+/// How one processor is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessorReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its supervisor.
+    pub supervisor: String,
+    /// Events that wait for their first delivery, or are in hand for it.
+    pub waiting: u64,
+    /// How long the oldest of them has been waiting.
+    pub oldest: Option<Duration>,
+    /// Events that failed and will be delivered again.
+    pub retrying: usize,
+    /// Events that are parked.
+    pub parked: usize,
+    /// Events that wait behind a parked one of their key.
+    pub waiting_behind: usize,
+    /// It takes nothing new because too many events are held.
+    pub stopped: bool,
+    /// It is paused.
+    pub paused: bool,
+}
+
+impl Runtime {
+    /// Begins a runtime. Its name follows the rules of message names.
+    pub fn builder(name: impl Into<String>) -> RuntimeBuilder {
+        RuntimeBuilder::new(name)
+    }
+
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { _owner: Arc::new(Owner(core.clone())), core }
+    }
+
+    /// Publishes an event; resolves when it is kept, and waits at the door until its topic has
+    /// room. On a plain thread: `runtime.publish(event).wait()`.
+    pub fn publish<E: Event>(&self, event: E) -> Publish<'_, E> {
+        Publish::new(&self.core.broker, event)
+    }
+
+    /// Publishes many events of one type: in order, and several times cheaper than one by one.
+    pub fn publish_all<E: Event>(&self, events: impl IntoIterator<Item = E>) -> PublishAll<'_, E> {
+        PublishAll::new(&self.core.broker, events.into_iter().collect())
+    }
+
+    /// Publishes an event if there is room; else gives it back.
+    pub fn try_publish<E: Event>(&self, event: E) -> Result<EventId, Refused<E>> {
+        self.core.broker.try_publish(event)
+    }
+
+    /// Fire and forget: never waits. An event that finds no room is dropped, counted and said.
+    ///
+    /// # Errors
+    ///
+    /// Only what no waiting would cure: a stopped runtime, a message that cannot be published.
+    pub fn tell<E: Event>(&self, event: E) -> Result<(), Refused<E>> {
+        self.core.broker.tell(event)
+    }
+
+    /// Resolves when nothing is waiting, in hand or retrying. Parked events, and those behind them,
+    /// wait for a person and do not count; neither does what is to be published later.
+    pub fn idle(&self) -> Idle<'_> {
+        Idle { rest: self.core.broker.rest(Door::is_idle) }
+    }
+
+    /// Resolves when every instance has been built and has started.
+    pub async fn ready(&self) {
+        while !self.core.is_built() {
+            let built = self.core.built.notified();
+            if self.core.is_built() {
+                return;
+            }
+            built.await;
+        }
+    }
+
+    /// The value that a processor keeps under a key, as of its last commit.
+    pub fn state<S: KeptState>(&self, processor: &str, key: impl Into<Key>) -> Option<S> {
+        let running = self.core.find(processor)?;
+        let value = running.subscription.value(&(TypeId::of::<S>(), key.into()))?;
+        typed::<S>(&*value).cloned()
+    }
+
+    /// All values of one type that a processor keeps, by key.
+    pub fn states<S: KeptState>(&self, processor: &str) -> BTreeMap<Key, S> {
+        let Some(running) = self.core.find(processor) else { return BTreeMap::new() };
+        let values = running.subscription.values::<S>();
+        values
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, typed::<S>(&*value)?.clone())))
+            .collect()
+    }
+
+    /// All parked events, in their order.
+    pub fn parked(&self) -> Vec<ParkedEvent> {
+        let names = self.core.broker.intake.lock().topics.names();
+        let mut all: Vec<ParkedEvent> = Vec::new();
+        for running in self.core.processors.read().iter() {
+            all.extend(running.subscription.parked(|kept| names[usize::from(kept.head.topic.0)]));
+        }
+        all.sort_by_key(|event| event.seq);
+        all
+    }
+
+    /// How many events are parked, by reason: [`Failure::reason`](crate::Failure::reason), else the
+    /// cause.
+    pub fn parked_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for running in self.core.processors.read().iter() {
+            for (reason, count) in running.subscription.parked_by_reason() {
+                *all.entry(reason).or_default() += count;
+            }
+        }
+        all
+    }
+
+    /// Hands a parked event back to its processor, at its old place in the order of its key, with
+    /// its attempts and hops counted anew.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a processor; `Conflict` if the event is not parked (any more).
+    pub fn resubmit(&self, processor: &str, event: EventId) -> Result<(), Error> {
+        let running = self.running(processor)?;
+        if running.subscription.resubmit(event) { Ok(()) } else { Err(not_parked(processor, event)) }
+    }
+
+    /// Gives a parked event up; those waiting behind it follow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::resubmit`].
+    pub fn discard(&self, processor: &str, event: EventId) -> Result<(), Error> {
+        let running = self.running(processor)?;
+        if !running.subscription.discard(event) {
+            return Err(not_parked(processor, event));
+        }
+        self.core.broker.progressed(&running.subscription);
+        Ok(())
+    }
+
+    /// Lets a processor rest: its events wait.
+    pub fn pause(&self, processor: &str) -> Result<(), Error> {
+        self.running(processor)?.subscription.pause(true);
+        Ok(())
+    }
+
+    /// Lets a paused processor go on.
+    pub fn resume(&self, processor: &str) -> Result<(), Error> {
+        self.running(processor)?.subscription.pause(false);
+        Ok(())
+    }
+
+    /// Adds a processor to a supervisor while running; it receives exactly what is published from
+    /// now on.
+    pub fn add(&self, supervisor: &str, child: impl IntoChild) -> Result<(), Error> {
+        if self.core.broker.is_closed() {
+            return Err(Error::closed());
+        }
+        let known = self.core.supervisors.iter().position(|name| name == supervisor);
+        let number = known.ok_or_else(|| {
+            Error::not_found(format!("there is no supervisor `{supervisor}`"))
+        })?;
+        let running = super::wiring::admit(&self.core, child.into_child(), number)?;
+        self.core.broker.subscribe(&running.subscription, running.lane);
+        self.core.commands.send(Command::Start(running)).map_err(|_| Error::closed())
+    }
+
+    /// Removes a processor: what was published before is still handled, nothing after. Its kept
+    /// state and its parked events go with it.
+    pub fn remove(&self, processor: &str) -> Result<(), Error> {
+        let running = self.running(processor)?;
+        self.core.processors.write().retain(|of| !Arc::ptr_eq(of, &running));
+        self.core.broker.unsubscribe(&running.subscription, running.lane);
+        Ok(())
+    }
+
+    /// Who publishes and consumes what, as declared and as seen.
+    pub fn topology(&self) -> Vec<TopicReport> {
+        let inner = self.core.broker.intake.lock();
+        inner.topics.reports(|topic| inner.door.published(topic))
+    }
+
+    /// How the processors are doing, in the order they were added.
+    pub fn processors(&self) -> Vec<ProcessorReport> {
+        self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
+    }
+
+    /// Where `/metrics` is served, if it is.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.core.address.get().copied()
+    }
+
+    /// Resolves with the signal's name when the process is asked to end (ctrl-c or SIGTERM). From
+    /// then on the first such signal no longer ends the process by itself.
+    pub fn stop_signal(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.core.commands.send(Command::StopSignal(tell)).ok();
+        async move { told.await.unwrap_or("stopped") }
+    }
+
+    /// Stops in order: takes nothing more from outside, lets the processors finish what waits, runs
+    /// their `stopping` hooks, ends the threads. Does not await retries that are due later. What is
+    /// not done when `timeout` is over comes back. On a plain thread: `.wait()`.
+    pub fn shutdown(&self, timeout: Duration) -> Shutdown {
+        Shutdown::new(self.core.clone(), timeout)
+    }
+
+    fn running(&self, processor: &str) -> Result<Arc<Running>, Error> {
+        self.core.find(processor).ok_or_else(|| {
+            let mut known: Vec<String> = Vec::new();
+            for running in self.core.processors.read().iter() {
+                known.push(format!("`{}`", running.declaration.name));
+            }
+            let known = known.join(", ");
+            Error::not_found(format!("there is no processor `{processor}`; there are {known}"))
+        })
+    }
+}
+
+fn not_parked(processor: &str, event: EventId) -> Error {
+    Error::new(
+        crate::error::ErrorKind::Conflict,
+        format!(
+            "{event} is not parked at `{processor}` (any more): somebody was faster, or it is \
+             another processor's"
+        ),
+    )
+}
+
+impl Core {
+    pub(crate) fn report(&self, running: &Running) -> ProcessorReport {
+        let subscription = &running.subscription;
+        let counts = subscription.counts();
+        ProcessorReport {
+            name: running.declaration.name.clone(),
+            supervisor: self.supervisors.get(running.supervisor).cloned().unwrap_or_default(),
+            waiting: subscription.waiting().events,
+            oldest: subscription.oldest(),
+            retrying: counts.retrying + counts.ready + counts.in_hand,
+            parked: counts.parked,
+            waiting_behind: counts.behind_parked,
+            stopped: subscription.is_stopped(),
+            paused: subscription.is_paused(),
+        }
+    }
+}
+
+/// Resolves when the runtime is idle; made by [`Runtime::idle`].
+#[must_use = "await it, or call `wait`"]
+pub struct Idle<'a> {
+    rest: crate::broker::publish::Rest<'a>,
+}
+
+impl Idle<'_> {
+    /// Blocks the thread until the runtime is idle.
+    pub fn wait(self) {
+        pollster::block_on(self);
+    }
+}
+
+impl Future for Idle<'_> {
+    type Output = ();
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        task: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
+        std::pin::Pin::new(&mut self.rest).poll(task)
+    }
+}

@@ -1,0 +1,115 @@
+//! The end: in order, bounded in time, and nothing unsaid.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::control::Command;
+use super::core::Core;
+use crate::broker::publish::is_inside_handler;
+use crate::error::Error;
+use crate::message::{EventId, Key};
+use crate::queue::Unsettled;
+use crate::queue::kept::{Kept, encode};
+
+/// An event that was not settled when the runtime stopped.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Undone {
+    /// The processor that should have handled it; for a delayed publication, that published it.
+    pub processor: Arc<str>,
+    /// The event's topic.
+    pub topic: &'static str,
+    /// Its id.
+    pub id: EventId,
+    /// Its key, if it has one.
+    pub key: Option<Key>,
+    /// Where it stood.
+    pub stood: Unsettled,
+    /// The event as MessagePack with field names; empty if it could not be encoded.
+    pub payload: Arc<[u8]>,
+}
+
+/// A runtime on its way to rest; made by [`Runtime::shutdown`](super::Runtime::shutdown).
+#[must_use = "await it, or call `wait`"]
+pub struct Shutdown {
+    core: Arc<Core>,
+    timeout: Duration,
+}
+
+impl Shutdown {
+    pub(super) fn new(core: Arc<Core>, timeout: Duration) -> Self {
+        Self { core, timeout }
+    }
+
+    /// Blocks the thread until the runtime has stopped.
+    ///
+    /// # Errors
+    ///
+    /// `InsideHandler` from inside a handler; `Closed` if it was stopped before.
+    pub fn wait(self) -> Result<Vec<Undone>, Error> {
+        pollster::block_on(self.into_future())
+    }
+
+    async fn run(self) -> Result<Vec<Undone>, Error> {
+        if is_inside_handler() {
+            return Err(Error::inside_handler("shutdown"));
+        }
+        let (done, stopped) = oneshot::channel();
+        let deadline = Instant::now() + self.timeout;
+        let command = Command::Shutdown(deadline, done);
+        self.core.commands.send(command).map_err(|_| Error::closed())?;
+        stopped.await.map_err(|_| Error::closed())?;
+        Ok(undone(&self.core))
+    }
+}
+
+impl IntoFuture for Shutdown {
+    type Output = Result<Vec<Undone>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// Collected on the caller's thread, because encoding is user code.
+fn undone(core: &Core) -> Vec<Undone> {
+    let names = core.broker.intake.lock().topics.names();
+    let name = |kept: &Kept| names[usize::from(kept.head.topic.0)];
+    let mut all = Vec::new();
+    for running in core.processors.read().iter() {
+        let processor = running.declaration.name.clone();
+        for (_, kept, stood) in running.subscription.unsettled() {
+            all.push(Undone {
+                processor: processor.clone(),
+                topic: name(&kept),
+                id: kept.id(),
+                key: kept.key.clone(),
+                stood,
+                payload: kept.payload(),
+            });
+        }
+        for events in running.subscription.take_delayed() {
+            let batch = Arc::new(crate::queue::batch::Batch::unplaced(events));
+            for (number, run) in batch.events.runs().iter().enumerate() {
+                for index in 0..run.length {
+                    all.push(Undone {
+                        processor: processor.clone(),
+                        topic: names[usize::from(run.head.topic.0)],
+                        id: run.head.id(index),
+                        key: None,
+                        stood: Unsettled::Delayed,
+                        payload: encode(&batch, number as u32, index)
+                            .unwrap_or_else(|_| Arc::from([])),
+                    });
+                }
+            }
+        }
+    }
+    all
+}

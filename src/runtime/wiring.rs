@@ -1,0 +1,178 @@
+//! From a builder to a running runtime: checks, numbers, threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::RwLock;
+use tokio::sync::{Notify, mpsc};
+
+use super::builder::RuntimeBuilder;
+use super::control::Control;
+use super::core::{Core, Running};
+use super::handle::Runtime;
+use crate::broker::publish::Broker;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::message::check_name;
+use crate::queue::{Subscription, Wanted, WhenFull};
+use crate::signal::{ProcessorName, Signals};
+use crate::supervise::child::{Child, Declaration};
+
+/// Checks everything and starts it.
+pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
+    if cfg!(panic = "abort") {
+        return Err(Error::config(
+            "this program is built with `panic = \"abort\"`, so a panic in a handler would end the \
+             process: remove it from the profile in Cargo.toml",
+        ));
+    }
+    check_name("the runtime", &builder.name)?;
+    if builder.threads == 0 {
+        return Err(Error::config("`threads(0)`: processors need at least one thread"));
+    }
+    let serve = builder.serve.transpose()?;
+    let mut observers = builder.observers;
+    #[cfg(feature = "prometheus")]
+    let recorder = serve.is_some().then(|| Arc::new(crate::metrics::Recorder::own()));
+    #[cfg(feature = "prometheus")]
+    match &recorder {
+        Some(recorder) => observers.push(Box::new(recorder.clone())),
+        None => observers.push(Box::new(Arc::new(crate::metrics::Recorder::of_application()))),
+    }
+    #[cfg(not(feature = "prometheus"))]
+    observers.push(Box::new(Arc::new(crate::metrics::Recorder::of_application())));
+    let signals = Signals::new(observers);
+    let clock = Arc::new(Clock::new());
+    let broker = Arc::new(Broker::new(clock, signals));
+    let (commands, obey) = mpsc::unbounded_channel();
+    let mut names = Vec::new();
+    let mut backoffs = Vec::new();
+    let core = Core {
+        name: builder.name,
+        broker,
+        processors: RwLock::default(),
+        supervisors: builder.supervisors.iter().map(|of| of.name.clone()).collect(),
+        threads: builder.threads,
+        hop_limit: builder.hop_limit,
+        commands,
+        address: OnceLock::new(),
+        next_processor: AtomicUsize::new(0),
+        unbuilt: AtomicUsize::new(0),
+        built: Notify::new(),
+        #[cfg(feature = "prometheus")]
+        recorder,
+    };
+    for (number, supervisor) in builder.supervisors.into_iter().enumerate() {
+        check_name("the supervisor", &supervisor.name)?;
+        if names.contains(&supervisor.name) {
+            return Err(Error::config(format!(
+                "two supervisors are named `{}`: give one of them another name",
+                supervisor.name
+            )));
+        }
+        for child in supervisor.children {
+            admit(&core, child, number)?;
+        }
+        names.push(supervisor.name);
+        backoffs.push(supervisor.backoff);
+    }
+    if backoffs.is_empty() {
+        // For processors that are added while running.
+        backoffs.push(crate::queue::backoff::Backoff::default());
+    }
+    let core = Arc::new(core);
+    let (started, up) = crossbeam_channel::bounded(1);
+    let thread = std::thread::Builder::new().name(format!("{}-control", core.name)).spawn({
+        let core = core.clone();
+        move || Control::run(core, backoffs, serve, obey, &started)
+    });
+    let no_thread = |why: String| {
+        Error::new(ErrorKind::System, format!("cannot start the control thread: {why}"))
+    };
+    thread.map_err(|error| no_thread(error.to_string()))?;
+    up.recv().map_err(|_| no_thread("it ended at once".to_owned()))??;
+    Ok(Runtime::new(core))
+}
+
+/// Checks a child and gives it its number, its topics and its lane. It is not started yet.
+pub(super) fn admit(
+    core: &Core,
+    child: Arc<dyn Child>,
+    supervisor: usize,
+) -> Result<Arc<Running>, Error> {
+    let mut declaration = child.declaration();
+    check(core, &declaration)?;
+    let mut inner = core.broker.intake.lock();
+    let mut topics = Vec::new();
+    for handled in &declaration.handles {
+        topics.push(inner.topics.register(handled.of, handled.name, handled.type_name)?);
+    }
+    for emitted in &declaration.emits {
+        let topic = inner.topics.register(emitted.of, emitted.name, emitted.type_name)?;
+        if let Some(report) = inner.topics.report_mut(topic) {
+            report.declared_publishers.insert(declaration.name.to_string());
+        }
+    }
+    drop(inner);
+    let settings = &mut declaration.settings;
+    settings.hosts = match declaration.blocking {
+        true => settings.instances,
+        false => settings.instances.min(core.threads),
+    };
+    let index = core.next_processor.fetch_add(1, SeqCst);
+    core.unbuilt.fetch_add(settings.hosts, SeqCst);
+    let name = ProcessorName { index, name: declaration.name.clone() };
+    let subscription = Arc::new(Subscription::new(
+        name,
+        declaration.settings,
+        Wanted::new(topics),
+        core.broker.clock.clone(),
+        core.broker.signals.clone(),
+    ));
+    let lane = index % core.threads;
+    let running = Arc::new(Running { declaration, subscription, child, supervisor, lane });
+    core.processors.write().push(running.clone());
+    Ok(running)
+}
+
+fn check(core: &Core, declaration: &Declaration) -> Result<(), Error> {
+    let name = &declaration.name;
+    check_name("the processor name", name)?;
+    if core.find(name).is_some() {
+        return Err(Error::config(format!(
+            "two processors are named `{name}`: a processor's name is its place in the order, so \
+             give one of them another name"
+        )));
+    }
+    let mut handled = HashMap::new();
+    for message in &declaration.handles {
+        if let Some(before) = handled.insert(message.name, message.type_name) {
+            return Err(Error::config(format!(
+                "`{name}` subscribes to `{}` twice (`{before}` and `{}`): call `on` once for each \
+                 type",
+                message.name, message.type_name
+            )));
+        }
+    }
+    let settings = &declaration.settings;
+    let zero = [
+        ("instances", settings.instances == 0, "a processor needs at least one"),
+        ("bound", settings.bound.events == 0, "nothing could ever wait for it"),
+        ("bound_bytes", settings.bound.weight == 0, "nothing could ever wait for it"),
+        ("held", settings.most_held == 0, "it could take no event at all"),
+    ];
+    for (setting, is_zero, why) in zero {
+        if is_zero {
+            return Err(Error::config(format!("`{name}`: `{setting}(0)`: {why}")));
+        }
+    }
+    if declaration.ticks.iter().any(std::time::Duration::is_zero) {
+        return Err(Error::config(format!("`{name}`: `every` needs a period above zero")));
+    }
+    if settings.when_full == WhenFull::DropNewest && settings.instances > 1 {
+        // Allowed: what is dropped is decided at the door, whoever handles the rest.
+    }
+    Ok(())
+}

@@ -1,0 +1,328 @@
+//! Every fact the runtime states. Each error, drop, retry, restart and parking passes this one
+//! seam, where it is logged (`tracing`, ids only, never payloads); metrics, a console and tests
+//! observe it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::message::EventId;
+
+/// A processor's number and name, as signals carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessorName {
+    pub(crate) index: usize,
+    pub(crate) name: Arc<str>,
+}
+
+impl ProcessorName {
+    /// The name the application gave.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for ProcessorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Why an event did not leave its queue by success. A closed set: safe as a metrics label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The handler returned a transient failure.
+    Failed,
+    /// The handler returned a permanent failure.
+    Permanent,
+    /// The handler, the filter or `key()` panicked.
+    Panicked,
+    /// The handler did not finish in time.
+    TimedOut,
+    /// What the handler published found no room, not even in the reserve.
+    Overflow,
+    /// The handler published beyond the hop limit: a routing loop.
+    HopLimit,
+    /// The kept bytes could not be turned back into the event.
+    Undecodable,
+}
+
+impl Cause {
+    /// All causes, for counters that start at zero.
+    pub const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::Permanent,
+        Self::Panicked,
+        Self::TimedOut,
+        Self::Overflow,
+        Self::HopLimit,
+        Self::Undecodable,
+    ];
+
+    /// The word used in metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Permanent => "permanent",
+            Self::Panicked => "panicked",
+            Self::TimedOut => "timed_out",
+            Self::Overflow => "overflow",
+            Self::HopLimit => "hop_limit",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an instance was rebuilt, or could not be built. A closed set: safe as a metrics label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RestartCause {
+    /// A handler panicked.
+    Panic,
+    /// A handler did not finish in time.
+    Timeout,
+    /// The factory panicked or failed.
+    Factory,
+    /// The `started` hook panicked or failed.
+    Started,
+}
+
+impl RestartCause {
+    /// All causes, for counters that start at zero.
+    pub const ALL: [Self; 4] = [Self::Panic, Self::Timeout, Self::Factory, Self::Started];
+
+    /// The word used in metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Factory => "factory",
+            Self::Started => "started",
+        }
+    }
+}
+
+/// Where events were dropped by the rule the application chose. A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The subscription was full and drops what comes.
+    Newest,
+    /// The subscription was full and drops what waits longest.
+    Oldest,
+    /// A person discarded a parked event.
+    Discarded,
+}
+
+impl DropReason {
+    /// All reasons, for counters that start at zero.
+    pub const ALL: [Self; 3] = [Self::Newest, Self::Oldest, Self::Discarded];
+
+    /// The word used in metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Oldest => "oldest",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// One fact. Counts come once a batch; rare things one by one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Signal<'a> {
+    /// Events got their place in the order.
+    Published {
+        /// The topic's number within this runtime.
+        index: usize,
+        /// The topic.
+        topic: &'static str,
+        /// How many.
+        events: u64,
+        /// Whether no subscription wanted them.
+        unrouted: bool,
+    },
+    /// An event of `tell` or `try_publish` found no room.
+    Refused {
+        /// The topic's number within this runtime.
+        index: usize,
+        /// The topic.
+        topic: &'static str,
+        /// Whether it is gone (`tell`) or was given back (`try_publish`).
+        dropped: bool,
+    },
+    /// Handlers succeeded.
+    Handled {
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// How many events.
+        events: u64,
+        /// How many of them a filter left out.
+        filtered: u64,
+        /// How long the sampled one waited and was handled, if one was sampled.
+        sample: Option<Sample>,
+    },
+    /// A failed event will be delivered again.
+    Retried {
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// Which event.
+        event: EventId,
+        /// The attempt that failed.
+        attempt: u32,
+        /// Why.
+        cause: Cause,
+        /// After how long it is due.
+        wait: Duration,
+    },
+    /// An event was parked: it waits for a person or a repairer.
+    Parked {
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// Which event.
+        event: EventId,
+        /// How often it was delivered.
+        attempts: u32,
+        /// Why.
+        cause: Cause,
+    },
+    /// Parked events were handed back to their processor.
+    Resubmitted {
+        /// To whom.
+        processor: &'a ProcessorName,
+        /// Which event.
+        event: EventId,
+    },
+    /// Events were dropped by a rule or by a person.
+    Dropped {
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// How many.
+        events: u64,
+        /// By which rule.
+        reason: DropReason,
+    },
+    /// An instance was rebuilt.
+    Restarted {
+        /// Whose.
+        processor: &'a ProcessorName,
+        /// Why.
+        cause: RestartCause,
+        /// The event in hand, if one was.
+        event: Option<EventId>,
+        /// From the failure to the new instance.
+        took: Duration,
+    },
+    /// An instance could not be built and is tried again later.
+    StartFailed {
+        /// Whose.
+        processor: &'a ProcessorName,
+        /// What failed.
+        cause: RestartCause,
+        /// When it is tried again.
+        wait: Duration,
+        /// What it said.
+        error: &'a str,
+    },
+    /// User code panicked where nothing depends on it: the `Drop` of an event or a processor.
+    PanicContained {
+        /// What was being done.
+        during: &'static str,
+        /// The event, if it was one.
+        event: Option<EventId>,
+    },
+    /// A subscription stopped taking events because too many are held, or takes again.
+    Held {
+        /// Whose.
+        processor: &'a ProcessorName,
+        /// Whether it is stopped now.
+        stopped: bool,
+    },
+}
+
+/// The waiting and handling time of one event.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// From its place in the order to the start of its handler.
+    pub waited: Duration,
+    /// From the start of its handler to its outcome.
+    pub handled: Duration,
+}
+
+/// Something that wants to know. Called on the thread where the fact arose: be quick, never block.
+pub trait Observer: Send + Sync + 'static {
+    /// One fact.
+    fn observe(&self, signal: &Signal<'_>);
+}
+
+/// The seam: who is told.
+#[derive(Default)]
+pub(crate) struct Signals {
+    observers: Vec<Box<dyn Observer>>,
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signals({} observers)", self.observers.len())
+    }
+}
+
+impl Signals {
+    pub(crate) fn new(observers: Vec<Box<dyn Observer>>) -> Arc<Self> {
+        Arc::new(Self { observers })
+    }
+
+    pub(crate) fn state(&self, signal: &Signal<'_>) {
+        log(signal);
+        for observer in &self.observers {
+            observer.observe(signal);
+        }
+    }
+}
+
+fn log(signal: &Signal<'_>) {
+    match signal {
+        Signal::Published { .. } | Signal::Handled { .. } => {}
+        Signal::Refused { topic, dropped, .. } => {
+            debug!(topic, dropped, "no room for an event");
+        }
+        Signal::Retried { processor, event, attempt, cause, wait } => {
+            let (cause, wait) = (cause.as_str(), wait.as_millis() as u64);
+            info!(%processor, %event, attempt, cause, wait_ms = wait, "will be delivered again");
+        }
+        Signal::Parked { processor, event, attempts, cause } => {
+            warn!(%processor, %event, attempts, cause = cause.as_str(), "parked");
+        }
+        Signal::Resubmitted { processor, event } => {
+            info!(%processor, %event, "resubmitted");
+        }
+        Signal::Dropped { processor, events, reason } => {
+            debug!(%processor, events, reason = reason.as_str(), "dropped");
+        }
+        Signal::Restarted { processor, cause, event, took } => {
+            let (cause, took) = (cause.as_str(), took.as_micros() as u64);
+            let event = event.map(tracing::field::display);
+            warn!(%processor, cause, event, took_us = took, "restarted");
+        }
+        Signal::StartFailed { processor, cause, wait, error } => {
+            let (cause, wait) = (cause.as_str(), wait.as_millis() as u64);
+            error!(%processor, cause, wait_ms = wait, error, "could not start; will try again");
+        }
+        Signal::PanicContained { during, event } => {
+            error!(during, event = event.map(tracing::field::display), "panic contained");
+        }
+        Signal::Held { processor, stopped } => {
+            error!(%processor, stopped, "too many events are held: takes no new ones");
+        }
+    }
+}

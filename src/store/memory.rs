@@ -1,0 +1,75 @@
+//! Kept state in memory: the values that a processor keeps per key, as of the last commit.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::message::Key;
+
+/// State that a processor keeps per key: a plain serde type with a default.
+///
+/// A handler works on a copy; the copy becomes the state when the handler succeeds.
+pub trait KeptState:
+    Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static
+{
+}
+
+impl<S> KeptState for S where
+    S: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static
+{
+}
+
+/// One value, known by its type only to who put it in.
+pub(crate) trait Value: Any + Send + Sync {
+    fn copy(&self) -> Box<dyn Value>;
+}
+
+impl<S: KeptState> Value for S {
+    fn copy(&self) -> Box<dyn Value> {
+        Box::new(self.clone())
+    }
+}
+
+/// The name of one value: its type and its key.
+pub(crate) type StateKey = (TypeId, Key);
+
+/// The values of one processor as of its last commit.
+#[derive(Default)]
+pub(crate) struct StateTable {
+    values: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
+}
+
+impl StateTable {
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(crate) fn get(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
+        self.values.get(name).cloned()
+    }
+
+    /// Puts a value in; gives back the one it replaces, to be dropped outside of any lock.
+    pub(crate) fn put(&mut self, name: StateKey, value: Arc<dyn Value>) -> Option<Arc<dyn Value>> {
+        self.values.insert(name, value)
+    }
+
+    /// All values of one type, unsorted.
+    pub(crate) fn all<S: KeptState>(&self) -> Vec<(Key, Arc<dyn Value>)> {
+        let of = TypeId::of::<S>();
+        let wanted = self.values.iter().filter(|((kind, _), _)| *kind == of);
+        wanted.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+/// The value as its type.
+pub(crate) fn typed<S: KeptState>(value: &dyn Value) -> Option<&S> {
+    (value as &dyn Any).downcast_ref()
+}
+
+/// The value as its type, to change it.
+pub(crate) fn typed_mut<S: KeptState>(value: &mut dyn Value) -> Option<&mut S> {
+    (value as &mut dyn Any).downcast_mut()
+}

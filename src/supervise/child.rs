@@ -1,0 +1,44 @@
+//! What a supervisor needs to know of a child, and what a child needs to run.
+
+use std::sync::Arc;
+
+use crate::broker::publish::Broker;
+use crate::message::Declared;
+use crate::queue::{QueueSettings, Subscription};
+use super::ChildFailed;
+
+/// A child as it was declared.
+#[derive(Debug, Clone)]
+pub(crate) struct Declaration {
+    pub(crate) name: Arc<str>,
+    /// The message types it handles, in the order of its handlers.
+    pub(crate) handles: Vec<Declared>,
+    pub(crate) emits: Vec<Declared>,
+    pub(crate) settings: QueueSettings,
+    /// Its handlers block: each instance has a thread of its own.
+    pub(crate) blocking: bool,
+    /// The periods of what it publishes by the clock.
+    pub(crate) ticks: Vec<std::time::Duration>,
+}
+
+/// What one host of a child gets: its place in the order, and its share of the instances.
+pub(crate) struct Seat {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) supervisor: actix::Recipient<ChildFailed>,
+    pub(crate) host: usize,
+    pub(crate) slots: usize,
+    pub(crate) hop_limit: u16,
+    /// Told when all instances were built once.
+    pub(crate) built: Arc<dyn Fn() + Send + Sync>,
+    /// Dropped when the host has ended.
+    pub(crate) alive: tokio::sync::mpsc::Sender<()>,
+}
+
+/// A child that can be started: its type is known to itself only.
+pub(crate) trait Child: Send + Sync {
+    fn declaration(&self) -> Declaration;
+
+    /// Starts a host on the thread this is called on.
+    fn host(self: Arc<Self>, seat: Seat);
+}
