@@ -76,6 +76,7 @@ impl Clock {
     }
 
     /// The coarse time: moves every millisecond while somebody calls [`Clock::working`].
+    #[inline]
     pub(crate) fn tick(&self) -> u64 {
         self.tick.load(Relaxed)
     }

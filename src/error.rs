@@ -160,38 +160,50 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 /// assert!(seats("1000").is_err());
 /// ```
 #[derive(Debug, Clone)]
-pub struct Failure {
-    pub(crate) permanent: bool,
-    pub(crate) reason: Option<&'static str>,
-    pub(crate) chain: Vec<String>,
+pub struct Failure(Box<Facts>);
+
+/// Boxed, so that a handler's `Ok` stays one word.
+#[derive(Debug, Clone)]
+struct Facts {
+    permanent: bool,
+    reason: Option<&'static str>,
+    chain: Vec<String>,
 }
 
 impl Failure {
     /// A failure that may pass: try again.
     pub fn transient(text: impl Into<String>) -> Self {
-        Self { permanent: false, reason: None, chain: vec![text.into()] }
+        Self(Box::new(Facts { permanent: false, reason: None, chain: vec![text.into()] }))
     }
 
     /// A failure that no repetition cures: park the event.
     pub fn permanent(text: impl Into<String>) -> Self {
-        Self { permanent: true, reason: None, chain: vec![text.into()] }
+        Self(Box::new(Facts { permanent: true, reason: None, chain: vec![text.into()] }))
     }
 
     /// Names the reason by a fixed word, by which parked events are grouped and counted.
     #[must_use]
     pub fn reason(mut self, reason: &'static str) -> Self {
-        self.reason = Some(reason);
+        self.0.reason = Some(reason);
         self
     }
 
     /// Whether retrying is pointless.
     pub fn is_permanent(&self) -> bool {
-        self.permanent
+        self.0.permanent
     }
 
     /// The error and its sources, outermost first.
     pub fn chain(&self) -> &[String] {
-        &self.chain
+        &self.0.chain
+    }
+
+    pub(crate) fn named_reason(&self) -> Option<&'static str> {
+        self.0.reason
+    }
+
+    pub(crate) fn into_chain(self) -> Vec<String> {
+        self.0.chain
     }
 
     fn of(error: &dyn std::error::Error, permanent: bool) -> Self {
@@ -201,7 +213,7 @@ impl Failure {
             chain.push(error.to_string());
             source = error.source();
         }
-        Self { permanent, reason: None, chain }
+        Self(Box::new(Facts { permanent, reason: None, chain }))
     }
 }
 

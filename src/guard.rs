@@ -72,3 +72,13 @@ impl<F> Drop for Contained<F> {
         contain(move || drop(future)).ok();
     }
 }
+
+/// Awaits user code in place, without a box: a panic comes back as its text.
+pub(crate) async fn contained<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, String> {
+    std::future::poll_fn(|task| match contain(|| future.as_mut().poll(task)) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}

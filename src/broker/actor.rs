@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, StreamHandler};
 
-use super::intake::{Entry, Intake, Published};
+use super::intake::{Entry, Intake, Published, Watch};
 use super::lane::{Lane, Parcel};
 use super::routes::LaneRoutes;
 use crate::clock::Clock;
@@ -98,7 +98,7 @@ impl StreamHandler<Vec<Entry>> for BrokerActor {
                 }
             }
         }
-        if self.intake.is_watched() {
+        if self.intake.is_watched(Watch::Room) {
             let wake = self.intake.lock().door.with_room();
             wake.into_iter().for_each(std::task::Waker::wake);
         }

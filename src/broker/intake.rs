@@ -45,9 +45,15 @@ pub(crate) struct Inner {
 /// The place where everything that is published comes first.
 pub(crate) struct Intake {
     inner: Mutex<Inner>,
-    /// Publishers and others who want to hear of progress; read by who makes it.
-    watchers: AtomicUsize,
-    signals: Arc<Signals>,
+    /// Who wants to hear of progress; read by who makes it.
+    watchers: [AtomicUsize; 2],
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Watch {
+    Room,
+    Rest,
 }
 
 /// Outboxes smaller than this are joined to what lies there already.
@@ -56,7 +62,7 @@ const JOINED: u32 = 32;
 impl Intake {
     pub(crate) fn new(ids: Arc<IdSpace>, signals: Arc<Signals>) -> Self {
         let inner = Inner {
-            open: Events::new(signals.clone()),
+            open: Events::new(signals),
             sealed: Vec::new(),
             waker: None,
             ids: IdSource::new(ids),
@@ -67,27 +73,28 @@ impl Intake {
             closed: false,
             ended: false,
         };
-        Self { inner: Mutex::new(inner), watchers: AtomicUsize::new(0), signals }
+        Self { inner: Mutex::new(inner), watchers: Default::default()}
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 
-    /// Somebody begins to wait for progress. To be followed by another look at what it waits for.
-    pub(crate) fn watch(&self) {
-        self.watchers.fetch_add(1, SeqCst);
+    /// Somebody begins to wait for progress of that kind. To be followed by another look at what
+    /// it waits for.
+    pub(crate) fn watch(&self, watch: Watch) {
+        self.watchers[watch as usize].fetch_add(1, SeqCst);
         fence(SeqCst);
     }
 
-    pub(crate) fn unwatch(&self) {
-        self.watchers.fetch_sub(1, SeqCst);
+    pub(crate) fn unwatch(&self, watch: Watch) {
+        self.watchers[watch as usize].fetch_sub(1, SeqCst);
     }
 
-    /// Whether anybody waits for progress; asked after it was made.
-    pub(crate) fn is_watched(&self) -> bool {
+    /// Whether anybody waits for progress of that kind; asked after it was made.
+    pub(crate) fn is_watched(&self, watch: Watch) -> bool {
         fence(SeqCst);
-        self.watchers.load(SeqCst) > 0
+        self.watchers[watch as usize].load(SeqCst) > 0
     }
 
     /// The broker has no more to do when this is empty and stays so.
@@ -103,8 +110,14 @@ impl Intake {
 }
 
 impl Inner {
-    /// Adds an admitted event from outside to the open batch.
-    pub(crate) fn push<E: Message>(&mut self, topic: TopicId, event: E, weight: u64) -> EventId {
+    /// Adds admitted events from outside to the open batch; returns the last one's id.
+    #[inline]
+    pub(crate) fn push<E: Message>(
+        &mut self,
+        topic: TopicId,
+        mut events: impl ExactSizeIterator<Item = E>,
+        weight: u64,
+    ) -> EventId {
         if self.open.is_empty() {
             self.now = Timestamp::now();
             self.ids.advance(self.now);
@@ -113,10 +126,15 @@ impl Inner {
             self.see_outside(topic);
         }
         let now = self.now;
-        let id = self.ids.draw();
-        self.open.push(topic, event, weight, id, &Origin::OUTSIDE, || now);
-        self.door.before_broker += 1;
-        id
+        self.door.before_broker += events.len() as u64;
+        loop {
+            let (first, drawn) = self.ids.draw_many(events.len() as u64);
+            let part = Part { events: &mut events, left: drawn as usize };
+            self.open.push(topic, part, weight, first, &Origin::OUTSIDE, || now);
+            if events.len() == 0 {
+                return EventId(first.0 + u128::from(drawn - 1));
+            }
+        }
     }
 
     #[cold]
@@ -147,7 +165,7 @@ impl Inner {
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            let fresh = Events::new(self.open.signals().clone());
+            let fresh = self.open.another();
             let open = std::mem::replace(&mut self.open, fresh);
             self.sealed.push(Entry::Events(open));
         }
@@ -163,6 +181,28 @@ impl Inner {
     }
 }
 
+/// The next few of an iterator, which goes on afterwards.
+struct Part<'a, I> {
+    events: &'a mut I,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Part<'_, I> {
+    type Item = I::Item;
+
+    #[inline]
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.events.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<I: Iterator> ExactSizeIterator for Part<'_, I> {}
+
 /// The broker's end of the intake: all that has come, at once.
 pub(crate) struct Published(pub(crate) Arc<Intake>);
 
@@ -170,7 +210,6 @@ impl Stream for Published {
     type Item = Vec<Entry>;
 
     fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let fresh = Events::new(self.0.signals.clone());
         let mut inner = self.0.lock();
         if inner.is_empty() {
             if inner.ended {
@@ -179,6 +218,7 @@ impl Stream for Published {
             inner.waker = Some(task.waker().clone());
             return Poll::Pending;
         }
+        let fresh = inner.open.another();
         let open = std::mem::replace(&mut inner.open, fresh);
         let mut entries = std::mem::take(&mut inner.sealed);
         inner.door.before_broker = 0;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::intake::{Entry, Intake};
+use super::intake::{Entry, Intake, Watch};
 use crate::clock::Clock;
 use crate::error::{Error, Refused};
 use crate::message::envelope::TopicId;
@@ -132,7 +132,7 @@ impl Broker {
             let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
             return Err((Refused::Full(event), ticket));
         }
-        let id = inner.push(topic, event, weight);
+        let id = inner.push(topic, std::iter::once(event), weight);
         let broker = inner.broker();
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
         drop(inner);
@@ -166,8 +166,8 @@ impl Broker {
             }
             let topic = inner.topics.topic::<E>()?;
             let admitted = inner.door.admit_some(topic, one, most, *ticket);
-            for event in events.by_ref().take(admitted as usize) {
-                inner.push(topic, event, weight);
+            if admitted > 0 {
+                inner.push(topic, events.by_ref().take(admitted as usize), weight);
             }
             let mut wake = inner.broker();
             let mut next = None;
@@ -275,13 +275,12 @@ impl Broker {
 
     /// Somebody settled something: whoever waits for room or rest is told.
     pub(crate) fn progressed(&self, subscription: &Subscription) {
-        if !self.intake.is_watched() {
-            return;
+        if self.intake.is_watched(Watch::Room) && subscription.has_made_room() {
+            for waker in self.intake.lock().door.with_room() {
+                waker.wake();
+            }
         }
-        for waker in self.intake.lock().door.with_room() {
-            waker.wake();
-        }
-        if subscription.waiting().events == 0 {
+        if self.intake.is_watched(Watch::Rest) && subscription.waiting().events == 0 {
             self.wake_idle();
         }
     }
@@ -307,7 +306,7 @@ impl Broker {
 
     /// Ready when `rest` says so; asked again whenever somebody made progress.
     pub(crate) fn rest(&self, rest: fn(&super::door::Door) -> bool) -> Rest<'_> {
-        self.intake.watch();
+        self.intake.watch(Watch::Rest);
         Rest { broker: self, rest }
     }
 }
@@ -341,7 +340,7 @@ impl Future for Rest<'_> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        self.broker.intake.unwatch();
+        self.broker.intake.unwatch(Watch::Rest);
     }
 }
 
@@ -399,7 +398,7 @@ impl<E: Event> Future for Publish<'_, E> {
             // Before the first look, so that no progress goes unseen after it.
             match self.broker.offer(event, None, None) {
                 Err((Refused::Full(event), _)) => {
-                    self.broker.intake.watch();
+                    self.broker.intake.watch(Watch::Room);
                     self.ticket = Some(0);
                     self.event = Some(event);
                 }
@@ -415,7 +414,7 @@ impl<E: Event> Future for Publish<'_, E> {
                 Poll::Pending
             }
             done => {
-                self.broker.intake.unwatch();
+                self.broker.intake.unwatch(Watch::Room);
                 self.ticket = None;
                 Poll::Ready(done.map_err(|(refused, _)| refused))
             }
@@ -426,7 +425,7 @@ impl<E: Event> Future for Publish<'_, E> {
 impl<E: Event> Drop for Publish<'_, E> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.broker.intake.unwatch();
+            self.broker.intake.unwatch(Watch::Room);
             self.broker.give_up::<E>(ticket);
         }
     }
@@ -470,7 +469,7 @@ impl<E: Event> Future for PublishAll<'_, E> {
             match this.broker.offer_many(&mut this.events, &mut this.ticket, task.waker()) {
                 Ok(Poll::Ready(())) => return Poll::Ready(Ok(())),
                 Ok(Poll::Pending) if !this.watching => {
-                    this.broker.intake.watch();
+                    this.broker.intake.watch(Watch::Room);
                     this.watching = true;
                 }
                 Ok(Poll::Pending) => return Poll::Pending,
@@ -486,7 +485,7 @@ impl<E: Event> Future for PublishAll<'_, E> {
 impl<E: Event> Drop for PublishAll<'_, E> {
     fn drop(&mut self) {
         if self.watching {
-            self.broker.intake.unwatch();
+            self.broker.intake.unwatch(Watch::Room);
         }
         if let Some(ticket) = self.ticket {
             self.broker.give_up::<E>(ticket);

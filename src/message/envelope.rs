@@ -111,10 +111,12 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn new(topic: TopicId, first: EventId, at: Timestamp, origin: &Origin) -> Self {
         let (cause, correlation) = origin.parent.unwrap_or((EventId(0), first));
+        // Initiating events are their own correlation; of others the second one fixes the step.
+        let step = u8::from(origin.parent.is_none());
         Self {
             topic,
             first,
-            correlation: Chain { first: correlation.0, step: 0 },
+            correlation: Chain { first: correlation.0, step },
             causation: Chain { first: cause.0, step: 0 },
             at,
             hops: origin.hops,
@@ -135,26 +137,38 @@ impl Head {
         (cause != 0).then_some(EventId(cause))
     }
 
-    /// Whether an event with this id and origin fits at `index`, the present end of the run.
+    /// Whether `count` events with these ids and that origin fit at `index`, the present end of
+    /// the run.
     pub(crate) fn accepts(
         &mut self,
         index: u32,
+        count: u32,
         topic: TopicId,
-        id: EventId,
+        first: EventId,
         origin: &Origin,
     ) -> bool {
-        if self.topic != topic || self.id(index) != id || self.hops != origin.hops {
+        if self.topic != topic || self.id(index) != first || self.hops != origin.hops {
             return false;
         }
-        let (cause, correlation) = origin.parent.unwrap_or((EventId(0), id));
         let (correlations, causes) = (self.correlation, self.causation);
-        let fits = self.path == origin.path
-            && self.correlation.accepts(index, correlation.0)
-            && self.causation.accepts(index, cause.0);
+        let fits = match origin.parent {
+            // Initiating events: each is its own beginning.
+            None => self.is_own() && self.causation.first == 0,
+            Some((cause, correlation)) => {
+                self.path == origin.path
+                    && self.correlation.accepts(index, correlation.0)
+                    && self.causation.accepts(index, cause.0)
+                    && (count == 1 || self.correlation.step + self.causation.step == 0)
+            }
+        };
         if !fits {
             (self.correlation, self.causation) = (correlations, causes);
         }
         fits
+    }
+
+    fn is_own(&self) -> bool {
+        self.correlation.first == self.first.0 && self.correlation.step == 1
     }
 
     /// The head of what is left when the first `index` events are taken away.
@@ -200,7 +214,7 @@ mod tests {
                 let origin = Origin { parent, hops, path: Path::default() };
                 expected.push((id, origin));
                 if let Some((head, length)) = runs.last_mut()
-                    && head.accepts(*length, TopicId(1), id, &origin)
+                    && head.accepts(*length, 1, TopicId(1), id, &origin)
                 {
                     *length += 1;
                     continue;

@@ -103,14 +103,22 @@ impl IdSource {
         self.prefix = self.prefix.max(prefix);
     }
 
+    #[inline]
     pub(crate) fn draw(&mut self) -> EventId {
+        self.draw_many(1).0
+    }
+
+    /// Draws consecutive ids: the first, and how many, at most `most` and at least one.
+    #[inline]
+    pub(crate) fn draw_many(&mut self, most: u64) -> (EventId, u64) {
         if self.next == self.end {
             self.next = self.space.next.fetch_add(BLOCK, Relaxed);
             self.end = self.next + BLOCK;
         }
-        let id = self.prefix | u128::from(self.next);
-        self.next += 1;
-        EventId(id)
+        let first = EventId(self.prefix | u128::from(self.next));
+        let drawn = most.min(self.end - self.next);
+        self.next += drawn;
+        (first, drawn)
     }
 }
 

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::outcome::Ended;
 use crate::error::{Failure, Outcome};
 use crate::message::envelope::{Head, Origin};
-use crate::message::{Envelope, Event, EventId, Key, Message, Seq};
+use crate::message::{Envelope, Event, Key, Message, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::{Body, Kept};
 use crate::clock::Moment;
@@ -21,7 +21,7 @@ pub(crate) enum InHand {
     /// Nothing: a `started` or `stopping` hook.
     Nothing,
     /// An event of a batch.
-    Batch { batch: Arc<Batch>, at: Cursor, head: Head, seq: Seq, which: u16 },
+    Batch { batch: Arc<Batch>, run: u32, head: Head },
     /// A held event.
     Kept { kept: Kept, seq: Seq, failures: u32 },
 }
@@ -34,9 +34,10 @@ pub(crate) enum InHand {
 pub struct Context {
     pub(crate) link: Rc<Link>,
     pub(crate) hand: InHand,
+    /// The event's place in its run.
+    pub(crate) index: u32,
     /// The handler did something that must be settled with care.
     pub(crate) touched: bool,
-    pub(crate) filtered: bool,
     states: Vec<(StateKey, Box<dyn Value>)>,
     delayed: Vec<(Moment, Events)>,
     refused: Option<Ended>,
@@ -47,8 +48,8 @@ impl Context {
         Self {
             link,
             hand: InHand::Nothing,
+            index: 0,
             touched: false,
-            filtered: false,
             states: Vec::new(),
             delayed: Vec::new(),
             refused: None,
@@ -58,7 +59,7 @@ impl Context {
     fn head(&self) -> Option<(&Head, u32)> {
         match &self.hand {
             InHand::Nothing => None,
-            InHand::Batch { head, at, .. } => Some((head, at.index)),
+            InHand::Batch { head, .. } => Some((head, self.index)),
             InHand::Kept { kept, .. } => Some((&kept.head, 0)),
         }
     }
@@ -77,7 +78,9 @@ impl Context {
         let (head, index) = self.head()?;
         let (seq, attempt) = match &self.hand {
             InHand::Nothing => return None,
-            InHand::Batch { seq, .. } => (*seq, 1),
+            InHand::Batch { batch, run, .. } => {
+                (batch.seq(&batch.events.runs()[*run as usize], self.index), 1)
+            }
             InHand::Kept { seq, failures, .. } => (*seq, failures + 1),
         };
         Some(Envelope {
@@ -103,9 +106,9 @@ impl Context {
     fn key(&self) -> Option<Key> {
         match &self.hand {
             InHand::Nothing => None,
-            InHand::Batch { batch, at, .. } => {
-                let run = &batch.events.runs()[at.run as usize];
-                batch.events.column(run).key((run.start + at.index) as usize)
+            InHand::Batch { batch, run, .. } => {
+                let run = &batch.events.runs()[*run as usize];
+                batch.events.column(run).key((run.start + self.index) as usize)
             }
             InHand::Kept { kept, .. } => kept.key.clone(),
         }
@@ -217,7 +220,9 @@ impl Context {
     pub(crate) fn delivered<E: Message>(&self) -> Option<super::recipient::Delivered<E>> {
         let envelope = self.envelope()?;
         let (batch, at) = match &self.hand {
-            InHand::Batch { batch, at, .. } => (batch, *at),
+            InHand::Batch { batch, run, .. } => {
+                (batch, Cursor { run: *run, index: self.index })
+            }
             InHand::Kept {
                 kept: Kept { body: Body::Pinned { batch, run, index }, .. }, ..
             } => (batch, Cursor { run: *run, index: *index }),
@@ -226,34 +231,36 @@ impl Context {
         super::recipient::Delivered::in_batch(batch.clone(), at, envelope)
     }
 
-    /// The id of the event in hand.
-    pub(crate) fn event_id(&self) -> Option<EventId> {
-        self.head().map(|(head, index)| head.id(index))
+    /// The handler succeeded. What it did is staged, unless something about it is refused.
+    #[inline]
+    pub(crate) fn refuses(&mut self) -> Option<Box<Ended>> {
+        if self.touched { self.stage() } else { None }
     }
 
-    /// Ends the handling of one event: what it did is staged if it succeeded, else dropped.
-    pub(crate) fn end(&mut self, ended: Ended) -> Ended {
-        if !self.touched {
-            return ended;
-        }
-        self.touched = false;
-        let ended = match (ended, self.refused.take()) {
-            (Ended::Done, Some(refused)) => refused,
-            (ended, _) => ended,
-        };
-        let states = std::mem::take(&mut self.states);
-        let delayed = std::mem::take(&mut self.delayed);
-        if !matches!(ended, Ended::Done) {
-            self.link.drop_publications();
-            crate::guard::contain(move || drop((states, delayed))).ok();
-            return ended;
+    fn stage(&mut self) -> Option<Box<Ended>> {
+        if let Some(refused) = self.refused.take() {
+            return Some(Box::new(refused));
         }
         if let Err(topic) = self.link.admit_publications() {
-            self.link.drop_publications();
-            crate::guard::contain(move || drop((states, delayed))).ok();
-            return Ended::Overflowed(topic);
+            return Some(Box::new(Ended::Overflowed(topic)));
         }
-        self.link.stage(states, delayed);
-        Ended::Done
+        self.touched = false;
+        let (states, delayed) = (&mut self.states, &mut self.delayed);
+        if !(states.is_empty() && delayed.is_empty()) {
+            self.link.stage(states.drain(..), delayed.drain(..));
+        }
+        None
+    }
+
+    /// The handler did not succeed: what it did is dropped.
+    pub(crate) fn forget(&mut self) {
+        if !std::mem::take(&mut self.touched) {
+            return;
+        }
+        self.refused = None;
+        let states = std::mem::take(&mut self.states);
+        let delayed = std::mem::take(&mut self.delayed);
+        self.link.drop_publications();
+        crate::guard::contain(move || drop((states, delayed))).ok();
     }
 }

@@ -5,13 +5,13 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use super::context::{Context, InHand};
+use super::context::Context;
 use super::link::Link;
 use super::outcome::Ended;
 use super::{Handle, Processor};
 use crate::error::Failure;
-use crate::guard::contain;
 use crate::message::{Declared, Event, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
@@ -42,7 +42,7 @@ pub(crate) enum Ran {
     /// Exceptions have come up: ask about the event at that index first.
     Ask(u32),
     /// The event at that index did not succeed.
-    Ended(u32, Ended),
+    Ended(u32, Box<Ended>),
 }
 
 /// The message types of a processor.
@@ -61,7 +61,13 @@ pub trait HandlerList<P: Processor>: Send + Sync + 'static {
         stretch: Stretch<'_>,
     ) -> Ran;
 
-    async fn kept(&self, which: u16, processor: &mut P, cx: &mut Context, bytes: &[u8]) -> Ended;
+    async fn kept(
+        &self,
+        which: u16,
+        processor: &mut P,
+        cx: &mut Context,
+        bytes: &[u8],
+    ) -> Option<Box<Ended>>;
 }
 
 #[allow(private_interfaces)]
@@ -74,8 +80,9 @@ impl<P: Processor> HandlerList<P> for () {
         Ran::Through
     }
 
-    async fn kept(&self, _: u16, _: &mut P, _: &mut Context, _: &[u8]) -> Ended {
-        Ended::Undecodable(Failure::permanent("the processor no longer handles this type"))
+    async fn kept(&self, _: u16, _: &mut P, _: &mut Context, _: &[u8]) -> Option<Box<Ended>> {
+        let gone = Failure::permanent("the processor no longer handles this type");
+        Some(Box::new(Ended::Undecodable(gone)))
     }
 }
 
@@ -112,14 +119,12 @@ where
             if !(asked || link.clear.get()) {
                 return Ran::Ask(index);
             }
-            cx.take_in_hand(index);
+            cx.index = index;
             let event = &events[index as usize];
             let ended = attempt(processor, event, self.0.0.as_ref(), cx, &link).await;
-            let ended = cx.end(ended);
-            if !matches!(ended, Ended::Done) {
+            if let Some(ended) = ended.or_else(|| cx.refuses()) {
                 return Ran::Ended(index, ended);
             }
-            link.count_handled(std::mem::take(&mut cx.filtered));
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
             if *budget == 0 || link.broker.clock.tick() > tick + 1 {
@@ -129,51 +134,52 @@ where
         Ran::Through
     }
 
-    async fn kept(&self, which: u16, processor: &mut P, cx: &mut Context, bytes: &[u8]) -> Ended {
+    async fn kept(
+        &self,
+        which: u16,
+        processor: &mut P,
+        cx: &mut Context,
+        bytes: &[u8],
+    ) -> Option<Box<Ended>> {
         if which != Rest::LENGTH {
             return self.1.kept(which, processor, cx, bytes).await;
         }
-        let event: E = match contain(|| codec::decode(bytes)) {
-            Ok(Ok(event)) => event,
-            Ok(Err(failure)) => return Ended::Undecodable(failure),
-            Err(panic) => return Ended::Panicked(panic),
+        let event: E = match codec::decode(bytes) {
+            Ok(event) => event,
+            Err(failure) => return Some(Box::new(Ended::Undecodable(failure))),
         };
         let link = cx.link.clone();
         let ended = attempt(processor, &event, self.0.0.as_ref(), cx, &link).await;
-        if let Err(panic) = contain(move || drop(event)) {
-            tracing::debug!(panic, "an event's drop panicked");
-        }
-        cx.end(ended)
+        ended.or_else(|| cx.refuses())
     }
 }
 
-/// Runs one handler to its end.
+/// Runs one handler to its end; none if it succeeded.
+///
+/// Nothing is caught here: the driver catches a panic around the whole stretch, and knows from the
+/// context which event was in hand.
+#[inline]
 async fn attempt<P: Handle<E>, E: Event>(
     processor: &mut P,
     event: &E,
     filter: Option<&Filter<E>>,
     cx: &mut Context,
     link: &Link,
-) -> Ended {
-    link.begin();
-    let mut future = pin!(Some(async move {
+) -> Option<Box<Ended>> {
+    let mut pending = false;
+    let mut handler = pin!(async move {
         if let Some(filter) = filter
             && !filter(event)
         {
-            cx.filtered = true;
+            cx.link.count_filtered();
             return Ok(());
         }
         processor.handle(event, cx).await
-    }));
-    poll_fn(|task| link.poll(future.as_mut(), task)).await
-}
-
-impl Context {
-    /// The event at `index` of the run in hand is next.
-    fn take_in_hand(&mut self, index: u32) {
-        if let InHand::Batch { at, seq, .. } = &mut self.hand {
-            seq.0 = seq.0 - u64::from(at.index) + u64::from(index);
-            at.index = index;
-        }
-    }
+    });
+    poll_fn(|task| match handler.as_mut().poll(task) {
+        Poll::Ready(Ok(())) => Poll::Ready(None),
+        Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
+        Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),
+    })
+    .await
 }

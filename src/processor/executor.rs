@@ -16,7 +16,8 @@ use super::outcome::{Decision, Ended, decide};
 use super::spec::ProcessorSpec;
 use super::Processor;
 use crate::clock::{Moment, Timestamp};
-use crate::guard::contain;
+use crate::error::{Failure, Outcome};
+use crate::guard::{contain, contained};
 use crate::message::{EventId, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::{Body, Kept};
@@ -165,9 +166,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             } else if began.is_some() {
                 to = to.min(here.index + 1);
             }
-            let seq = batch.seq(run, here.index);
-            self.cx.hand =
-                InHand::Batch { batch: batch.clone(), at: here, head: run.head, seq, which };
             let stretch = Stretch {
                 batch: &batch,
                 run: here.run,
@@ -177,7 +175,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 budget: &mut budget,
                 tick,
             };
-            let ran = self.spec.handlers.stretch(which, &mut instance, &mut self.cx, stretch).await;
+            let ran = self.stretch(which, &mut instance, stretch).await;
             self.sample(&batch, &mut began);
             at = match ran {
                 Ran::Through => Cursor { run: here.run, index: to },
@@ -196,7 +194,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.succeeded |= index > here.index || here > from;
                     let here = Cursor { run: here.run, index };
                     let breaks = ended.breaks_instance();
-                    let event = self.fail_first(&batch, here, which, ended);
+                    let event = self.fail_first(&batch, here, which, *ended);
                     self.link.clear.set(wanted.is_clear());
                     if let Some(cause) = breaks {
                         match self.rebuild(instance, cause, event).await {
@@ -256,7 +254,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let seq = batch.seq(run, at.index);
         let mut began = Some(self.seat.broker.clock.now());
         let mut budget = BUDGET;
-        self.cx.hand = InHand::Batch { batch: batch.clone(), at, head: run.head, seq, which };
         let stretch = Stretch {
             batch: &batch,
             run: at.run,
@@ -266,14 +263,14 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             budget: &mut budget,
             tick: self.seat.broker.clock.tick(),
         };
-        let ran = self.spec.handlers.stretch(which, &mut instance, &mut self.cx, stretch).await;
+        let ran = self.stretch(which, &mut instance, stretch).await;
         // What is handed out by itself is settled by name, not by how far the batch was handled.
         self.link.forget_reached();
         self.sample(&batch, &mut began);
         if let Ran::Ended(_, ended) = ran {
             let breaks = ended.breaks_instance();
             let kept = Kept::encoded(&batch, at.run, at.index, which);
-            let event = self.fail(seq, 0, kept, ended);
+            let event = self.fail(seq, 0, kept, *ended);
             if let Some(cause) = breaks {
                 match self.rebuild(instance, cause, event).await {
                     Some(fresh) => instance = fresh,
@@ -282,6 +279,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             }
         } else {
             self.succeeded = true;
+            self.link.count_handled();
             self.link.commit(Some(Settle::Done { seq, key: None }));
         }
         self.crew.put(slot, instance);
@@ -291,10 +289,16 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Delivers a held event. False if the runtime stops.
     async fn kept(&mut self, seq: Seq, failures: u32, kept: Kept) -> bool {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
-        self.cx.hand = InHand::Kept { kept: kept.clone(), seq, failures };
         let ended = match &kept.body {
             Body::Bytes(bytes) => {
-                self.spec.handlers.kept(kept.which, &mut instance, &mut self.cx, bytes).await
+                self.cx.hand = InHand::Kept { kept: kept.clone(), seq, failures };
+                self.cx.index = 0;
+                let handled =
+                    self.spec.handlers.kept(kept.which, &mut instance, &mut self.cx, bytes);
+                match contained(pin!(handled)).await {
+                    Ok(ended) => ended,
+                    Err(panic) => Some(Box::new(Ended::Panicked(panic))),
+                }
             }
             Body::Pinned { batch, run, index } => {
                 let mut budget = BUDGET;
@@ -307,34 +311,48 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     budget: &mut budget,
                     tick: self.seat.broker.clock.tick(),
                 };
-                let handlers = &self.spec.handlers;
-                let ran = handlers.stretch(kept.which, &mut instance, &mut self.cx, stretch).await;
+                let ran = self.stretch(kept.which, &mut instance, stretch).await;
                 self.link.forget_reached();
                 match ran {
-                    Ran::Ended(_, ended) => ended,
-                    _ => {
-                        self.link.uncount_handled();
-                        Ended::Done
-                    }
+                    Ran::Ended(_, ended) => Some(ended),
+                    _ => None,
                 }
             }
         };
-        let breaks = ended.breaks_instance();
-        if matches!(ended, Ended::Done) {
-            self.succeeded = true;
-            self.link.count_handled(std::mem::take(&mut self.cx.filtered));
-            self.link.commit(Some(Settle::Done { seq, key: kept.key }));
-        } else {
-            let event = self.fail(seq, failures, kept, ended);
-            if let Some(cause) = breaks {
-                match self.rebuild(instance, cause, event).await {
-                    Some(fresh) => instance = fresh,
-                    None => return false,
+        match ended {
+            None => {
+                self.succeeded = true;
+                self.link.count_handled();
+                self.link.commit(Some(Settle::Done { seq, key: kept.key }));
+            }
+            Some(ended) => {
+                let breaks = ended.breaks_instance();
+                let event = self.fail(seq, failures, kept, *ended);
+                if let Some(cause) = breaks {
+                    match self.rebuild(instance, cause, event).await {
+                        Some(fresh) => instance = fresh,
+                        None => return false,
+                    }
                 }
             }
         }
         self.crew.put(slot, instance);
         true
+    }
+
+    /// Runs handlers over a stretch of a run. A panic ends it; the context knows at which event.
+    async fn stretch(&mut self, which: u16, instance: &mut P, stretch: Stretch<'_>) -> Ran {
+        let Stretch { batch, run, from, .. } = stretch;
+        let head = batch.events.runs()[run as usize].head;
+        self.cx.hand = InHand::Batch { batch: batch.clone(), run, head };
+        self.cx.index = from;
+        let ran = {
+            let handled = self.spec.handlers.stretch(which, instance, &mut self.cx, stretch);
+            contained(pin!(handled)).await
+        };
+        ran.unwrap_or_else(|panic| {
+            Ran::Ended(self.cx.index, Box::new(Ended::Panicked(panic)))
+        })
     }
 
     /// Settles the first failure of an event of the front batch.
@@ -360,6 +378,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         mut kept: Kept,
         ended: Ended,
     ) -> Option<EventId> {
+        self.cx.forget();
         let (cause, failure) = ended.into_failure()?;
         let failures = failures.saturating_add(1);
         let event = kept.id();
@@ -405,14 +424,14 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.cx.hand = InHand::Nothing;
         let cx = &mut self.cx;
         let ended = match contain(|| make(cx)) {
-            Ok(()) => Ended::Done,
-            Err(panic) => Ended::Panicked(panic),
+            Ok(()) => self.cx.refuses(),
+            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
         };
-        let ended = self.cx.end(ended);
+        self.cx.forget();
         self.link.commit(None);
-        if let Some((cause, failure)) = ended.into_failure() {
+        if let Some((cause, failure)) = ended.and_then(|ended| ended.into_failure()) {
             let processor = self.cx.processor();
-            let error = failure.chain.join(": ");
+            let error = failure.chain().join(": ");
             tracing::error!(processor, cause = cause.as_str(), error, "a tick was not published");
         }
     }
@@ -441,22 +460,41 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     async fn build(&mut self) -> Result<P, (RestartCause, String)> {
         let made = contain(|| (self.spec.factory)());
         let mut instance = made.map_err(|panic| (RestartCause::Factory, panic))?;
-        let ended = {
-            self.cx.hand = InHand::Nothing;
-            self.link.begin();
-            let mut started = pin!(Some(instance.started(&mut self.cx)));
-            poll_fn(|task| self.link.poll(started.as_mut(), task)).await
-        };
-        match self.cx.end(ended).into_failure() {
-            None => {
-                self.link.commit_if_staged();
-                Ok(instance)
-            }
-            Some((_, failure)) => {
+        let failed = self.hook(async |cx: &mut Context| instance.started(cx).await).await;
+        match failed {
+            None => Ok(instance),
+            Some(failure) => {
                 drop_instance(instance, &self.seat.broker.signals);
-                Err((RestartCause::Started, failure.chain.join(": ")))
+                Err((RestartCause::Started, failure.chain().join(": ")))
             }
         }
+    }
+
+    /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
+    /// succeeds.
+    async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
+        self.cx.hand = InHand::Nothing;
+        let link = self.link.clone();
+        let ended = {
+            let mut pending = false;
+            let mut hook = pin!(hook(&mut self.cx));
+            contained(pin!(poll_fn(|task| match hook.as_mut().poll(task) {
+                Poll::Ready(outcome) => {
+                    Poll::Ready(outcome.err().map(|failure| Box::new(Ended::Failed(failure))))
+                }
+                Poll::Pending => {
+                    link.wait(&mut pending, task).map(|ended| Some(Box::new(ended)))
+                }
+            })))
+            .await
+        };
+        let ended = match ended {
+            Ok(ended) => ended.or_else(|| self.cx.refuses()),
+            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
+        };
+        self.cx.forget();
+        self.link.commit_if_staged();
+        ended.and_then(|ended| ended.into_failure()).map(|(_, failure)| failure)
     }
 
     /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
@@ -517,17 +555,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Runs the `stopping` hook of every instance that is free.
     async fn stop(&mut self) {
         while let Some((_, mut instance)) = self.crew.take(None) {
-            self.cx.hand = InHand::Nothing;
-            let ended = {
-                self.link.begin();
-                let mut stopping = pin!(Some(instance.stopping(&mut self.cx)));
-                poll_fn(|task| self.link.poll(stopping.as_mut(), task)).await
-            };
-            let ended = self.cx.end(ended);
-            self.link.commit_if_staged();
-            if let Some((cause, failure)) = ended.into_failure() {
-                let (processor, error) = (self.cx.processor(), failure.chain.join(": "));
-                tracing::error!(processor, cause = cause.as_str(), error, "`stopping` failed");
+            let failed = self.hook(async |cx: &mut Context| instance.stopping(cx).await).await;
+            if let Some(failure) = failed {
+                let (processor, error) = (self.cx.processor(), failure.chain().join(": "));
+                tracing::error!(processor, error, "`stopping` failed");
             }
             drop_instance(instance, &self.seat.broker.signals);
         }

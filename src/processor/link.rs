@@ -6,7 +6,6 @@
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,8 +66,6 @@ pub(crate) struct Link {
     sample: Cell<Option<Sample>>,
     /// First deliveries need not be asked for.
     pub(crate) clear: Cell<bool>,
-    /// The handler in hand has returned pending at least once.
-    went_pending: Cell<bool>,
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
     /// A handler of this driver waits: another driver may be needed.
     pub(crate) waits: Rc<Cell<bool>>,
@@ -103,7 +100,6 @@ impl Link {
             filtered: Cell::new(0),
             sample: Cell::new(None),
             clear: Cell::new(true),
-            went_pending: Cell::new(false),
             timer: RefCell::new(None),
             waits,
         })
@@ -123,6 +119,7 @@ impl Link {
         let id = ids.draw();
         let emitted = &mut chunk.emitted[slot];
         emitted.pending.add(Load::new(1, weight));
+        let event = std::iter::once(event);
         chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
         Ok(id)
     }
@@ -136,7 +133,8 @@ impl Link {
         let now = Timestamp::now();
         ids.advance(now);
         let mut events = Events::new(self.broker.signals.clone());
-        events.push(chunk.emitted[slot].topic, event, weight, ids.draw(), origin, || now);
+        let (topic, event) = (chunk.emitted[slot].topic, std::iter::once(event));
+        events.push(topic, event, weight, ids.draw(), origin, || now);
         Ok(events)
     }
 
@@ -191,8 +189,8 @@ impl Link {
 
     pub(crate) fn stage(
         &self,
-        states: Vec<(StateKey, Box<dyn Value>)>,
-        delayed: Vec<(Moment, Events)>,
+        states: impl Iterator<Item = (StateKey, Box<dyn Value>)>,
+        delayed: impl Iterator<Item = (Moment, Events)>,
     ) {
         let mut chunk = self.chunk.borrow_mut();
         let mut replaced = Vec::new();
@@ -205,6 +203,7 @@ impl Link {
     }
 
     /// Notes how far the driver came in the front batch, without committing it yet.
+    #[inline]
     pub(crate) fn reached(&self, at: Cursor) {
         self.progress.set(Some(at));
     }
@@ -213,15 +212,13 @@ impl Link {
         self.progress.set(None);
     }
 
-    pub(crate) fn uncount_handled(&self) {
-        self.handled.set(self.handled.get().saturating_sub(1));
+    /// An event that was handed out by itself was handled.
+    pub(crate) fn count_handled(&self) {
+        self.handled.set(self.handled.get() + 1);
     }
 
-    pub(crate) fn count_handled(&self, filtered: bool) {
-        self.handled.set(self.handled.get() + 1);
-        if filtered {
-            self.filtered.set(self.filtered.get() + 1);
-        }
+    pub(crate) fn count_filtered(&self) {
+        self.filtered.set(self.filtered.get() + 1);
     }
 
     pub(crate) fn sampled(&self, sample: Sample) {
@@ -232,8 +229,17 @@ impl Link {
     pub(crate) fn commit(&self, settle: Option<Settle>) {
         let (outbox, leases, states, delayed) = {
             let chunk = &mut *self.chunk.borrow_mut();
-            let rest = chunk.outbox.split_off(chunk.mark);
-            let outbox = std::mem::replace(&mut chunk.outbox, rest);
+            let outbox = match chunk.mark {
+                0 => Events::new(self.broker.signals.clone()),
+                mark if mark == chunk.outbox.len() => {
+                    let fresh = chunk.outbox.another();
+                    std::mem::replace(&mut chunk.outbox, fresh)
+                }
+                mark => {
+                    let rest = chunk.outbox.split_off(mark);
+                    std::mem::replace(&mut chunk.outbox, rest)
+                }
+            };
             chunk.mark = 0;
             chunk.now = None;
             let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
@@ -244,8 +250,10 @@ impl Link {
             self.broker.flush(outbox, leases.into_iter());
         }
         let to = self.progress.take();
-        self.subscription.commit(Commit { to, settle, states, delayed });
-        let (events, filtered) = (self.handled.take(), self.filtered.take());
+        let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
+        let passed = self.subscription.commit(Commit { to, settle, states, delayed });
+        let events = self.handled.take() + passed - u64::from(failed);
+        let filtered = self.filtered.take();
         if events > 0 {
             let (processor, sample) = (&self.subscription.name, self.sample.take());
             self.broker.signals.state(&Signal::Handled { processor, events, filtered, sample });
@@ -264,45 +272,20 @@ impl Link {
         }
     }
 
-    /// A new event is in hand.
-    pub(crate) fn begin(&self) {
-        self.went_pending.set(false);
-    }
-
-    pub(crate) fn has_gone_pending(&self) -> bool {
-        self.went_pending.get()
-    }
-
-    /// Polls a handler in place, contained. When it goes pending, all that was settled before it
-    /// is committed first, and its time limit begins.
-    pub(crate) fn poll<F: Future<Output = Outcome>>(
+    /// The handler in hand returned pending. The first time, all that was settled before it is
+    /// committed, and its time limit begins. Ready when its time is over.
+    #[cold]
+    pub(crate) fn wait(
         &self,
-        mut future: Pin<&mut Option<F>>,
+        pending: &mut bool,
         task: &mut std::task::Context<'_>,
     ) -> Poll<Ended> {
-        let polled = contain(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(task),
-            None => Poll::Pending,
-        });
-        match polled {
-            Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ended::Done),
-            Ok(Poll::Ready(Err(failure))) => Poll::Ready(Ended::Failed(failure)),
-            Err(text) => Poll::Ready(Ended::Panicked(text)),
-            Ok(Poll::Pending) => {
-                if !self.went_pending.replace(true) {
-                    self.commit(None);
-                    self.arm(Instant::now() + self.timeout);
-                    self.waits.set(true);
-                }
-                if self.poll_timer(task).is_pending() {
-                    return Poll::Pending;
-                }
-                match contain(|| future.set(None)) {
-                    Ok(()) => Poll::Ready(Ended::TimedOut(self.timeout)),
-                    Err(text) => Poll::Ready(Ended::Panicked(text)),
-                }
-            }
+        if !std::mem::replace(pending, true) {
+            self.commit(None);
+            self.arm(Instant::now() + self.timeout);
+            self.waits.set(true);
         }
+        self.poll_timer(task).map(|()| Ended::TimedOut(self.timeout))
     }
 
     /// Sets the driver's one timer.

@@ -79,7 +79,7 @@ impl Ended {
     pub(crate) fn into_failure(self) -> Option<(Cause, Failure)> {
         Some(match self {
             Self::Done => return None,
-            Self::Failed(failure) | Self::Misused(failure) if failure.permanent => {
+            Self::Failed(failure) | Self::Misused(failure) if failure.is_permanent() => {
                 (Cause::Permanent, failure)
             }
             Self::Failed(failure) | Self::Misused(failure) => (Cause::Failed, failure),

@@ -71,16 +71,17 @@ pub(crate) struct Typed<E> {
 }
 
 impl<E: Message> Typed<E> {
-    fn new() -> Self {
-        Self { events: Vec::new(), weights: Vec::new() }
+    fn with_capacity(events: usize) -> Self {
+        Self { events: Vec::with_capacity(events), weights: Vec::new() }
     }
 
-    fn push(&mut self, event: E, weight: u64) {
+    #[inline]
+    fn extend(&mut self, events: impl ExactSizeIterator<Item = E>, weight: u64) {
         if weight != size_of::<E>() as u64 || !self.weights.is_empty() {
             self.weights.resize(self.events.len(), size_of::<E>() as u64);
-            self.weights.push(weight);
+            self.weights.extend(std::iter::repeat_n(weight, events.len()));
         }
-        self.events.push(event);
+        self.events.extend(events);
     }
 }
 
@@ -144,12 +145,24 @@ pub(crate) struct Events {
     columns: Vec<(TopicId, Box<dyn Column>)>,
     runs: Vec<Run>,
     length: u32,
+    /// How many events are likely to come: so many get their place at once.
+    expected: u32,
     signals: Arc<Signals>,
 }
 
+/// At most so many events get their place before they are there.
+const MOST_EXPECTED: u32 = 256;
+
 impl Events {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {
-        Self { columns: Vec::new(), runs: Vec::new(), length: 0, signals }
+        Self { columns: Vec::new(), runs: Vec::new(), length: 0, expected: 0, signals }
+    }
+
+    /// A fresh, empty one, likely to become as large as this one is.
+    pub(crate) fn another(&self) -> Self {
+        let mut another = Self::new(self.signals.clone());
+        another.expected = self.length.min(MOST_EXPECTED);
+        another
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -158,10 +171,6 @@ impl Events {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.length == 0
-    }
-
-    pub(crate) fn signals(&self) -> &Arc<Signals> {
-        &self.signals
     }
 
     pub(crate) fn runs(&self) -> &[Run] {
@@ -187,23 +196,25 @@ impl Events {
         if let Some(found) = self.columns.iter().position(|(of, _)| *of == topic) {
             return found;
         }
-        self.columns.push((topic, Box::new(Typed::<E>::new())));
+        self.columns.push((topic, Box::new(Typed::<E>::with_capacity(self.expected as usize))));
         self.columns.len() - 1
     }
 
-    /// Adds an event. `topic` must be the topic of `E`; `now` is asked only when a run begins.
+    /// Adds events whose ids follow each other, each of that weight. `topic` must be the topic of
+    /// `E`; `now` is asked only when a run begins.
     pub(crate) fn push<E: Message>(
         &mut self,
         topic: TopicId,
-        event: E,
+        events: impl ExactSizeIterator<Item = E>,
         weight: u64,
-        id: EventId,
+        first: EventId,
         origin: &Origin,
         now: impl FnOnce() -> Timestamp,
     ) {
+        let count = events.len() as u32;
         let same = self.runs.last_mut().and_then(|run| {
-            let fits = run.head.accepts(run.length, topic, id, origin);
-            run.length += u32::from(fits);
+            let fits = run.head.accepts(run.length, count, topic, first, origin);
+            run.length += if fits { count } else { 0 };
             fits.then_some(run.column as usize)
         });
         let column = match same {
@@ -211,16 +222,16 @@ impl Events {
             None => {
                 let column = self.column_of::<E>(topic);
                 let start = self.column_length::<E>(column);
-                let head = Head::new(topic, id, now(), origin);
+                let head = Head::new(topic, first, now(), origin);
                 let offset = self.length;
-                self.runs.push(Run { head, column: column as u32, start, length: 1, offset });
+                self.runs.push(Run { head, column: column as u32, start, length: count, offset });
                 column
             }
         };
         let column = (&mut *self.columns[column].1 as &mut dyn Any).downcast_mut::<Typed<E>>();
         if let Some(column) = column {
-            column.push(event, weight);
-            self.length += 1;
+            column.extend(events, weight);
+            self.length += count;
         }
     }
 

@@ -30,8 +30,8 @@ impl Report {
     ) -> Self {
         Self {
             cause,
-            reason: failure.reason.unwrap_or(cause.as_str()),
-            chain: failure.chain,
+            reason: failure.named_reason().unwrap_or(cause.as_str()),
+            chain: failure.into_chain(),
             deliveries: before.map_or(1, |report| report.deliveries + 1),
             first_failed: before.map_or(now, |report| report.first_failed),
             last_failed: now,
@@ -89,6 +89,6 @@ impl ParkedEvent {
             )));
         }
         crate::message::codec::decode(&self.payload)
-            .map_err(|failure| Error::config(failure.chain.join(": ")))
+            .map_err(|failure| Error::config(failure.chain().join(": ")))
     }
 }

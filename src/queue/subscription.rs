@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -108,6 +109,8 @@ pub(crate) struct Subscription {
     pub(crate) left: Left,
     one_by_one: bool,
     halt: Notify,
+    /// In eighths of the bound, when publishers were last thought of.
+    fullness: AtomicU64,
     inner: Mutex<Inner>,
     clock: Arc<Clock>,
     signals: Arc<Signals>,
@@ -144,6 +147,7 @@ impl Subscription {
             left: Left::default(),
             one_by_one,
             halt: Notify::new(),
+            fullness: AtomicU64::new(0),
             inner: Mutex::new(inner),
             clock,
             signals,
@@ -368,13 +372,16 @@ impl Subscription {
         self.inner.lock().state.is_clear()
     }
 
-    /// Carries out a commit. Everything in it happens, under one lock.
-    pub(crate) fn commit(&self, commit: Commit) {
+    /// Carries out a commit. Everything in it happens, under one lock. Returns how many events of
+    /// the front batch it settled.
+    pub(crate) fn commit(&self, commit: Commit) -> u64 {
+        let mut passed = 0;
         let mut released = Released::default();
         let mut inner = self.inner.lock();
         if let Some(to) = commit.to {
             let (left, gone) = inner.line.advance(to, &self.wanted);
             self.left.add(left);
+            passed = left.events;
             released.batches.extend(gone);
         }
         let mut wakes = false;
@@ -398,6 +405,7 @@ impl Subscription {
         drop(inner);
         wakers.wake();
         contain(move || drop(released)).ok();
+        passed
     }
 
     fn settle(&self, inner: &mut Inner, settle: Settle, released: &mut Released) {
@@ -471,6 +479,14 @@ impl Subscription {
     /// Events that wait for their first delivery, or are in hand for it.
     pub(crate) fn waiting(&self) -> Load {
         self.inner.lock().line.load
+    }
+
+    /// Whether there is clearly more room than when this was asked last: worth waking publishers
+    /// for, who pay for a wake-up with many events.
+    pub(crate) fn has_made_room(&self) -> bool {
+        let waiting = self.waiting().events;
+        let step = waiting / (self.settings.bound.events / 8).max(1);
+        self.fullness.swap(step, Relaxed) != step || waiting == 0
     }
 
     /// How long the oldest waiting event has been waiting.

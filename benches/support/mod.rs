@@ -1,0 +1,58 @@
+//! What the benches share: the payload, raw actix beside us, medians, a table.
+
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+pub mod ours;
+pub mod raw_actix;
+
+use serde::{Deserialize, Serialize};
+
+/// 64 bytes.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Payload(pub [u64; 8]);
+
+impl Payload {
+    pub fn new(number: u64) -> Self {
+        Self([number; 8])
+    }
+}
+
+/// Runs the cases in turn, `runs` times, and returns each one's median: what drifts drifts for all.
+pub fn medians(runs: usize, cases: &[&dyn Fn() -> f64]) -> Vec<f64> {
+    let mut all = vec![Vec::new(); cases.len()];
+    for run in 0..=runs {
+        for (case, results) in cases.iter().zip(&mut all) {
+            let result = case();
+            if run > 0 {
+                results.push(result); // the first run warms up
+            }
+        }
+    }
+    all.into_iter().map(median).collect()
+}
+
+pub fn median(mut results: Vec<f64>) -> f64 {
+    results.sort_by(f64::total_cmp);
+    results[results.len() / 2]
+}
+
+/// How often each case is run: 5, or what `RUNS` says.
+pub fn runs() -> usize {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5)
+}
+
+/// Whether the case was asked for: `cargo bench --bench delivery -- row` runs what has `row` in it.
+pub fn wanted(case: &str) -> bool {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|of| !of.starts_with('-')).collect();
+    filters.is_empty() || filters.iter().any(|filter| case.contains(filter.as_str()))
+}
+
+pub fn header() {
+    println!("{:<46} {:>12} {:>12} {:>9} {:>10}", "case", "cueline", "beside it", "ratio", "goal");
+}
+
+/// `ours` and `theirs` in ns; the ratio is how many times faster we are.
+pub fn row(case: &str, ours: f64, theirs: f64, goal: &str) {
+    let ratio = theirs / ours;
+    println!("{case:<46} {ours:>9.1} ns {theirs:>9.1} ns {ratio:>8.2}x {goal:>10}");
+}
