@@ -92,13 +92,15 @@ impl Clock {
     }
 
     /// Moves the tick while there is work; runs on the control thread for ever.
-    pub(crate) async fn run(&self) {
+    /// Calls `each` at each tick.
+    pub(crate) async fn run(&self, each: impl Fn()) {
         loop {
             self.wake.notified().await;
             let mut idle = 0;
             while idle < IDLE_TICKS {
                 tokio::time::sleep(TICK).await;
                 self.tick.fetch_add(1, Relaxed);
+                each();
                 idle = if self.worked.swap(false, Relaxed) { 0 } else { idle + 1 };
             }
             self.asleep.store(true, Relaxed);

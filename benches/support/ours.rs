@@ -103,15 +103,23 @@ impl Handle<Hop4> for Last {
     }
 }
 
-/// Five processors in a row on `threads` threads: nanoseconds an event, end to end.
-pub fn row_of_five(threads: usize, events: u64) -> f64 {
-    let supervisor = Supervisor::new("bench")
+fn row() -> Supervisor {
+    Supervisor::new("bench")
         .child(processor("stage-1", || Stage1).on::<Ping>().emits::<Hop1>())
         .child(processor("stage-2", || Stage2).on::<Hop1>().emits::<Hop2>())
         .child(processor("stage-3", || Stage3).on::<Hop2>().emits::<Hop3>())
         .child(processor("stage-4", || Stage4).on::<Hop3>().emits::<Hop4>())
-        .child(processor("last", || Last(0)).on::<Hop4>());
-    let runtime = start(supervisor, threads, true);
+        .child(processor("last", || Last(0)).on::<Hop4>())
+}
+pub fn start_row(threads: usize, o: impl cueline::Observer) -> Runtime {
+    let rt = Runtime::builder("bench").threads(threads).supervise(row()).observe(o).start().unwrap();
+    pollster::block_on(rt.ready());
+    rt
+}
+
+/// Five processors in a row on `threads` threads: nanoseconds an event, end to end.
+pub fn row_of_five(threads: usize, events: u64) -> f64 {
+    let runtime = start(row(), threads, true);
     let began = Instant::now();
     publish(&runtime, events, 1);
     let took = began.elapsed();

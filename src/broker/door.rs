@@ -19,7 +19,7 @@ const CREDIT: u64 = 4096;
 /// How many events from outside may lie before the broker, wanted by anybody or not.
 const BEFORE_BROKER: u64 = 262_144;
 /// How many a handler gets to publish before it asks again.
-const LEASE: u64 = 64;
+const LEASE: u64 = 256;
 
 #[derive(Default)]
 struct TopicDoor {
@@ -30,14 +30,22 @@ struct TopicDoor {
     /// Allowed to handlers, not published yet.
     leased: Load,
     gates: Vec<usize>,
+    /// On which lanes the subscriptions are, a bit each.
+    lanes: u64,
     queue: VecDeque<(u64, Waker)>,
 }
 
 /// One subscription's part in the decision.
 struct Gate {
     subscription: Arc<Subscription>,
+    lanes: u64,
     /// Its topics, with what had been published on each when it began, and when it ended.
     topics: Vec<(TopicId, Load, Option<Load>)>,
+}
+
+/// A lane's bit; with more than 64 lanes some share one, which costs a wake-up too many.
+pub(crate) fn lane_bit(lane: usize) -> u64 {
+    1 << (lane % 64)
 }
 
 impl Gate {
@@ -66,7 +74,8 @@ impl Door {
     }
 
     /// A subscription begins: it answers for what is published from now on.
-    pub(crate) fn open(&mut self, subscription: Arc<Subscription>) {
+    pub(crate) fn open(&mut self, subscription: Arc<Subscription>, lane: usize) {
+        let lanes = lane_bit(lane);
         let free = self.gates.iter().position(|gate| {
             gate.as_ref().is_none_or(|gate| gate.has_ended() && self.is_idle_at(gate))
         });
@@ -76,9 +85,10 @@ impl Door {
             let door = self.topic(topic);
             door.credit = Load::default();
             door.gates.push(number);
+            door.lanes |= lanes;
             topics.push((topic, door.published, None));
         }
-        let gate = Some(Gate { subscription, topics });
+        let gate = Some(Gate { subscription, lanes, topics });
         match self.gates.get_mut(number) {
             Some(free) => *free = gate,
             None => self.gates.push(gate),
@@ -95,6 +105,8 @@ impl Door {
         let Some(number) = number else { return Vec::new() };
         for door in &mut self.topics {
             door.gates.retain(|&gate| gate != number);
+            let gates = door.gates.iter().filter_map(|&gate| self.gates[gate].as_ref());
+            door.lanes = gates.fold(0, |lanes, gate| lanes | gate.lanes);
         }
         if let Some(gate) = &mut self.gates[number] {
             for (topic, _, until) in &mut gate.topics {
@@ -102,6 +114,12 @@ impl Door {
             }
         }
         self.wake_all()
+    }
+
+    /// The lanes of a topic's subscriptions, a bit each.
+    #[inline]
+    pub(crate) fn lanes(&self, topic: TopicId) -> u64 {
+        self.topics.get(usize::from(topic.0)).map_or(0, |door| door.lanes)
     }
 
     /// Lets an outside publisher in, if there is room and nobody else waits for it.

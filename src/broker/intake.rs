@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     open: Events,
     sealed: Vec<Entry>,
     waker: Option<Waker>,
+    /// The broker actor is asked to take the turn.
+    asked: bool,
     ids: IdSource,
     now: Timestamp,
     seen_outside: Vec<bool>,
@@ -65,6 +67,7 @@ impl Intake {
             open: Events::new(signals),
             sealed: Vec::new(),
             waker: None,
+            asked: false,
             ids: IdSource::new(ids),
             now: Timestamp::default(),
             seen_outside: Vec::new(),
@@ -171,8 +174,17 @@ impl Inner {
         }
     }
 
-    /// The broker, if it sleeps: to be woken when the lock is released.
-    pub(crate) fn broker(&mut self) -> Option<Waker> {
+    /// Takes all that has come, in order.
+    pub(crate) fn take(&mut self) -> Vec<Entry> {
+        self.seal();
+        self.door.before_broker = 0;
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Asks the broker actor to take the turn. If it sleeps, it is to be woken when the lock is
+    /// released.
+    pub(crate) fn ask_broker(&mut self) -> Option<Waker> {
+        self.asked = true;
         self.waker.take()
     }
 
@@ -203,29 +215,21 @@ impl<I: Iterator> Iterator for Part<'_, I> {
 
 impl<I: Iterator> ExactSizeIterator for Part<'_, I> {}
 
-/// The broker's end of the intake: all that has come, at once.
-pub(crate) struct Published(pub(crate) Arc<Intake>);
+/// Ready whenever the broker actor is asked for; ends when nothing will be published any more.
+pub(crate) struct Arrived(pub(crate) Arc<Intake>);
 
-impl Stream for Published {
-    type Item = Vec<Entry>;
+impl Stream for Arrived {
+    type Item = ();
 
-    fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<()>> {
         let mut inner = self.0.lock();
-        if inner.is_empty() {
-            if inner.ended {
-                return Poll::Ready(None);
-            }
-            inner.waker = Some(task.waker().clone());
-            return Poll::Pending;
+        if std::mem::take(&mut inner.asked) {
+            return Poll::Ready(Some(()));
         }
-        let fresh = inner.open.another();
-        let open = std::mem::replace(&mut inner.open, fresh);
-        let mut entries = std::mem::take(&mut inner.sealed);
-        inner.door.before_broker = 0;
-        drop(inner);
-        if !open.is_empty() {
-            entries.push(Entry::Events(open));
+        if inner.ended {
+            return Poll::Ready(None);
         }
-        Poll::Ready(Some(entries))
+        inner.waker = Some(task.waker().clone());
+        Poll::Pending
     }
 }

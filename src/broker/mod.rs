@@ -1,6 +1,6 @@
 //! The broker: it has no opinion, only an order. What is published lies in the [`intake`] until
-//! the broker [`actor`] gives it its place and hands each batch once to every thread that has
-//! subscriptions ([`lane`]). Who may publish is decided at the [`door`], before anything has a
+//! the broker [`actor`] has it put in order: the [`sequencer`] gives it its place and hands each
+//! batch once to every thread that has subscriptions ([`lane`]). Who may publish is decided at the [`door`], before anything has a
 //! place; after that nothing waits. [`routes`] and [`topics`] know who wants and who says what.
 
 pub(crate) mod actor;
@@ -9,4 +9,5 @@ pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod publish;
 pub(crate) mod routes;
+pub(crate) mod sequencer;
 pub(crate) mod topics;

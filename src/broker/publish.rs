@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::intake::{Entry, Intake, Watch};
+use super::intake::{Entry, Inner, Intake, Watch};
+use super::sequencer::Sequencer;
 use crate::clock::Clock;
 use crate::error::{Error, Refused};
 use crate::message::envelope::TopicId;
@@ -20,6 +21,9 @@ use crate::signal::{Signal, Signals};
 
 /// How many events of a `publish_all` go in under one lock.
 const SLICE: usize = 256;
+
+/// How many events may gather while all who want them are busy, before the broker actor is asked.
+const GATHER: u64 = 512;
 
 thread_local! {
     static INSIDE_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -46,6 +50,7 @@ pub(crate) fn is_inside_handler() -> bool {
 /// The broker, as everybody else knows it.
 pub(crate) struct Broker {
     pub(crate) intake: Arc<Intake>,
+    pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) ids: Arc<IdSpace>,
@@ -59,11 +64,23 @@ pub(crate) struct Lease {
     pub(crate) used: Load,
 }
 
+impl Lease {
+    #[inline]
+    pub(crate) fn spend(&mut self, load: Load) {
+        self.allowed = self.allowed.less(load);
+        self.used.add(load);
+    }
+}
+
 impl Broker {
-    pub(crate) fn new(clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
+    pub(crate) fn new(lanes: usize, clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
         let ids = IdSpace::new();
+        let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
+        let sequencer =
+            Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
         Self {
-            intake: Arc::new(Intake::new(ids.clone(), signals.clone())),
+            intake,
+            sequencer: Arc::new(sequencer),
             clock,
             signals,
             ids,
@@ -133,10 +150,9 @@ impl Broker {
             return Err((Refused::Full(event), ticket));
         }
         let id = inner.push(topic, std::iter::once(event), weight);
-        let broker = inner.broker();
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
-        drop(inner);
-        for waker in broker.into_iter().chain(next) {
+        self.pushed(inner, topic);
+        if let Some(waker) = next {
             waker.wake();
         }
         Ok(id)
@@ -169,7 +185,6 @@ impl Broker {
             if admitted > 0 {
                 inner.push(topic, events.by_ref().take(admitted as usize), weight);
             }
-            let mut wake = inner.broker();
             let mut next = None;
             if admitted == 0 {
                 if inner.door.never_fits(topic, one) {
@@ -179,12 +194,12 @@ impl Broker {
             } else if let Some(ticket) = ticket.take() {
                 next = inner.door.leave(topic, ticket);
             }
-            drop(inner);
-            for waker in wake.take().into_iter().chain(next) {
-                waker.wake();
-            }
             if admitted == 0 {
                 return Ok(Poll::Pending);
+            }
+            self.pushed(inner, topic);
+            if let Some(waker) = next {
+                waker.wake();
             }
         }
         Ok(Poll::Ready(()))
@@ -212,14 +227,36 @@ impl Broker {
         for (topic, lease) in leases {
             inner.door.settle_lease(topic, lease.used, lease.allowed);
         }
-        if !outbox.is_empty() {
-            inner.push_outbox(outbox);
+        if outbox.is_empty() {
+            return;
         }
-        let broker = inner.broker();
+        let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
+        inner.push_outbox(outbox);
+        self.gathered(inner, lanes);
+    }
+
+    /// Something of that topic lies in the intake now. If a thread that wants it has nothing to do,
+    /// it is put in order at once; else it may gather: a thread that runs out of work takes the
+    /// turn itself, and the broker actor does when much has gathered or time has passed.
+    #[inline]
+    fn pushed(&self, inner: MutexGuard<'_, Inner>, topic: TopicId) {
+        let lanes = inner.door.lanes(topic);
+        self.gathered(inner, lanes);
+    }
+
+    #[inline]
+    fn gathered(&self, mut inner: MutexGuard<'_, Inner>, lanes: u64) {
+        if self.sequencer.is_resting(lanes) {
+            drop(inner);
+            self.sequencer.take_turn();
+            return;
+        }
+        let broker = if inner.door.before_broker >= GATHER { inner.ask_broker() } else { None };
         drop(inner);
-        if let Some(waker) = broker {
-            waker.wake();
+        if let Some(broker) = broker {
+            broker.wake();
         }
+        self.clock.working();
     }
 
     /// Publications that leave later than their commit: they need their room now. Gives them back
@@ -233,28 +270,22 @@ impl Broker {
             }
         }
         inner.push_outbox(events);
-        let broker = inner.broker();
         drop(inner);
-        if let Some(waker) = broker {
-            waker.wake();
-        }
+        self.sequencer.take_turn();
         Ok(())
     }
 
     pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
         let mut inner = self.intake.lock();
-        inner.door.open(subscription.clone());
+        inner.door.open(subscription.clone(), lane);
         for topic in subscription.wanted.topics() {
             if let Some(report) = inner.topics.report_mut(*topic) {
                 report.consumers.insert(subscription.name.as_str().to_owned());
             }
         }
         inner.push_entry(Entry::Subscribe(subscription.clone(), lane));
-        let broker = inner.broker();
         drop(inner);
-        if let Some(waker) = broker {
-            waker.wake();
-        }
+        self.sequencer.take_turn();
     }
 
     pub(crate) fn unsubscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
@@ -266,11 +297,9 @@ impl Broker {
             }
         }
         inner.push_entry(Entry::Unsubscribe(subscription.clone(), lane));
-        let broker = inner.broker();
         drop(inner);
-        for waker in broker.into_iter().chain(freed) {
-            waker.wake();
-        }
+        self.sequencer.take_turn();
+        freed.into_iter().for_each(Waker::wake);
     }
 
     /// Somebody settled something: whoever waits for room or rest is told.
@@ -288,6 +317,16 @@ impl Broker {
     pub(crate) fn wake_idle(&self) {
         let waiting = std::mem::take(&mut *self.idle.lock());
         waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// What has gathered is put in order, because time has passed.
+    pub(crate) fn sweep(&self) {
+        let mut inner = self.intake.lock();
+        let broker = if inner.is_empty() { None } else { inner.ask_broker() };
+        drop(inner);
+        if let Some(broker) = broker {
+            broker.wake();
+        }
     }
 
     /// No more from outside; who waits at the door is told.

@@ -30,29 +30,25 @@ pub struct Envelope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicId(pub(crate) u16);
 
-/// The last topics an event descends through, oldest first.
+/// The last eight topics an event descends through, packed: compared once a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Path {
-    topics: [u16; Path::LENGTH],
+    topics: u128,
     length: u8,
 }
 
 impl Path {
-    const LENGTH: usize = 8;
+    const LENGTH: u8 = 8;
 
-    pub(crate) fn then(mut self, topic: TopicId) -> Self {
-        if usize::from(self.length) == Self::LENGTH {
-            self.topics.rotate_left(1);
-            self.topics[Self::LENGTH - 1] = topic.0;
-        } else {
-            self.topics[usize::from(self.length)] = topic.0;
-            self.length += 1;
-        }
-        self
+    pub(crate) fn then(self, topic: TopicId) -> Self {
+        let topics = self.topics << u16::BITS | u128::from(topic.0);
+        Self { topics, length: (self.length + 1).min(Self::LENGTH) }
     }
 
-    pub(crate) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
-        self.topics[..usize::from(self.length)].iter().map(|&topic| TopicId(topic))
+    /// Oldest first.
+    pub(crate) fn topics(self) -> impl Iterator<Item = TopicId> {
+        let place = move |back: u8| TopicId((self.topics >> (u32::from(back) * u16::BITS)) as u16);
+        (0..self.length).rev().map(place)
     }
 }
 
@@ -67,7 +63,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) const OUTSIDE: Self =
-        Self { parent: None, hops: 0, path: Path { topics: [0; Path::LENGTH], length: 0 } };
+        Self { parent: None, hops: 0, path: Path { topics: 0, length: 0 } };
 }
 
 /// Ids of consecutive events: all the same, or each one greater than the one before.
@@ -78,11 +74,13 @@ struct Chain {
 }
 
 impl Chain {
+    #[inline]
     fn at(self, index: u32) -> u128 {
-        self.first + u128::from(self.step) * u128::from(index)
+        if self.step == 0 { self.first } else { self.first + u128::from(index) }
     }
 
     /// Whether `id` may be the one at `index`; the second id fixes the step.
+    #[inline]
     fn accepts(&mut self, index: u32, id: u128) -> bool {
         if index == 1 {
             let step = id.wrapping_sub(self.first);
@@ -124,10 +122,12 @@ impl Head {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self, index: u32) -> EventId {
         EventId(self.first.0 + u128::from(index))
     }
 
+    #[inline]
     pub(crate) fn correlation(&self, index: u32) -> EventId {
         EventId(self.correlation.at(index))
     }
@@ -139,6 +139,7 @@ impl Head {
 
     /// Whether `count` events with these ids and that origin fit at `index`, the present end of
     /// the run.
+    #[inline]
     pub(crate) fn accepts(
         &mut self,
         index: u32,

@@ -36,6 +36,8 @@ pub struct Context {
     pub(crate) hand: InHand,
     /// The event's place in its run.
     pub(crate) index: u32,
+    /// What publications inherit, worked out once a run: only the ids differ from event to event.
+    origin: Option<Origin>,
     /// The handler did something that must be settled with care.
     pub(crate) touched: bool,
     states: Vec<(StateKey, Box<dyn Value>)>,
@@ -49,6 +51,7 @@ impl Context {
             link,
             hand: InHand::Nothing,
             index: 0,
+            origin: None,
             touched: false,
             states: Vec::new(),
             delayed: Vec::new(),
@@ -64,8 +67,23 @@ impl Context {
         }
     }
 
-    fn origin(&self) -> Origin {
-        self.head().map_or(Origin::OUTSIDE, |(head, index)| head.origin_of_children(index))
+    /// Takes something else in hand.
+    pub(crate) fn take(&mut self, hand: InHand, index: u32) {
+        self.hand = hand;
+        self.index = index;
+        self.origin = None;
+    }
+
+    #[inline]
+    fn origin(&mut self) -> Origin {
+        let (head, index) = match &self.hand {
+            InHand::Nothing => return Origin::OUTSIDE,
+            InHand::Batch { head, .. } => (head, self.index),
+            InHand::Kept { kept, .. } => (&kept.head, 0),
+        };
+        let origin = self.origin.get_or_insert_with(|| head.origin_of_children(index));
+        origin.parent = Some((head.id(index), head.correlation(index)));
+        *origin
     }
 
     /// The name of the processor.
@@ -119,7 +137,7 @@ impl Context {
     /// later.
     ///
     /// It inherits the correlation id; its causation is the event in hand.
-    #[allow(clippy::needless_pass_by_value)]
+    #[inline]
     pub fn publish<E: Event>(&mut self, event: E) {
         self.touched = true;
         let origin = self.origin();
@@ -234,7 +252,16 @@ impl Context {
     /// The handler succeeded. What it did is staged, unless something about it is refused.
     #[inline]
     pub(crate) fn refuses(&mut self) -> Option<Box<Ended>> {
-        if self.touched { self.stage() } else { None }
+        if !self.touched {
+            return None;
+        }
+        let only_published =
+            self.refused.is_none() && self.states.is_empty() && self.delayed.is_empty();
+        if only_published && self.link.admit_publications().is_ok() {
+            self.touched = false;
+            return None;
+        }
+        self.stage()
     }
 
     fn stage(&mut self) -> Option<Box<Ended>> {

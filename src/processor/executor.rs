@@ -122,6 +122,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     Claim::Nothing { due } => due,
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
+                self.link.give_back_leases();
                 let due = match (due, tick.map(|(_, due)| *due)) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),
@@ -291,8 +292,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         let ended = match &kept.body {
             Body::Bytes(bytes) => {
-                self.cx.hand = InHand::Kept { kept: kept.clone(), seq, failures };
-                self.cx.index = 0;
+                self.cx.take(InHand::Kept { kept: kept.clone(), seq, failures }, 0);
                 let handled =
                     self.spec.handlers.kept(kept.which, &mut instance, &mut self.cx, bytes);
                 match contained(pin!(handled)).await {
@@ -344,8 +344,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     async fn stretch(&mut self, which: u16, instance: &mut P, stretch: Stretch<'_>) -> Ran {
         let Stretch { batch, run, from, .. } = stretch;
         let head = batch.events.runs()[run as usize].head;
-        self.cx.hand = InHand::Batch { batch: batch.clone(), run, head };
-        self.cx.index = from;
+        self.cx.take(InHand::Batch { batch: batch.clone(), run, head }, from);
         let ran = {
             let handled = self.spec.handlers.stretch(which, instance, &mut self.cx, stretch);
             contained(pin!(handled)).await
@@ -421,7 +420,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let (period, make) = &self.spec.ticks[tick];
         let now = self.seat.broker.clock.now();
         self.ticks[tick] = self.ticks[tick].after(*period).max(now);
-        self.cx.hand = InHand::Nothing;
+        self.cx.take(InHand::Nothing, 0);
         let cx = &mut self.cx;
         let ended = match contain(|| make(cx)) {
             Ok(()) => self.cx.refuses(),
@@ -473,7 +472,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
     /// succeeds.
     async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
-        self.cx.hand = InHand::Nothing;
+        self.cx.take(InHand::Nothing, 0);
         let link = self.link.clone();
         let ended = {
             let mut pending = false;

@@ -37,14 +37,12 @@ struct Emitted {
     topic: TopicId,
     name: &'static str,
     lease: Lease,
-    /// By the event in hand.
-    pending: Load,
+    /// What the event in hand published beyond the lease.
+    short: Load,
 }
 
 struct Chunk {
     outbox: Events,
-    /// Where the publications of the event in hand begin.
-    mark: u32,
     emitted: Vec<Emitted>,
     staged: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
     delayed: Vec<(Moment, Events)>,
@@ -59,6 +57,11 @@ pub(crate) struct Link {
     pub(crate) timeout: Duration,
     ids: Rc<RefCell<IdSource>>,
     chunk: RefCell<Chunk>,
+    /// Where in the outbox the publications of the event in hand begin, and where they end.
+    mark: Cell<u32>,
+    published: Cell<u32>,
+    /// Some lease was too small for what the event in hand published.
+    short: Cell<bool>,
     /// Everything of the front batch before this is settled, once it is committed.
     progress: Cell<Option<Cursor>>,
     handled: Cell<u64>,
@@ -82,7 +85,6 @@ impl Link {
     ) -> Rc<Self> {
         let chunk = Chunk {
             outbox: Events::new(broker.signals.clone()),
-            mark: 0,
             emitted: Vec::new(),
             staged: HashMap::default(),
             delayed: Vec::new(),
@@ -95,6 +97,9 @@ impl Link {
             timeout,
             ids,
             chunk: RefCell::new(chunk),
+            mark: Cell::new(0),
+            published: Cell::new(0),
+            short: Cell::new(false),
             progress: Cell::new(None),
             handled: Cell::new(0),
             filtered: Cell::new(0),
@@ -106,6 +111,7 @@ impl Link {
     }
 
     /// Stages a publication of the event in hand.
+    #[inline]
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
         let weight = event.weight() as u64;
         let chunk = &mut *self.chunk.borrow_mut();
@@ -118,9 +124,16 @@ impl Link {
         });
         let id = ids.draw();
         let emitted = &mut chunk.emitted[slot];
-        emitted.pending.add(Load::new(1, weight));
+        let load = Load::new(1, weight);
+        if load.fits(emitted.lease.allowed) {
+            emitted.lease.spend(load);
+        } else {
+            emitted.short.add(load);
+            self.short.set(true);
+        }
         let event = std::iter::once(event);
         chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
+        self.published.set(chunk.outbox.len());
         Ok(id)
     }
 
@@ -138,35 +151,39 @@ impl Link {
         Ok(events)
     }
 
+    #[inline]
     fn emitted<E: Event>(&self, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
         let of = TypeId::of::<E>();
-        if let Some(known) = emitted.iter().position(|emitted| emitted.of == of) {
-            return Ok(known);
+        match emitted.iter().position(|emitted| emitted.of == of) {
+            Some(known) => Ok(known),
+            None => self.emits_too::<E>(of, emitted),
         }
+    }
+
+    #[cold]
+    fn emits_too<E: Event>(&self, of: TypeId, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
         let topic = self
             .broker
             .topic::<E>(&self.subscription.name.name)
             .map_err(|error| Failure::permanent(error.to_string()))?;
-        let (lease, pending) = (Lease::default(), Load::default());
-        emitted.push(Emitted { of, topic, name: E::NAME, lease, pending });
+        let (lease, short) = (Lease::default(), Load::default());
+        emitted.push(Emitted { of, topic, name: E::NAME, lease, short });
         Ok(emitted.len() - 1)
     }
 
     /// Asks for room for what the event in hand published. On failure, the topic that has none.
+    #[inline]
     pub(crate) fn admit_publications(&self) -> Result<(), &'static str> {
-        let chunk = &mut *self.chunk.borrow_mut();
-        for emitted in &mut chunk.emitted {
-            if emitted.pending.fits(emitted.lease.allowed) {
-                continue;
+        if self.short.get() {
+            let chunk = &mut *self.chunk.borrow_mut();
+            for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
+                let more = self.broker.lease(emitted.topic, emitted.short).ok_or(emitted.name)?;
+                emitted.lease.allowed.add(more);
+                emitted.lease.spend(std::mem::take(&mut emitted.short));
             }
-            let more = self.broker.lease(emitted.topic, emitted.pending).ok_or(emitted.name)?;
-            emitted.lease.allowed.add(more);
+            self.short.set(false);
         }
-        for emitted in &mut chunk.emitted {
-            emitted.lease.allowed = emitted.lease.allowed.less(emitted.pending);
-            emitted.lease.used.add(std::mem::take(&mut emitted.pending));
-        }
-        chunk.mark = chunk.outbox.len();
+        self.mark.set(self.published.get());
         Ok(())
     }
 
@@ -174,10 +191,19 @@ impl Link {
     pub(crate) fn drop_publications(&self) {
         let dropped = {
             let chunk = &mut *self.chunk.borrow_mut();
+            let dropped = chunk.outbox.split_off(self.mark.get());
+            self.published.set(self.mark.get());
             for emitted in &mut chunk.emitted {
-                emitted.pending = Load::default();
+                let mut spent = Load::default();
+                for (_, load) in dropped.loads().filter(|(topic, _)| *topic == emitted.topic) {
+                    spent.add(load);
+                }
+                spent = spent.less(std::mem::take(&mut emitted.short));
+                emitted.lease.allowed.add(spent);
+                emitted.lease.used = emitted.lease.used.less(spent);
             }
-            chunk.outbox.split_off(chunk.mark)
+            self.short.set(false);
+            dropped
         };
         drop(dropped);
     }
@@ -229,7 +255,7 @@ impl Link {
     pub(crate) fn commit(&self, settle: Option<Settle>) {
         let (outbox, leases, states, delayed) = {
             let chunk = &mut *self.chunk.borrow_mut();
-            let outbox = match chunk.mark {
+            let outbox = match self.mark.take() {
                 0 => Events::new(self.broker.signals.clone()),
                 mark if mark == chunk.outbox.len() => {
                     let fresh = chunk.outbox.another();
@@ -240,9 +266,9 @@ impl Link {
                     std::mem::replace(&mut chunk.outbox, rest)
                 }
             };
-            chunk.mark = 0;
+            self.published.set(chunk.outbox.len());
             chunk.now = None;
-            let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
+            let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_used).collect();
             let states: Vec<_> = chunk.staged.drain().collect();
             (outbox, leases, states, std::mem::take(&mut chunk.delayed))
         };
@@ -261,11 +287,22 @@ impl Link {
         self.broker.progressed(&self.subscription);
     }
 
+    /// The driver rests: what it was allowed to publish and did not need comes back.
+    pub(crate) fn give_back_leases(&self) {
+        let mut chunk = self.chunk.borrow_mut();
+        let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
+        drop(chunk);
+        if !leases.is_empty() {
+            let nothing = Events::new(self.broker.signals.clone());
+            self.broker.flush(nothing, leases.into_iter());
+        }
+    }
+
     /// Commits what a hook staged, if it staged anything.
     pub(crate) fn commit_if_staged(&self) {
         let staged = {
             let chunk = self.chunk.borrow();
-            chunk.mark > 0 || !chunk.staged.is_empty() || !chunk.delayed.is_empty()
+            self.mark.get() > 0 || !chunk.staged.is_empty() || !chunk.delayed.is_empty()
         };
         if staged {
             self.commit(None);
@@ -307,6 +344,13 @@ impl Link {
 type Leases = Vec<(TopicId, Lease)>;
 
 impl Emitted {
+    /// What was used of the lease; the rest is kept for the next commit.
+    fn take_used(&mut self) -> Option<(TopicId, Lease)> {
+        let used = std::mem::take(&mut self.lease.used);
+        (!used.is_zero()).then_some((self.topic, Lease { used, allowed: Load::default() }))
+    }
+
+    /// All of the lease.
     fn take_lease(&mut self) -> Option<(TopicId, Lease)> {
         let lease = std::mem::take(&mut self.lease);
         let is_zero = lease.allowed.is_zero() && lease.used.is_zero();

@@ -25,19 +25,23 @@ impl Load {
         Self { events, weight }
     }
 
+    #[inline]
     pub(crate) fn is_zero(self) -> bool {
         self == Self::default()
     }
 
+    #[inline]
     pub(crate) fn fits(self, room: Self) -> bool {
         self.events <= room.events && self.weight <= room.weight
     }
 
+    #[inline]
     pub(crate) fn add(&mut self, more: Self) {
         self.events = self.events.saturating_add(more.events);
         self.weight = self.weight.saturating_add(more.weight);
     }
 
+    #[inline]
     pub(crate) fn less(self, other: Self) -> Self {
         Self {
             events: self.events.saturating_sub(other.events),
@@ -165,6 +169,7 @@ impl Events {
         another
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> u32 {
         self.length
     }
@@ -202,6 +207,7 @@ impl Events {
 
     /// Adds events whose ids follow each other, each of that weight. `topic` must be the topic of
     /// `E`; `now` is asked only when a run begins.
+    #[inline]
     pub(crate) fn push<E: Message>(
         &mut self,
         topic: TopicId,

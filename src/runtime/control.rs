@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::core::{Core, Running};
 use crate::broker::actor::BrokerActor;
-use crate::broker::lane::{Carrier, Lane};
+use crate::broker::lane::Carrier;
+use crate::broker::sequencer::Sequencer;
 use crate::error::{Error, ErrorKind};
 use crate::queue::backoff::Backoff;
 use crate::supervise::SupervisorActor;
@@ -32,7 +33,6 @@ pub(crate) enum Command {
 /// The threads of a runtime, as the control thread holds them.
 pub(crate) struct Control {
     core: Arc<Core>,
-    lanes: Vec<Arc<Lane>>,
     workers: Vec<Arbiter>,
     pools: Vec<Arbiter>,
     broker: Option<Arbiter>,
@@ -73,30 +73,25 @@ impl Control {
     fn new(core: Arc<Core>, backoffs: Vec<Backoff>) -> Self {
         let clock = core.broker.clock.clone();
         actix_rt::spawn({
-            let clock = clock.clone();
-            async move { clock.run().await }
+            let broker = core.broker.clone();
+            async move { broker.clock.run(|| broker.sweep()).await }
         });
-        let lanes: Vec<Arc<Lane>> = (0..core.threads).map(|_| Arc::default()).collect();
-        let workers: Vec<Arbiter> = (0..core.threads).map(|_| Arbiter::new()).collect();
-        for (worker, lane) in workers.iter().zip(&lanes) {
+        let sequencer = core.broker.sequencer.clone();
+        let workers: Vec<Arbiter> =
+            (0..core.threads).map(|lane| worker(lane, sequencer.clone())).collect();
+        for (worker, lane) in workers.iter().zip(sequencer.lanes()) {
             let lane = lane.clone();
             worker.spawn_fn(move || drop(Carrier::new(lane).start()));
         }
         let broker = Arbiter::new();
-        let actor = BrokerActor::new(
-            core.broker.intake.clone(),
-            lanes.clone(),
-            clock.clone(),
-            core.broker.signals.clone(),
-        );
-        broker.spawn_fn(move || drop(actor.start()));
+        broker.spawn_fn(move || drop(BrokerActor(sequencer).start()));
         let supervisors = backoffs
             .into_iter()
             .map(|backoff| SupervisorActor::new(backoff, clock.clone()).start())
             .collect();
         let (host_alive, hosts) = mpsc::channel(1);
         let (broker, pools) = (Some(broker), Vec::new());
-        Self { core, lanes, workers, pools, broker, supervisors, host_alive, hosts }
+        Self { core, workers, pools, broker, supervisors, host_alive, hosts }
     }
 
     fn serve(&self, address: std::net::SocketAddr) -> Result<(), Error> {
@@ -204,6 +199,18 @@ impl Control {
             thread.stop();
         }
     }
+}
+
+/// A thread for processors. When it runs out of work it looks for more before it sleeps.
+fn worker(lane: usize, sequencer: Arc<Sequencer>) -> Arbiter {
+    Arbiter::with_tokio_rt(move || {
+        let (rests, works) = (sequencer.clone(), sequencer.clone());
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all();
+        builder.on_thread_park(move || rests.rests(lane));
+        builder.on_thread_unpark(move || works.works(lane));
+        builder.build().unwrap_or_else(|error| panic!("no runtime for a thread: {error}"))
+    })
 }
 
 /// Resolves with its name when the process is asked to end.

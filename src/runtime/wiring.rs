@@ -45,7 +45,7 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     observers.push(Box::new(Arc::new(crate::metrics::Recorder::of_application())));
     let signals = Signals::new(observers);
     let clock = Arc::new(Clock::new());
-    let broker = Arc::new(Broker::new(clock, signals));
+    let broker = Arc::new(Broker::new(builder.threads, clock, signals));
     let (commands, obey) = mpsc::unbounded_channel();
     let mut names = Vec::new();
     let mut backoffs = Vec::new();
