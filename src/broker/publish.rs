@@ -23,7 +23,7 @@ use crate::signal::{Signal, Signals};
 const SLICE: usize = 256;
 
 /// How many events may gather while all who want them are busy, before the broker actor is asked.
-const GATHER: u64 = 512;
+const GATHER: u64 = 2048;
 
 thread_local! {
     static INSIDE_HANDLER: Cell<bool> = const { Cell::new(false) };

@@ -155,7 +155,7 @@ pub(crate) struct Events {
 }
 
 /// At most so many events get their place before they are there.
-const MOST_EXPECTED: u32 = 256;
+const MOST_EXPECTED: u32 = 2048;
 
 impl Events {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {

@@ -9,6 +9,8 @@ pub(crate) mod kept;
 pub(crate) mod report;
 pub(crate) mod settlement;
 pub(crate) mod state;
+#[cfg(test)]
+mod state_histories;
 mod subscription;
 mod waiting;
 
