@@ -1,8 +1,6 @@
 //! Generated histories of [`State`](super::state::State) against a small model: nothing lost,
 //! nothing doubled, order per key, bounds kept, counts true.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::state::{Counts, Offer, OnPark, State, Status, Verdict};
@@ -58,8 +56,8 @@ struct Model {
     /// Per event: how often it failed since its record is clean.
     failures: Vec<u32>,
     now: u64,
-    /// For each key the events that may no longer be overtaken, as they started.
-    started: BTreeMap<Key, Vec<usize>>,
+    /// Pairs of waiting events of one key of which the first was handed back.
+    old_order: Vec<(usize, usize)>,
     deliveries: Vec<u32>,
     finished: Vec<u32>,
 }
@@ -76,7 +74,7 @@ impl Model {
             places: vec![Place::Fresh; count],
             failures: vec![0; count],
             now: 0,
-            started: BTreeMap::new(),
+            old_order: Vec::new(),
             deliveries: vec![0; count],
             finished: vec![0; count],
         }
@@ -112,12 +110,12 @@ impl Model {
                     let let_go = self.on_park == OnPark::LetKeyGo
                         && (parked || self.deliveries[earlier] > 0);
                     assert!(let_go, "{event} overtook {earlier} of its key");
-                    // Handed back, it is next in its line, at its old place.
-                    let behind = self.state.status(Seq(earlier as u64)) == Some(Status::Behind);
-                    assert!(!behind || self.deliveries[event] > 0, "{event} before {earlier}");
                 }
             }
-            self.started.entry(key.clone()).or_default().push(event);
+        }
+        for &(earlier, later) in &self.old_order {
+            let waits = self.state.status(Seq(earlier as u64)) == Some(Status::Behind);
+            assert!(!(later == event && waits), "{event} before {earlier}, which was handed back");
         }
         if first {
             // First deliveries start in order, but for those that wait behind their key.
@@ -199,6 +197,12 @@ impl Model {
                 assert!(self.state.resubmit(Seq(event as u64)));
                 assert!(!self.state.resubmit(Seq(event as u64)), "only one may be faster");
                 self.failures[event] = 0;
+                let behind = |of: usize| self.state.status(Seq(of as u64)) == Some(Status::Behind);
+                for later in event + 1..self.places.len() {
+                    if behind(event) && behind(later) && self.keys[later] == self.keys[event] {
+                        self.old_order.push((event, later));
+                    }
+                }
             }
             Step::Discard(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };
