@@ -117,6 +117,7 @@ impl Model {
             let waits = self.state.status(Seq(earlier as u64)) == Some(Status::Behind);
             assert!(!(later == event && waits), "{event} before {earlier}, which was handed back");
         }
+        self.old_order.retain(|&(earlier, _)| earlier != event);
         if first {
             // First deliveries start in order, but for those that wait behind their key.
             for earlier in 0..event {
