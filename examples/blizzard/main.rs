@@ -1,0 +1,223 @@
+//! Every flight out of New York in the week of blizzard Nemo, through a broker-topology system:
+//! processors that react to each other's events. `cargo run --release --example blizzard`
+
+#![allow(missing_docs)]
+
+mod events;
+mod processors;
+mod reference;
+mod report;
+mod source;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use cueline::prelude::*;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use events::*;
+use processors::*;
+use reference::Reference;
+use report::{Report, Watch};
+use source::Happening;
+
+/// Every flight of the week of blizzard Nemo, as events.
+#[derive(Parser)]
+struct Options {
+    /// The flights: the committed week, or another file of the same format.
+    #[arg(long, value_name = "PATH")]
+    flights: Option<PathBuf>,
+    /// The hourly weather.
+    #[arg(long, value_name = "PATH")]
+    weather: Option<PathBuf>,
+    /// The delay board panics on the first delivery of every Nth event, alternately before and
+    /// after it changed its state. The report stays exactly right.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    panic_every: Option<u64>,
+    /// So many hours of flights a second, instead of flat out.
+    #[arg(long, value_name = "HOURS", value_parser = speed)]
+    speed: Option<f64>,
+    /// Serve /metrics, /healthz and /readyz there, also after the report, until ctrl-c.
+    #[arg(long, value_name = "ADDRESS")]
+    serve: Option<String>,
+    /// Print the report as one JSON object, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
+        _ => Err("a number of hours above zero, as in 4 or 0.5".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // The processors' panics are on demand, counted and reported: not worth a page each.
+    if options.panic_every.is_some() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("blizzard: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
+    let path = |given: &Option<PathBuf>, usual: &str| given.clone().unwrap_or(data.join(usual));
+    let flights = path(&options.flights, "flights-2013-02-04-to-10.csv");
+    let weather = path(&options.weather, "weather-2013-02-04-to-10.csv");
+    let reference = Reference::read(&data).map_err(|error| error.to_string())?;
+    let happenings = source::read(&flights, &weather).map_err(|error| error.to_string())?;
+    let watch = Watch::default();
+    let runtime = start(options, Arc::new(reference), &watch)?;
+    if let Some(address) = runtime.address() {
+        eprintln!("serving http://{address}/metrics, /healthz and /readyz");
+    }
+    let began = Instant::now();
+    publish(&runtime, happenings, options.speed)?;
+    runtime.idle().wait();
+    let report = Report::of(&runtime, &watch, began.elapsed());
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    if options.serve.is_some() {
+        eprintln!("the metrics stay up until ctrl-c");
+        pollster::block_on(runtime.stop_signal());
+    }
+    runtime.shutdown(secs(5)).wait()?;
+    Ok(())
+}
+
+fn start(options: &Options, reference: Arc<Reference>, watch: &Watch) -> Result<Runtime, Error> {
+    let panics = Panics::every(options.panic_every);
+    let [schedule, hangar, destinations] = [(); 3].map(|()| reference.clone());
+    let operations = Supervisor::new("operations")
+        .backoff(Backoff::new(millis(1), secs(1)))
+        .child(
+            processor("schedule", move || Schedule(schedule.clone()))
+                .on::<FlightScheduled>()
+                .emits::<FlightDeparted>()
+                .emits::<FlightArrived>()
+                .emits::<FlightCancelled>()
+                .emits::<FlightDiverted>(),
+        )
+        .child(
+            processor("hangar", move || Hangar(hangar.clone()))
+                .on::<FlightScheduled>()
+                .emits::<AircraftLookedUp>(),
+        )
+        .child(
+            processor("destinations", move || Destinations(destinations.clone()))
+                .on::<FlightScheduled>()
+                .on::<FlightArrived>()
+                .emits::<DestinationFound>()
+                .held(1_000_000),
+        )
+        .child(
+            processor("weather", || Weather)
+                .on::<WeatherObserved>()
+                .on::<FlightScheduled>()
+                .emits::<StormDeclared>()
+                .emits::<StormLifted>(),
+        )
+        .child(
+            processor("delay-board", move || DelayBoard(panics.clone()))
+                .on::<FlightDeparted>()
+                .on::<FlightArrived>()
+                .on::<FlightDiverted>()
+                .on::<FlightCancelled>(),
+        )
+        .child(
+            processor("stranded", || Stranded)
+                .on::<AircraftLookedUp>()
+                .on::<FlightCancelled>()
+                .emits::<PassengersStranded>(),
+        )
+        .child(
+            processor("operations", || Operations)
+                .on::<StormDeclared>()
+                .on::<StormLifted>()
+                .on::<FlightCancelled>()
+                .emits::<AirportParalysed>(),
+        )
+        .child(processor("inspector", || Inspector).on::<RowUnreadable>().held(1_000_000));
+    let mut builder = Runtime::builder("blizzard").supervise(operations).observe(watch.clone());
+    if let Some(address) = &options.serve {
+        builder = builder.serve(address.as_str());
+    }
+    builder.start()
+}
+
+/// Publishes in order, flat out or at so many hours a second.
+fn publish(
+    runtime: &Runtime,
+    happenings: Vec<(i64, Happening)>,
+    speed: Option<f64>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let bar = ProgressBar::new(happenings.len() as u64); // shows itself on terminals only
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} left") {
+        bar.set_style(style);
+    }
+    let began = Instant::now();
+    let first = happenings.iter().map(|(at, _)| *at).find(|at| *at != i64::MIN).unwrap_or(0);
+    let mut flights = Vec::new();
+    for (at, happening) in happenings {
+        if let Some(speed) = speed {
+            let due = Duration::from_secs_f64((at - first).max(0) as f64 / 3600.0 / speed);
+            if let Some(wait) = due.checked_sub(began.elapsed()).filter(|wait| *wait > millis(1)) {
+                publish_flights(runtime, &mut flights, &bar)?;
+                std::thread::sleep(wait);
+            }
+        }
+        match happening {
+            Happening::Flight(flight) => {
+                flights.push(flight);
+                continue;
+            }
+            other => publish_flights(runtime, &mut flights, &bar).map(|()| other)?,
+        }
+        .publish(runtime)?;
+        bar.inc(1);
+    }
+    publish_flights(runtime, &mut flights, &bar)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Flights that follow each other are published together.
+fn publish_flights(
+    runtime: &Runtime,
+    flights: &mut Vec<FlightScheduled>,
+    bar: &ProgressBar,
+) -> Result<(), String> {
+    let count = flights.len() as u64;
+    runtime.publish_all(flights.drain(..)).wait().map_err(|refused| refused.to_string())?;
+    bar.inc(count);
+    Ok(())
+}
+
+impl Happening {
+    fn publish(self, runtime: &Runtime) -> Result<(), String> {
+        match self {
+            Self::Flight(event) => runtime.publish(event).wait().map(drop).map_err(text),
+            Self::Weather(event) => runtime.publish(event).wait().map(drop).map_err(text),
+            Self::Unreadable(event) => runtime.publish(event).wait().map(drop).map_err(text),
+        }
+    }
+}
+
+fn text<E>(refused: Refused<E>) -> String {
+    refused.to_string()
+}
