@@ -195,6 +195,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.succeeded |= index > here.index || here > from;
                     let here = Cursor { run: here.run, index };
                     let breaks = ended.breaks_instance();
+                    let pressed = matches!(*ended, Ended::Overflowed(_));
                     let event = self.fail_first(&batch, here, which, *ended);
                     self.link.clear.set(wanted.is_clear());
                     if let Some(cause) = breaks {
@@ -202,6 +203,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                             Some(fresh) => instance = fresh,
                             None => return false,
                         }
+                    }
+                    if pressed {
+                        break;
                     }
                     here.next()
                 }
@@ -396,7 +400,12 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Decision::RetryAfter(wait) => Verdict::Retry(self.seat.broker.clock.now().after(wait)),
             Decision::Park => Verdict::Park,
         };
-        self.link.commit(Some(Settle::Failed { seq, failures, verdict, kept }));
+        let pressed_until = match verdict {
+            Verdict::Retry(due) if cause == Cause::Overflow => Some(due),
+            _ => None,
+        };
+        let settle = Settle::Failed { seq, failures, verdict, kept };
+        self.link.commit_under_pressure(Some(settle), pressed_until);
         let processor = &self.seat.subscription.name;
         self.seat.broker.signals.state(&match decision {
             Decision::RetryAfter(wait) => {

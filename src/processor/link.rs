@@ -253,6 +253,15 @@ impl Link {
 
     /// Commits all that was staged: publications leave, state is kept, events are settled.
     pub(crate) fn commit(&self, settle: Option<Settle>) {
+        self.commit_under_pressure(settle, None);
+    }
+
+    /// As [`Link::commit`]; hands out nothing fresh before that moment.
+    pub(crate) fn commit_under_pressure(
+        &self,
+        settle: Option<Settle>,
+        pressed_until: Option<Moment>,
+    ) {
         let (outbox, leases, states, delayed) = {
             let chunk = &mut *self.chunk.borrow_mut();
             let outbox = match self.mark.take() {
@@ -277,7 +286,7 @@ impl Link {
         }
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
-        let passed = self.subscription.commit(Commit { to, settle, states, delayed });
+        let passed = self.subscription.commit(Commit { to, settle, states, delayed, pressed_until });
         let events = self.handled.take() + passed - u64::from(failed);
         let filtered = self.filtered.take();
         if events > 0 {

@@ -28,6 +28,9 @@ pub(crate) struct Commit {
     pub(crate) states: Vec<(StateKey, Arc<dyn Value>)>,
     /// Publications that leave later.
     pub(crate) delayed: Vec<(Moment, Events)>,
+    /// What handlers publish found no room: hand out nothing fresh before that, so that the
+    /// pressure reaches who publishes from outside.
+    pub(crate) pressed_until: Option<Moment>,
 }
 
 /// What a commit released: to be dropped outside of the lock, because `Drop` is user code.

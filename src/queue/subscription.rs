@@ -96,6 +96,8 @@ struct Inner {
     delayed: Vec<(Moment, Events)>,
     idle: Vec<Idle>,
     paused: bool,
+    /// Hands out nothing fresh before that: what its handlers publish finds no room.
+    pressed_until: Moment,
     closed: bool,
     halted: bool,
     stopped: bool,
@@ -135,6 +137,7 @@ impl Subscription {
             delayed: Vec::new(),
             idle: Vec::new(),
             paused: false,
+            pressed_until: Moment::default(),
             closed: false,
             halted: false,
             stopped: false,
@@ -252,7 +255,7 @@ impl Subscription {
                 return claim;
             }
             *stopped = inner.held_changed().or(*stopped);
-            let free = !inner.paused && !inner.state.is_full();
+            let free = !inner.paused && !inner.state.is_full() && now >= inner.pressed_until;
             if let Some((batch, at, which)) =
                 inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
             {
@@ -281,7 +284,7 @@ impl Subscription {
                 let home = key.as_ref().map(home_of);
                 if let Some(other) = self.idle_at_home(&mut inner, driver, home) {
                     inner.rest(driver, waker);
-                    let due = inner.next_due();
+                    let due = inner.next_due(now);
                     drop(inner);
                     other.wake();
                     return Claim::Nothing { due };
@@ -318,7 +321,7 @@ impl Subscription {
                 return Claim::Closed;
             }
             inner.rest(driver, waker);
-            return Claim::Nothing { due: inner.next_due() };
+            return Claim::Nothing { due: inner.next_due(now) };
         }
     }
 
@@ -388,6 +391,9 @@ impl Subscription {
         if let Some(settle) = commit.settle {
             self.settle(&mut inner, settle, &mut released);
             wakes = true;
+        }
+        if let Some(until) = commit.pressed_until {
+            inner.pressed_until = until;
         }
         for (name, value) in commit.states {
             released.values.extend(inner.table.put(name, value));
@@ -685,12 +691,10 @@ impl Inner {
         (stopped != std::mem::replace(&mut self.stopped, stopped)).then_some(stopped)
     }
 
-    fn next_due(&self) -> Option<Moment> {
+    fn next_due(&self, now: Moment) -> Option<Moment> {
         let delayed = self.delayed.last().map(|(due, _)| *due);
-        match (self.state.next_due(), delayed) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let pressed = (self.pressed_until > now).then_some(self.pressed_until);
+        [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
     }
 
     fn is_finished(&self) -> bool {

@@ -115,6 +115,10 @@ impl Line {
         let full = end_of(&batch);
         let start = Cursor::default();
         let whole = load_between(&batch, wanted, start, full);
+        if whole.events == 0 {
+            // Its columns were emptied by handlers that failed: nothing of it would ever leave.
+            return (whole, whole);
+        }
         let Some(room) = room.filter(|room| !whole.fits(*room)) else {
             self.load.add(whole);
             self.batches.push_back(Waiting { batch, at: start, end: full });
