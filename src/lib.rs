@@ -25,6 +25,7 @@ pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};
 pub use message::{Envelope, Event, EventId, Key, Message, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::outcome::Retry;
+pub use processor::dispatch::On;
 pub use processor::recipient::{Delivered, Forward};
 pub use processor::spec::{ProcessorSpec, processor};
 pub use processor::{Context, Handle, Processor};

@@ -1,0 +1,125 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cueline::prelude::*;
+use parking_lot::Mutex;
+
+use crate::support::{Log, idle, keyed, number, one, publish, quick, with};
+
+/// Fails each event as often as `failures` says, and notes who succeeded.
+fn flaky(
+    log: Log<u64>,
+    failures: impl Fn(u64) -> u32 + Clone + Send + Sync + 'static,
+) -> impl Fn(&crate::support::Number, &mut Context) -> Outcome + Clone + Send + Sync {
+    move |event, cx| {
+        if cx.attempt() <= failures(event.value) {
+            return Err(Failure::transient("not yet"));
+        }
+        log.push(event.value);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_retried_event_holds_up_its_key_and_nobody_else() {
+    let log = Log::default();
+    let fails = |value| if value % 10 == 0 { 2 } else { 0 };
+    let runtime = one(with("flaky", flaky(log.clone(), fails)));
+    publish(&runtime, (0..400).map(|n| keyed((n % 5) as u32, n)));
+    publish(&runtime, [number(1_000_001)]);
+    idle(&runtime);
+    let done = log.all();
+    assert_eq!(done.len(), 401);
+    for key in 0..5 {
+        let own: Vec<u64> =
+            done.iter().copied().filter(|n| *n < 1_000_000 && n % 5 == key).collect();
+        assert!(own.is_sorted(), "key {key}: {own:?}");
+    }
+    let last_of_0 = done.iter().position(|n| *n == 395).unwrap();
+    let last_of_3 = done.iter().position(|n| *n == 398).unwrap();
+    assert!(last_of_3 < last_of_0, "key 3 never failed and did not wait for key 0");
+}
+
+#[test]
+fn behind_a_parked_event_its_key_waits_until_it_is_resubmitted() {
+    let log = Log::default();
+    let mended = Arc::new(Mutex::new(false));
+    let (seen, is_mended) = (log.clone(), mended.clone());
+    let runtime = one(with("strict", move |event, _| {
+        if event.value == 3 && !*is_mended.lock() {
+            return Err(Failure::permanent("broken").reason("broken_part"));
+        }
+        seen.push(event.value);
+        Ok(())
+    }));
+    publish(&runtime, (0..10).map(|n| keyed((n % 2) as u32, n)));
+    idle(&runtime);
+    assert_eq!(log.all(), [0, 1, 2, 4, 6, 8], "5, 7 and 9 wait behind 3");
+    let parked = runtime.parked();
+    assert_eq!(parked.len(), 1);
+    assert_eq!((parked[0].reason, parked[0].attempts), ("broken_part", 1));
+    assert_eq!(runtime.processors()[0].waiting_behind, 3);
+    *mended.lock() = true;
+    runtime.resubmit("strict", parked[0].id).unwrap();
+    idle(&runtime);
+    assert_eq!(log.all(), [0, 1, 2, 4, 6, 8, 3, 5, 7, 9]);
+    assert!(runtime.resubmit("strict", parked[0].id).is_err(), "only one may be faster");
+}
+
+#[test]
+fn discarding_lets_those_behind_follow() {
+    let log = Log::default();
+    let runtime = one(with("strict", flaky(log.clone(), |n| if n == 0 { 9 } else { 0 })));
+    publish(&runtime, (0..5).map(|n| keyed(1, n)));
+    idle(&runtime);
+    assert!(log.all().is_empty());
+    runtime.discard("strict", runtime.parked()[0].id).unwrap();
+    idle(&runtime);
+    assert_eq!(log.all(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn with_let_key_go_the_others_go_on() {
+    let log = Log::default();
+    let spec = with("lax", flaky(log.clone(), |n| if n == 0 { 9 } else { 0 }));
+    let runtime = one(spec.on_park(OnPark::LetKeyGo).retry(quick(2)));
+    publish(&runtime, (0..5).map(|n| keyed(1, n)));
+    idle(&runtime);
+    assert_eq!(log.all(), [1, 2, 3, 4]);
+    assert_eq!(runtime.parked().len(), 1);
+}
+
+#[test]
+fn order_holds_per_key_over_many_instances_with_failures_and_panics() {
+    let log = Log::default();
+    let busy: Arc<Mutex<HashMap<u32, u64>>> = Arc::default();
+    let seen = log.clone();
+    let spec = with("crew", move |event, cx| {
+        let key = event.key.unwrap();
+        assert!(busy.lock().insert(key, event.value).is_none(), "two of key {key} at a time");
+        let removed = busy.lock().remove(&key);
+        assert_eq!(removed, Some(event.value));
+        match event.value % 50 {
+            0 if cx.attempt() == 1 => Err(Failure::transient("once")),
+            25 => {
+                assert!(cx.attempt() > 1, "on demand");
+                seen.push((key, event.value));
+                Ok(())
+            }
+            _ => {
+                seen.push((key, event.value));
+                Ok(())
+            }
+        }
+    });
+    let runtime = one(spec.instances(8));
+    publish(&runtime, (0..5_000).map(|n| keyed((n % 17) as u32, n)));
+    idle(&runtime);
+    let done = log.all();
+    assert_eq!(done.len(), 5_000);
+    for key in 0..17 {
+        let own: Vec<u64> = done.iter().filter(|(of, _)| *of == key).map(|(_, n)| *n).collect();
+        assert!(own.is_sorted(), "key {key}");
+    }
+    assert!(runtime.parked().is_empty());
+}

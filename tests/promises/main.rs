@@ -1,0 +1,21 @@
+//! What the runtime promises: one behaviour a file.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod support;
+
+mod bad_programs_are_refused_at_start;
+mod bounds_hold_and_pressure_stays_local;
+mod faults;
+mod handlers_may_await_and_are_timed;
+mod instances_share_the_work_by_key;
+mod keys_keep_their_order;
+mod kept_state_is_as_at_the_last_commit;
+mod nothing_fails_silently;
+mod panics_are_contained;
+mod parked_events_wait_for_a_person;
+mod plain_actors_subscribe;
+mod publications_leave_with_the_commit;
+mod rings_neither_deadlock_nor_lose;
+mod starts_and_stops_anywhere;
+mod subscriptions_see_one_order;

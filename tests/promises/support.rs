@@ -1,0 +1,146 @@
+//! What the tests share.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use cueline::prelude::*;
+use cueline::{Observer, Signal};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Number {
+    pub key: Option<u32>,
+    pub value: u64,
+}
+impl Message for Number {
+    const NAME: &'static str = "number";
+    type Reply = ();
+    fn key(&self) -> Option<Key> {
+        self.key.map(Key::from)
+    }
+}
+
+pub fn number(value: u64) -> Number {
+    Number { key: None, value }
+}
+
+pub fn keyed(key: u32, value: u64) -> Number {
+    Number { key: Some(key), value }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Word(pub String);
+cueline::event!(Word, "word");
+
+/// Something several threads write down.
+pub struct Log<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Log<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: Clone> Log<T> {
+    pub fn push(&self, item: T) -> usize {
+        let mut log = self.0.lock();
+        log.push(item);
+        log.len()
+    }
+
+    pub fn all(&self) -> Vec<T> {
+        self.0.lock().clone()
+    }
+}
+
+/// Handles numbers as a closure says.
+pub struct With<F>(pub F);
+impl<F: 'static> Processor for With<F> {}
+impl<F: FnMut(&Number, &mut Context) -> Outcome + 'static> Handle<Number> for With<F> {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        (self.0)(event, cx)
+    }
+}
+
+/// A processor that handles numbers as a closure says.
+pub fn with<F>(
+    name: &str,
+    handle: F,
+) -> cueline::ProcessorSpec<
+    With<impl FnMut(&Number, &mut Context) -> Outcome + use<F>>,
+    (cueline::On<Number>, ()),
+>
+where
+    F: Fn(&Number, &mut Context) -> Outcome + Clone + Send + Sync + 'static,
+{
+    let make = move || {
+        let handle = handle.clone();
+        With(move |event: &Number, cx: &mut Context| handle(event, cx))
+    };
+    processor(name, make).on::<Number>().retry(quick(5))
+}
+
+/// So many deliveries, with hardly any wait between them.
+pub fn quick(attempts: u32) -> Retry {
+    Retry::attempts(attempts).backoff(Backoff::new(millis(1), millis(5)))
+}
+
+pub fn one(child: impl cueline::IntoChild) -> Runtime {
+    Runtime::builder("test").supervise(supervisor().child(child)).start().unwrap()
+}
+
+pub fn supervisor() -> Supervisor {
+    Supervisor::new("tests").backoff(Backoff::new(millis(1), millis(10)))
+}
+
+/// Waits for a fact on another thread, so that a test that would hang fails instead.
+pub fn within<T: Send + 'static>(what: &str, wait: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = channel();
+    std::thread::spawn(move || tell.send(wait()));
+    told.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{what}: not in 30 s"))
+}
+
+pub fn idle(runtime: &Runtime) {
+    let runtime = runtime.clone();
+    within("idle", move || runtime.idle().wait());
+}
+
+pub fn publish(runtime: &Runtime, numbers: impl IntoIterator<Item = Number>) {
+    for number in numbers {
+        runtime.publish(number).wait().unwrap();
+    }
+}
+
+/// Writes every signal down as text, up to its first brace.
+#[derive(Clone, Default)]
+pub struct Heard(pub Log<String>);
+
+impl Observer for Heard {
+    fn observe(&self, signal: &Signal<'_>) {
+        self.0.push(format!("{signal:?}"));
+    }
+}
+
+impl Heard {
+    pub fn count(&self, start: &str) -> usize {
+        self.0.all().iter().filter(|heard| heard.starts_with(start)).count()
+    }
+
+    /// Blocks until such a signal has come.
+    pub fn wait_for(&self, start: &str) {
+        let (heard, start) = (self.clone(), start.to_owned());
+        within(&start.clone(), move || {
+            while heard.count(&start) == 0 {
+                std::thread::yield_now();
+            }
+        });
+    }
+}
