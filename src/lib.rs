@@ -26,7 +26,7 @@ pub use message::{Envelope, Event, EventId, Key, Message, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::outcome::Retry;
 pub use processor::dispatch::On;
-pub use processor::recipient::{Delivered, Forward};
+pub use processor::recipient::{Delivered, Forward, recipient};
 pub use processor::spec::{ProcessorSpec, processor};
 pub use processor::{Context, Handle, Processor};
 pub use queue::backoff::Backoff;

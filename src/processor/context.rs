@@ -225,7 +225,8 @@ impl Context {
         if let Some(kept) = subscription.value(name) {
             return Ok(kept.copy());
         }
-        if !subscription.has_room_for_state() {
+        let mine = self.states.iter().map(|(name, _)| name);
+        if !self.link.has_room_for_state(mine) {
             return Err(Failure::permanent(format!(
                 "`{}` keeps {} states already; raise `states`, or keep fewer",
                 subscription.name, subscription.settings.most_states

@@ -213,6 +213,19 @@ impl Link {
         self.chunk.borrow().staged.get(name).cloned()
     }
 
+    /// Whether one more state may be kept, beside the event's own and those staged before.
+    pub(crate) fn has_room_for_state<'a>(
+        &self,
+        own: impl Iterator<Item = &'a StateKey>,
+    ) -> bool {
+        let chunk = self.chunk.borrow();
+        let mut staged: Vec<&StateKey> = chunk.staged.keys().collect();
+        for name in own.filter(|name| !chunk.staged.contains_key(name)) {
+            staged.push(name);
+        }
+        self.subscription.has_room_for_state(&staged)
+    }
+
     pub(crate) fn stage(
         &self,
         states: impl Iterator<Item = (StateKey, Box<dyn Value>)>,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use super::context::{Context, InHand};
+use super::dispatch::On;
+use super::spec::{ProcessorSpec, processor};
 use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
 use crate::message::{Envelope, Event, Message, codec};
@@ -65,10 +67,37 @@ pub struct Forward<E: Event> {
     recipient: Recipient<Delivered<E>>,
 }
 
-impl<E: Event> Forward<E> {
-    pub(crate) fn new(recipient: Recipient<Delivered<E>>) -> Self {
-        Self { recipient }
-    }
+/// Declares a processor that is a plain actix actor: each event is sent to it as [`Delivered`], and
+/// settled when the `send` resolves.
+///
+/// ```
+/// use actix::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct DoorOpened { door: u32 }
+/// # cueline::event!(DoorOpened, "door.opened");
+/// use cueline::{Delivered, Outcome};
+///
+/// struct Bell;
+/// impl Actor for Bell {
+///     type Context = actix::Context<Self>;
+/// }
+/// impl Handler<Delivered<DoorOpened>> for Bell {
+///     type Result = Outcome;
+///     fn handle(&mut self, event: Delivered<DoorOpened>, _: &mut Self::Context) -> Outcome {
+///         println!("door {}", event.door);
+///         Ok(())
+///     }
+/// }
+/// fn declare(bell: Addr<Bell>) -> impl cueline::IntoChild {
+///     cueline::recipient("bell", bell.recipient())
+/// }
+/// ```
+pub fn recipient<E: Event>(
+    name: impl AsRef<str>,
+    recipient: Recipient<Delivered<E>>,
+) -> ProcessorSpec<Forward<E>, (On<E>, ())> {
+    processor(name, move || Forward { recipient: recipient.clone() }).on::<E>()
 }
 
 impl<E: Event> Processor for Forward<E> {}

@@ -473,9 +473,13 @@ impl Subscription {
         self.inner.lock().table.all::<S>()
     }
 
-    /// Whether one more value may be kept.
-    pub(crate) fn has_room_for_state(&self) -> bool {
-        self.inner.lock().table.len() < self.settings.most_states
+    /// Whether one more value may be kept, beside those of these names that are about to be.
+    pub(crate) fn has_room_for_state(&self, staged: &[&StateKey]) -> bool {
+        let inner = self.inner.lock();
+        let (kept, most) = (inner.table.len(), self.settings.most_states);
+        // Only near the bound it matters which of them are new.
+        kept + staged.len() < most
+            || kept + staged.iter().filter(|name| !inner.table.has(name)).count() < most
     }
 
     pub(crate) fn counts(&self) -> Counts {

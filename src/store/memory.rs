@@ -47,6 +47,10 @@ impl StateTable {
         self.values.len()
     }
 
+    pub(crate) fn has(&self, name: &StateKey) -> bool {
+        self.values.contains_key(name)
+    }
+
     pub(crate) fn get(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
         self.values.get(name).cloned()
     }

@@ -1,0 +1,94 @@
+use cueline::prelude::*;
+use cueline::{ErrorKind, IntoChild};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Number, number, one, supervisor, with};
+
+#[derive(Serialize, Deserialize)]
+struct Impostor;
+cueline::event!(Impostor, "number");
+
+#[derive(Serialize, Deserialize)]
+struct Shouting;
+cueline::event!(Shouting, "Flight Cancelled");
+
+struct Any;
+impl Processor for Any {}
+impl<E: Event> Handle<E> for Any {
+    async fn handle(&mut self, _: &E, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+fn refused(children: Vec<Box<dyn FnOnce(Supervisor) -> Supervisor>>) -> String {
+    let all = children.into_iter().fold(supervisor(), |all, add| add(all));
+    let error = Runtime::builder("test").supervise(all).start().err().expect("it must not start");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+fn child(child: impl IntoChild + 'static) -> Box<dyn FnOnce(Supervisor) -> Supervisor> {
+    Box::new(move |all| all.child(child))
+}
+
+#[test]
+fn two_types_of_one_name_are_named_both() {
+    let text = refused(vec![
+        child(processor("a", || Any).on::<Number>()),
+        child(processor("b", || Any).on::<Impostor>()),
+    ]);
+    assert!(text.contains("Number") && text.contains("Impostor"), "{text}");
+    let text = refused(vec![child(processor("a", || Any).on::<Number>().emits::<Impostor>())]);
+    assert!(text.contains("Number") && text.contains("Impostor"), "{text}");
+}
+
+#[test]
+fn two_types_of_one_name_are_refused_at_first_publish_if_undeclared() {
+    let runtime = one(with("numbers", |_, _| Ok(())));
+    let refused = runtime.publish(Impostor).wait().unwrap_err();
+    assert!(refused.to_string().contains("Number"), "{refused}");
+    runtime.publish(number(1)).wait().unwrap();
+}
+
+#[test]
+fn ill_formed_names_say_what_a_good_one_looks_like() {
+    let text = refused(vec![child(processor("a", || Any).on::<Shouting>())]);
+    assert!(text.contains("Flight Cancelled") && text.contains("flight.cancelled"), "{text}");
+    let text = refused(vec![child(processor("Delay Board", || Any).on::<Number>())]);
+    assert!(text.contains("Delay Board"), "{text}");
+}
+
+#[test]
+fn a_type_handled_twice_and_two_processors_of_one_name_are_named() {
+    let text = refused(vec![child(processor("a", || Any).on::<Number>().on::<Number>())]);
+    assert!(text.contains("`a`") && text.contains("twice"), "{text}");
+    let text = refused(vec![
+        child(processor("same", || Any).on::<Number>()),
+        child(processor("same", || Any).on::<Number>()),
+    ]);
+    assert!(text.contains("`same`"), "{text}");
+}
+
+#[test]
+fn bounds_of_zero_are_refused() {
+    let zeros: [fn() -> Box<dyn FnOnce(Supervisor) -> Supervisor>; 4] = [
+        || child(processor("a", || Any).on::<Number>().instances(0)),
+        || child(processor("a", || Any).on::<Number>().bound(0)),
+        || child(processor("a", || Any).on::<Number>().bound_bytes(0)),
+        || child(processor("a", || Any).on::<Number>().held(0)),
+    ];
+    for zero in zeros {
+        let text = refused(vec![zero()]);
+        assert!(text.contains("(0)"), "{text}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_or_wrong_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Runtime::builder("test").serve(address).start().err().unwrap();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let error = Runtime::builder("test").serve("nowhere").start().err().unwrap();
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}

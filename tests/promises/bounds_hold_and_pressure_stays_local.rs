@@ -1,0 +1,200 @@
+use cueline::prelude::*;
+
+use crate::support::{Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within};
+
+#[test]
+fn a_full_subscription_gives_events_back_and_drops_what_is_told() {
+    let heard = Heard::default();
+    let slow = with("slow", |_, _| Ok(())).bound(4);
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(slow))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    runtime.pause("slow").unwrap();
+    publish(&runtime, (0..4).map(number));
+    let Err(Refused::Full(back)) = runtime.try_publish(number(4)) else { panic!("it has no room") };
+    assert_eq!(back, number(4));
+    runtime.tell(number(5)).unwrap();
+    assert_eq!(heard.count("Refused { index: 0, topic: \"number\", dropped: true"), 1);
+    assert_eq!(heard.count("Refused { index: 0, topic: \"number\", dropped: false"), 1);
+    runtime.resume("slow").unwrap();
+    idle(&runtime);
+    runtime.try_publish(number(6)).unwrap();
+}
+
+#[test]
+fn publishers_wait_at_the_door_and_are_let_in_when_there_is_room() {
+    let log = Log::default();
+    let seen = log.clone();
+    let runtime = one(
+        with("slow", move |event, _| {
+            seen.push(event.value);
+            Ok(())
+        })
+        .bound(8),
+    );
+    runtime.pause("slow").unwrap();
+    let publishers: Vec<_> = (0..5u64)
+        .map(|publisher| {
+            let runtime = runtime.clone();
+            std::thread::spawn(move || {
+                if publisher == 0 {
+                    runtime.publish_all((0..300).map(number)).wait().unwrap();
+                } else {
+                    publish(&runtime, (0..300).map(|n| number(publisher * 1_000 + n)));
+                }
+            })
+        })
+        .collect();
+    runtime.resume("slow").unwrap();
+    within("publishers", move || publishers.into_iter().for_each(|of| of.join().unwrap()));
+    idle(&runtime);
+    let all = log.all();
+    assert_eq!(all.len(), 1_500);
+    for publisher in 0..5 {
+        let own: Vec<u64> = all.iter().copied().filter(|n| n / 1_000 == publisher).collect();
+        assert!(own.is_sorted());
+    }
+}
+
+struct Words(Log<String>);
+impl Processor for Words {}
+impl Handle<Word> for Words {
+    async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
+        self.0.push(event.0.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_subscription_stops_its_own_topics_only() {
+    let log = Log::default();
+    let words = log.clone();
+    let runtime = Runtime::builder("test")
+        .supervise(
+            supervisor()
+                .child(with("stuck", |_, _| Ok(())).bound(4))
+                .child(processor("words", move || Words(words.clone())).on::<Word>().bound(4)),
+        )
+        .start()
+        .unwrap();
+    runtime.pause("stuck").unwrap();
+    publish(&runtime, (0..4).map(number));
+    assert!(runtime.try_publish(number(4)).is_err());
+    let publisher = runtime.clone();
+    within("words", move || {
+        for n in 0..100 {
+            publisher.publish(Word(n.to_string())).wait().unwrap();
+        }
+    });
+    let heard = log.clone();
+    within("all words", move || while heard.all().len() < 100 {});
+    assert!(runtime.try_publish(number(4)).is_err(), "still stuck");
+}
+
+#[test]
+fn a_subscription_may_drop_the_newest_or_the_oldest_instead() {
+    for (policy, expected) in
+        [(WhenFull::DropNewest, [0, 1, 2, 3]), (WhenFull::DropOldest, [96, 97, 98, 99])]
+    {
+        let (log, heard) = (Log::default(), Heard::default());
+        let seen = log.clone();
+        let reader = with("reader", move |event, _| {
+            seen.push(event.value);
+            Ok(())
+        });
+        let runtime = Runtime::builder("test")
+            .supervise(supervisor().child(reader.bound(4).when_full(policy)))
+            .observe(heard.clone())
+            .start()
+            .unwrap();
+        runtime.pause("reader").unwrap();
+        publish(&runtime, (0..100).map(number));
+        let all = runtime.clone();
+        within("all arrived", move || {
+            while all.topology()[0].published < 100 || all.processors()[0].waiting < 4 {}
+        });
+        runtime.resume("reader").unwrap();
+        idle(&runtime);
+        if policy == WhenFull::DropOldest {
+            assert_eq!(log.all(), expected);
+        } else {
+            assert_eq!(log.all()[..4], expected);
+        }
+        let dropped: u64 = heard
+            .0
+            .all()
+            .iter()
+            .filter_map(|signal| signal.split("events: ").nth(1).filter(|_| signal.starts_with("Dropped")))
+            .filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok())
+            .sum();
+        assert_eq!(dropped, 100 - log.all().len() as u64, "{policy:?}: every drop is counted");
+    }
+}
+
+#[test]
+fn an_event_heavier_than_the_bound_is_refused_with_advice() {
+    let runtime = one(with("small", |_, _| Ok(())).bound_bytes(8));
+    let refused = runtime.publish(number(1)).wait().unwrap_err();
+    assert!(refused.to_string().contains("bound_bytes"), "{refused}");
+}
+
+struct Echo;
+impl Processor for Echo {}
+impl Handle<Number> for Echo {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        for _ in 0..3 {
+            cx.publish(Word(event.value.to_string()));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handler_without_room_is_retried_whole_and_its_events_are_not_doubled() {
+    let log = Log::default();
+    let words = log.clone();
+    let runtime = Runtime::builder("test")
+        .threads(2)
+        .supervise(
+            supervisor()
+                .child(
+                    processor("echo", || Echo)
+                        .on::<Number>()
+                        .emits::<Word>()
+                        .retry(crate::support::quick(1_000)),
+                )
+                .child(processor("words", move || Words(words.clone())).on::<Word>().bound(4)),
+        )
+        .start()
+        .unwrap();
+    publish(&runtime, (0..500).map(number));
+    idle(&runtime);
+    let mut words = log.all();
+    words.sort();
+    let mut expected: Vec<String> = (0..500).flat_map(|n| [n, n, n]).map(|n| n.to_string()).collect();
+    expected.sort();
+    assert_eq!(words, expected);
+}
+
+#[test]
+fn when_too_many_events_are_held_it_takes_no_more_and_says_why() {
+    let heard = Heard::default();
+    let failing = with("failing", |_, _| Err(Failure::permanent("always"))).held(3);
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(failing))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    publish(&runtime, (0..10).map(number));
+    heard.wait_for("Held { processor: ProcessorName { index: 0, name: \"failing\" }, stopped: true");
+    assert_eq!(runtime.parked().len(), 3);
+    assert!(runtime.processors()[0].stopped);
+    assert_eq!(runtime.processors()[0].waiting, 7);
+    for parked in runtime.parked() {
+        runtime.discard("failing", parked.id).unwrap();
+    }
+    let again = runtime.clone();
+    within("goes on", move || while again.processors()[0].waiting != 4 {});
+}

@@ -1,0 +1,236 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use cueline::Cause;
+use cueline::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Heard, Log, Number, idle, number, one, publish, supervisor, with, within};
+
+/// A payload whose `Drop` panics too.
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload's drop");
+    }
+}
+
+#[test]
+fn whatever_is_thrown_the_event_is_delivered_once_more_then_parked_and_others_flow() {
+    let log = Log::default();
+    let seen = log.clone();
+    let runtime = one(with("panics", move |event, _| {
+        match event.value {
+            3 => panic!("a string {}", event.value),
+            5 => panic!("a literal"),
+            7 => std::panic::panic_any(42u8),
+            9 => std::panic::panic_any(Bomb),
+            _ => {}
+        }
+        seen.push(event.value);
+        Ok(())
+    }));
+    publish(&runtime, (0..12).map(number));
+    idle(&runtime);
+    assert_eq!(log.all(), [0, 1, 2, 4, 6, 8, 10, 11]);
+    let parked = runtime.parked();
+    assert_eq!(parked.len(), 4);
+    for event in &parked {
+        assert_eq!((event.cause, event.attempts), (Cause::Panicked, 2));
+    }
+    assert!(parked[0].chain[0].contains("a string 3"));
+    assert_eq!(parked[0].decode::<Number>().unwrap(), number(3));
+}
+
+struct AfterAwait(Log<u64>);
+impl Processor for AfterAwait {}
+impl Handle<Number> for AfterAwait {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        tokio::task::yield_now().await;
+        assert!(event.value != 1 || cx.attempt() > 1, "after an await");
+        self.0.push(event.value);
+        Ok(())
+    }
+}
+
+#[test]
+fn after_an_await_as_well() {
+    let (log, heard) = (Log::default(), Heard::default());
+    let seen = log.clone();
+    let runtime = Runtime::builder("test")
+        .supervise(
+            supervisor()
+                .child(processor("awaits", move || AfterAwait(seen.clone())).on::<Number>()),
+        )
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    publish(&runtime, (0..4).map(number));
+    idle(&runtime);
+    let mut done = log.all();
+    done.sort();
+    assert_eq!(done, [0, 1, 2, 3]);
+    assert_eq!(heard.count("Restarted"), 1);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Fuse(bool);
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.0) {
+            panic!("in an event's drop");
+        }
+    }
+}
+cueline::event!(Fuse, "fuse");
+
+struct Ignores;
+impl Processor for Ignores {}
+impl<E: Event> Handle<E> for Ignores {
+    async fn handle(&mut self, _: &E, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+#[test]
+fn in_the_drop_of_one_event_and_of_two_of_a_batch() {
+    for fuses in [1, 2, 5] {
+        let heard = Heard::default();
+        let runtime = Runtime::builder("test")
+            .supervise(
+                supervisor().child(processor("ignores", || Ignores).on::<Fuse>().on::<Number>()),
+            )
+            .observe(heard.clone())
+            .start()
+            .unwrap();
+        let events: Vec<Fuse> = (0..10).map(|n| Fuse(n < fuses)).collect();
+        runtime.publish_all(events).wait().unwrap();
+        publish(&runtime, [number(1)]);
+        idle(&runtime);
+        let contained = "PanicContained { during: \"event drop\", event: Some";
+        let hears = heard.clone();
+        within("contained", move || while hears.count(contained) < fuses {});
+        publish(&runtime, [number(2)]);
+        idle(&runtime);
+        assert_eq!(heard.count(contained), fuses);
+    }
+}
+
+struct Brittle;
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("in a processor's drop");
+    }
+}
+impl Processor for Brittle {}
+impl Handle<Number> for Brittle {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        assert!(event.value != 1 || cx.attempt() > 1, "in the handler");
+        Ok(())
+    }
+}
+
+#[test]
+fn in_the_drop_of_a_processor_while_it_is_rebuilt() {
+    let heard = Heard::default();
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(processor("brittle", || Brittle).on::<Number>()))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    publish(&runtime, (0..4).map(number));
+    idle(&runtime);
+    assert_eq!(heard.count("PanicContained { during: \"processor drop\""), 1);
+    assert!(runtime.parked().is_empty());
+}
+
+struct Starts(u32, &'static str);
+impl Processor for Starts {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        match (self.0, self.1) {
+            (0, "panic") => panic!("in started"),
+            (0, "error") => Err(Failure::transient("in started")),
+            _ => Ok(()),
+        }
+    }
+}
+impl Handle<Number> for Starts {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+#[test]
+fn in_the_factory_and_in_started_it_is_tried_again_and_its_events_wait() {
+    for how in ["factory", "panic", "error"] {
+        let (tries, heard) = (Arc::new(AtomicU32::new(0)), Heard::default());
+        let starts = processor("starts", move || {
+            let attempt = tries.fetch_add(1, SeqCst);
+            assert!(attempt > 0 || how != "factory", "in the factory");
+            Starts(attempt, how)
+        });
+        let runtime = Runtime::builder("test")
+            .supervise(supervisor().child(starts.on::<Number>()))
+            .observe(heard.clone())
+            .start()
+            .unwrap();
+        publish(&runtime, (0..10).map(number));
+        idle(&runtime);
+        assert_eq!(heard.count("StartFailed"), 1, "{how}");
+        assert_eq!(runtime.processors()[0].waiting, 0);
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct BadKey(u64);
+impl Message for BadKey {
+    const NAME: &'static str = "bad.key";
+    type Reply = ();
+    fn key(&self) -> Option<Key> {
+        assert!(self.0 != 3, "in key()");
+        Some(Key::from(self.0 % 2))
+    }
+}
+
+#[test]
+fn in_key_the_event_is_parked_and_others_flow() {
+    for instances in [1, 3] {
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = count.clone();
+        let keyed = processor("keyed", move || Counts(counted.clone(), 0)).on::<BadKey>();
+        let runtime = one(keyed.instances(instances).retry(crate::support::quick(3)));
+        runtime.publish_all((0..10).map(BadKey)).wait().unwrap();
+        idle(&runtime);
+        let parked = runtime.parked();
+        // With one instance keys are only asked for while something is held up.
+        assert_eq!(parked.len(), 1, "{instances} instances");
+        assert!(parked[0].chain[0].contains("key()"));
+        assert_eq!(count.load(SeqCst), 9);
+    }
+}
+
+/// Fails its first event once, so that the machine has to ask for keys.
+struct Counts(Arc<AtomicU32>, u32);
+impl Processor for Counts {}
+impl Handle<BadKey> for Counts {
+    async fn handle(&mut self, event: &BadKey, cx: &mut Context) -> Outcome {
+        if event.0 == 0 && cx.attempt() == 1 {
+            return Err(Failure::transient("once"));
+        }
+        self.0.fetch_add(1, SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn in_a_filter_the_event_is_parked_and_others_flow() {
+    let spec = processor("filtered", || Ignores).on_if::<Number>(|event| {
+        assert!(event.value != 3, "in the filter");
+        true
+    });
+    let runtime = one(spec);
+    publish(&runtime, (0..6).map(number));
+    idle(&runtime);
+    let parked = runtime.parked();
+    assert_eq!((parked.len(), parked[0].cause), (1, Cause::Panicked));
+}
