@@ -43,6 +43,11 @@ impl Lane {
         }
     }
 
+    /// Takes what was not picked up, for who shuts down.
+    pub(crate) fn take(&self) -> Vec<Parcel> {
+        std::mem::take(&mut self.inner.lock().parcels)
+    }
+
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;

@@ -150,6 +150,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let tick = clock.tick();
         let mut budget = BUDGET;
         let mut at = from;
+        let mut pressed = false;
         while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end) {
             let run = &batch.events.runs()[here.run as usize];
             let mut to = if here.run == end.run { end.index.min(run.length) } else { run.length };
@@ -195,7 +196,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.succeeded |= index > here.index || here > from;
                     let here = Cursor { run: here.run, index };
                     let breaks = ended.breaks_instance();
-                    let pressed = matches!(*ended, Ended::Overflowed(_));
+                    pressed = matches!(*ended, Ended::Overflowed(_));
                     let event = self.fail_first(&batch, here, which, *ended);
                     self.link.clear.set(wanted.is_clear());
                     if let Some(cause) = breaks {
@@ -214,6 +215,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.succeeded |= at > from;
         self.link.commit(None);
         self.crew.put(slot, instance);
+        if pressed {
+            yield_now().await;
+        }
         true
     }
 
@@ -401,7 +405,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Decision::Park => Verdict::Park,
         };
         let pressed_until = match verdict {
-            Verdict::Retry(due) if cause == Cause::Overflow => Some(due),
+            Verdict::Retry(due) if cause == Cause::Overflow => self.link.under_pressure(due),
             _ => None,
         };
         let settle = Settle::Failed { seq, failures, verdict, kept };

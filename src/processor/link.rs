@@ -31,6 +31,9 @@ use crate::store::memory::{StateKey, Value};
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
 
+/// How many outcomes in a row may be refused for want of room before the driver pauses.
+const PATIENCE: u32 = 8;
+
 /// A topic that this driver publishes on.
 struct Emitted {
     of: TypeId,
@@ -60,6 +63,8 @@ pub(crate) struct Link {
     /// Where in the outbox the publications of the event in hand begin, and where they end.
     mark: Cell<u32>,
     published: Cell<u32>,
+    /// Outcomes in a row that found no room for what they published.
+    refused_in_a_row: Cell<u32>,
     /// Some lease was too small for what the event in hand published.
     short: Cell<bool>,
     /// Everything of the front batch before this is settled, once it is committed.
@@ -99,6 +104,7 @@ impl Link {
             chunk: RefCell::new(chunk),
             mark: Cell::new(0),
             published: Cell::new(0),
+            refused_in_a_row: Cell::new(0),
             short: Cell::new(false),
             progress: Cell::new(None),
             handled: Cell::new(0),
@@ -184,7 +190,19 @@ impl Link {
             self.short.set(false);
         }
         self.mark.set(self.published.get());
+        self.refused_in_a_row.set(0);
         Ok(())
+    }
+
+    /// An outcome found no room for what it published: until when nothing fresh should be handed
+    /// out. The first few times the others of this thread get their turn, which may be enough; then
+    /// the pressure is to reach who publishes from outside.
+    pub(crate) fn under_pressure(&self, at_most: Moment) -> Option<Moment> {
+        let times = self.refused_in_a_row.get();
+        self.refused_in_a_row.set(times.saturating_add(1));
+        let doublings = times.checked_sub(PATIENCE)?.min(10);
+        let now = self.broker.clock.now();
+        Some(now.after(Duration::from_millis(1 << doublings)).min(at_most))
     }
 
     /// Drops what the event in hand published.

@@ -178,6 +178,7 @@ impl Control {
                     let (alive, _) = mpsc::channel(1);
                     drop(std::mem::replace(&mut self.host_alive, alive));
                     tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
+                    self.core.broker.sequencer.turn();
                     self.stop_threads();
                     done.send(()).ok();
                     return;

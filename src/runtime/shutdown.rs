@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use super::control::Command;
 use super::core::Core;
+use crate::broker::lane::Parcel;
 use crate::broker::publish::is_inside_handler;
+use crate::broker::routes::LocalRoutes;
 use crate::error::Error;
 use crate::message::{EventId, Key};
 use crate::queue::Unsettled;
@@ -77,10 +79,42 @@ impl IntoFuture for Shutdown {
     }
 }
 
+/// What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted there.
+fn carry_the_rest(core: &Core) {
+    let processors = core.processors.read();
+    for (lane, arrivals) in core.broker.sequencer.lanes().iter().enumerate() {
+        let parcels = arrivals.take();
+        let mut later: Vec<_> = parcels
+            .iter()
+            .filter_map(|parcel| match parcel {
+                Parcel::Subscribe(subscription) => Some(subscription.clone()),
+                _ => None,
+            })
+            .collect();
+        for parcel in parcels {
+            match parcel {
+                Parcel::Subscribe(begun) => later.retain(|of| !Arc::ptr_eq(of, &begun)),
+                Parcel::Unsubscribe(_) => {}
+                Parcel::Batch(batch) => {
+                    let mut local = LocalRoutes::default();
+                    for running in processors.iter().filter(|running| running.lane == lane) {
+                        let subscription = &running.subscription;
+                        if !later.iter().any(|of| Arc::ptr_eq(of, subscription)) {
+                            local.add(subscription.clone());
+                        }
+                    }
+                    local.deliver(batch);
+                }
+            }
+        }
+    }
+}
+
 /// Collected on the caller's thread, because encoding is user code.
 fn undone(core: &Core) -> Vec<Undone> {
     let names = core.broker.intake.lock().topics.names();
     let name = |kept: &Kept| names[usize::from(kept.head.topic.0)];
+    carry_the_rest(core);
     let mut all = Vec::new();
     for running in core.processors.read().iter() {
         let processor = running.declaration.name.clone();
