@@ -49,6 +49,8 @@ pub(crate) struct Intake {
     inner: Mutex<Inner>,
     /// Who wants to hear of progress; read by who makes it.
     watchers: [AtomicUsize; 2],
+    /// Whom to wake when the runtime may have come to rest.
+    resters: Mutex<Vec<Waker>>,
 }
 
 /// What somebody waits for.
@@ -76,7 +78,7 @@ impl Intake {
             closed: false,
             ended: false,
         };
-        Self { inner: Mutex::new(inner), watchers: Default::default()}
+        Self { inner: Mutex::new(inner), watchers: Default::default(), resters: Mutex::default()}
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -98,6 +100,15 @@ impl Intake {
     pub(crate) fn is_watched(&self, watch: Watch) -> bool {
         fence(SeqCst);
         self.watchers[watch as usize].load(SeqCst) > 0
+    }
+
+    pub(crate) fn await_rest(&self, waker: Waker) {
+        self.resters.lock().push(waker);
+    }
+
+    pub(crate) fn wake_resters(&self) {
+        let resters = std::mem::take(&mut *self.resters.lock());
+        resters.into_iter().for_each(Waker::wake);
     }
 
     /// The broker has no more to do when this is empty and stays so.

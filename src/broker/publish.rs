@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
 use super::intake::{Entry, Inner, Intake, Watch};
 use super::sequencer::Sequencer;
@@ -54,7 +54,6 @@ pub(crate) struct Broker {
     pub(crate) clock: Arc<Clock>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) ids: Arc<IdSpace>,
-    idle: Mutex<Vec<Waker>>,
 }
 
 /// What a handler is allowed to publish on one topic, and what it has published of it.
@@ -84,7 +83,6 @@ impl Broker {
             clock,
             signals,
             ids,
-            idle: Mutex::new(Vec::new()),
         }
     }
 
@@ -310,13 +308,8 @@ impl Broker {
             }
         }
         if self.intake.is_watched(Watch::Rest) && subscription.waiting().events == 0 {
-            self.wake_idle();
+            self.intake.wake_resters();
         }
-    }
-
-    pub(crate) fn wake_idle(&self) {
-        let waiting = std::mem::take(&mut *self.idle.lock());
-        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// What has gathered is put in order, because time has passed.
@@ -336,7 +329,7 @@ impl Broker {
         let waiting = inner.door.wake_all();
         drop(inner);
         waiting.into_iter().for_each(Waker::wake);
-        self.wake_idle();
+        self.intake.wake_resters();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -368,7 +361,7 @@ impl Future for Rest<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
-        self.broker.idle.lock().push(task.waker().clone());
+        self.broker.intake.await_rest(task.waker().clone());
         let inner = self.broker.intake.lock();
         if inner.is_empty() && (self.rest)(&inner.door) {
             return Poll::Ready(());

@@ -119,6 +119,9 @@ impl Sequencer {
             let wake = self.intake.lock().door.with_room();
             wake.into_iter().for_each(std::task::Waker::wake);
         }
+        if self.intake.is_watched(Watch::Rest) {
+            self.intake.wake_resters();
+        }
     }
 
     fn broadcast(&self, order: &mut Order, events: Events) {

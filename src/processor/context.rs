@@ -23,7 +23,7 @@ pub(crate) enum InHand {
     /// An event of a batch.
     Batch { batch: Arc<Batch>, run: u32, head: Head },
     /// A held event.
-    Kept { kept: Kept, seq: Seq, failures: u32 },
+    Kept { kept: Kept, seq: Seq },
 }
 
 /// What a handler may do with the runtime. Everything it does here leaves together with the
@@ -36,6 +36,8 @@ pub struct Context {
     pub(crate) hand: InHand,
     /// The event's place in its run.
     pub(crate) index: u32,
+    /// How often the event has failed.
+    failures: u32,
     /// What publications inherit, worked out once a run: only the ids differ from event to event.
     origin: Option<Origin>,
     /// The handler did something that must be settled with care.
@@ -51,6 +53,7 @@ impl Context {
             link,
             hand: InHand::Nothing,
             index: 0,
+            failures: 0,
             origin: None,
             touched: false,
             states: Vec::new(),
@@ -68,9 +71,10 @@ impl Context {
     }
 
     /// Takes something else in hand.
-    pub(crate) fn take(&mut self, hand: InHand, index: u32) {
+    pub(crate) fn take(&mut self, hand: InHand, index: u32, failures: u32) {
         self.hand = hand;
         self.index = index;
+        self.failures = failures;
         self.origin = None;
     }
 
@@ -94,12 +98,12 @@ impl Context {
     /// What the runtime knows about the event in hand; none in `started` and `stopping`.
     pub fn envelope(&self) -> Option<Envelope> {
         let (head, index) = self.head()?;
-        let (seq, attempt) = match &self.hand {
+        let seq = match &self.hand {
             InHand::Nothing => return None,
             InHand::Batch { batch, run, .. } => {
-                (batch.seq(&batch.events.runs()[*run as usize], self.index), 1)
+                batch.seq(&batch.events.runs()[*run as usize], self.index)
             }
-            InHand::Kept { seq, failures, .. } => (*seq, failures + 1),
+            InHand::Kept { seq, .. } => *seq,
         };
         Some(Envelope {
             id: head.id(index),
@@ -108,17 +112,14 @@ impl Context {
             causation: head.causation(index),
             key: self.key(),
             at: head.at,
-            attempt,
+            attempt: self.attempt(),
             hops: head.hops,
         })
     }
 
     /// Which delivery of the event this is, counted from 1.
     pub fn attempt(&self) -> u32 {
-        match &self.hand {
-            InHand::Kept { failures, .. } => failures + 1,
-            _ => 1,
-        }
+        self.failures + 1
     }
 
     fn key(&self) -> Option<Key> {

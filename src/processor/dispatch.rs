@@ -30,6 +30,8 @@ pub(crate) struct Stretch<'a> {
     pub(crate) to: u32,
     /// First deliveries were asked for, or need not be.
     pub(crate) asked: bool,
+    /// How often the first event of the stretch failed before.
+    pub(crate) failures: u32,
     pub(crate) budget: &'a mut u32,
     pub(crate) tick: u64,
 }
@@ -110,7 +112,7 @@ where
         if which != Rest::LENGTH {
             return self.1.stretch(which, processor, cx, stretch).await;
         }
-        let Stretch { batch, run, from, to, asked, budget, tick } = stretch;
+        let Stretch { batch, run, from, to, asked, budget, tick, .. } = stretch;
         let Some(events) = batch.events.typed::<E>(&batch.events.runs()[run as usize]) else {
             return Ran::Through;
         };

@@ -108,6 +108,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     }
 
     async fn next(&mut self) -> Work {
+        // Nothing is in hand: the batch of the last event may go.
+        self.cx.take(InHand::Nothing, 0, 0);
         self.crew.resting.set(self.crew.resting.get() + 1);
         let work = poll_fn(|task| {
             loop {
@@ -174,6 +176,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 from: here.index,
                 to,
                 asked,
+                failures: 0,
                 budget: &mut budget,
                 tick,
             };
@@ -269,6 +272,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             from: at.index,
             to: at.index + 1,
             asked: true,
+            failures: 0,
             budget: &mut budget,
             tick: self.seat.broker.clock.tick(),
         };
@@ -300,7 +304,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         let ended = match &kept.body {
             Body::Bytes(bytes) => {
-                self.cx.take(InHand::Kept { kept: kept.clone(), seq, failures }, 0);
+                self.cx.take(InHand::Kept { kept: kept.clone(), seq }, 0, failures);
                 let handled =
                     self.spec.handlers.kept(kept.which, &mut instance, &mut self.cx, bytes);
                 match contained(pin!(handled)).await {
@@ -316,6 +320,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     from: *index,
                     to: *index + 1,
                     asked: true,
+                    failures,
                     budget: &mut budget,
                     tick: self.seat.broker.clock.tick(),
                 };
@@ -350,9 +355,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Runs handlers over a stretch of a run. A panic ends it; the context knows at which event.
     async fn stretch(&mut self, which: u16, instance: &mut P, stretch: Stretch<'_>) -> Ran {
-        let Stretch { batch, run, from, .. } = stretch;
+        let Stretch { batch, run, from, failures, .. } = stretch;
         let head = batch.events.runs()[run as usize].head;
-        self.cx.take(InHand::Batch { batch: batch.clone(), run, head }, from);
+        self.cx.take(InHand::Batch { batch: batch.clone(), run, head }, from, failures);
         let ran = {
             let handled = self.spec.handlers.stretch(which, instance, &mut self.cx, stretch);
             contained(pin!(handled)).await
@@ -433,7 +438,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let (period, make) = &self.spec.ticks[tick];
         let now = self.seat.broker.clock.now();
         self.ticks[tick] = self.ticks[tick].after(*period).max(now);
-        self.cx.take(InHand::Nothing, 0);
+        self.cx.take(InHand::Nothing, 0, 0);
         let cx = &mut self.cx;
         let ended = match contain(|| make(cx)) {
             Ok(()) => self.cx.refuses(),
@@ -485,7 +490,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
     /// succeeds.
     async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
-        self.cx.take(InHand::Nothing, 0);
+        self.cx.take(InHand::Nothing, 0, 0);
         let link = self.link.clone();
         let ended = {
             let mut pending = false;

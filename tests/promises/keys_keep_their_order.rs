@@ -116,7 +116,7 @@ fn order_holds_per_key_over_many_instances_with_failures_and_panics() {
     publish(&runtime, (0..5_000).map(|n| keyed((n % 17) as u32, n)));
     idle(&runtime);
     let done = log.all();
-    assert_eq!(done.len(), 5_000);
+    assert_eq!(done.len(), 5_000, "{:?} {:?}", runtime.processors(), runtime.parked().first());
     for key in 0..17 {
         let own: Vec<u64> = done.iter().filter(|(of, _)| *of == key).map(|(_, n)| *n).collect();
         assert!(own.is_sorted(), "key {key}");
