@@ -95,16 +95,6 @@ impl<E> Refused<E> {
             | Self::Invalid(event, _) => event,
         }
     }
-
-    /// The same refusal of something else.
-    pub(crate) fn map<T>(self, change: impl FnOnce(E) -> T) -> Refused<T> {
-        match self {
-            Self::Full(event) => Refused::Full(change(event)),
-            Self::Closed(event) => Refused::Closed(change(event)),
-            Self::InsideHandler(event) => Refused::InsideHandler(change(event)),
-            Self::Invalid(event, error) => Refused::Invalid(change(event), error),
-        }
-    }
 }
 
 impl<E> fmt::Display for Refused<E> {

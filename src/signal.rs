@@ -218,8 +218,8 @@ pub enum Signal<'a> {
         processor: &'a ProcessorName,
         /// Why.
         cause: RestartCause,
-        /// The event in hand, if one was.
-        event: Option<EventId>,
+        /// The event in hand.
+        event: EventId,
         /// From the failure to the new instance.
         took: Duration,
     },
@@ -311,8 +311,7 @@ fn log(signal: &Signal<'_>) {
         }
         Signal::Restarted { processor, cause, event, took } => {
             let (cause, took) = (cause.as_str(), took.as_micros() as u64);
-            let event = event.map(tracing::field::display);
-            warn!(%processor, cause, event, took_us = took, "restarted");
+            warn!(%processor, cause, %event, took_us = took, "restarted");
         }
         Signal::StartFailed { processor, cause, wait, error } => {
             let (cause, wait) = (cause.as_str(), wait.as_millis() as u64);

@@ -112,7 +112,8 @@ fn row() -> Supervisor {
         .child(processor("last", || Last(0)).on::<Hop4>())
 }
 pub fn start_row(threads: usize, o: impl cueline::Observer) -> Runtime {
-    let rt = Runtime::builder("bench").threads(threads).supervise(row()).observe(o).start().unwrap();
+    let rt =
+        Runtime::builder("bench").threads(threads).supervise(row()).observe(o).start().unwrap();
     pollster::block_on(rt.ready());
     rt
 }

@@ -248,7 +248,7 @@ impl Panics {
         }
         let number = self.events.fetch_add(1, Relaxed) + 1;
         let moment = if number / every % 2 == 1 { Moment::Before } else { Moment::After };
-        (number % every == 0).then_some(moment)
+        number.is_multiple_of(every).then_some(moment)
     }
 }
 

@@ -108,8 +108,7 @@ impl Report {
     /// Reads what the processors keep, once the runtime is idle.
     pub fn of(runtime: &Runtime, watch: &Watch, took: Duration) -> Self {
         let board = runtime.states::<Carrier>("delay-board");
-        let passengers: Passengers =
-            runtime.state("stranded", Stranded::TOTAL).unwrap_or_default();
+        let passengers: Passengers = runtime.state("stranded", Stranded::TOTAL).unwrap_or_default();
         let hours = runtime.states::<Hour>("weather");
         let without = hours.values().filter(|hour| hour.flights > 0 && !hour.observed).count();
         let topology = runtime.topology();

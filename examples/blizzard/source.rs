@@ -16,8 +16,20 @@ pub enum Happening {
 }
 
 const FLIGHT: &[&str] = &[
-    "year", "month", "day", "carrier", "flight", "origin", "dest", "tailnum", "dep_time",
-    "dep_delay", "arr_time", "air_time", "minute", "time_hour",
+    "year",
+    "month",
+    "day",
+    "carrier",
+    "flight",
+    "origin",
+    "dest",
+    "tailnum",
+    "dep_time",
+    "dep_delay",
+    "arr_time",
+    "air_time",
+    "minute",
+    "time_hour",
 ];
 
 const WEATHER: &[&str] = &["origin", "time_hour", "temp", "wind_speed", "precip", "visib"];
@@ -60,8 +72,7 @@ fn key(row: &Row, column: usize) -> Result<Key, BadRow> {
 }
 
 fn flight(row: &Row) -> Result<FlightScheduled, BadRow> {
-    let (year, month, day): (u16, u8, u8) =
-        (row.required(0)?, row.required(1)?, row.required(2)?);
+    let (year, month, day): (u16, u8, u8) = (row.required(0)?, row.required(1)?, row.required(2)?);
     let (carrier, number, origin) = (key(row, 3)?, row.required::<u32>(4)?, key(row, 5)?);
     let departed: Option<u32> = row.optional(8)?;
     let mut departure_delay = row.optional(9)?;

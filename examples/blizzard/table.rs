@@ -68,7 +68,8 @@ impl Table {
         }
         let place = |column: &&str| header.iter().position(|name| name == *column);
         if columns.iter().filter_map(place).count() * 2 < columns.len() {
-            let found: String = header.iter().collect::<Vec<_>>().join(",").chars().take(60).collect();
+            let found: String =
+                header.iter().collect::<Vec<_>>().join(",").chars().take(60).collect();
             let problem = format!("the first line is not the header, but `{found}`");
             return Err(bad(columns[0], problem));
         }

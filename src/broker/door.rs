@@ -330,8 +330,10 @@ impl Door {
     /// Takes back what other topics were allowed and have not used, where they share a
     /// subscription with this one.
     fn withdraw_credits(&mut self, topic: TopicId) {
-        let shared: Vec<TopicId> =
-            self.gates_of(topic).flat_map(|gate| gate.topics.iter().map(|(of, _, _)| *of)).collect();
+        let shared: Vec<TopicId> = self
+            .gates_of(topic)
+            .flat_map(|gate| gate.topics.iter().map(|(of, _, _)| *of))
+            .collect();
         for other in shared {
             self.topic(other).credit = Load::default();
         }

@@ -13,10 +13,10 @@ use parking_lot::{Mutex, MutexGuard};
 use super::door::Door;
 use super::topics::{OUTSIDE, Topics};
 use crate::clock::Timestamp;
+use crate::message::EventId;
 use crate::message::Message;
 use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::{IdSource, IdSpace};
-use crate::message::EventId;
 use crate::queue::Subscription;
 use crate::queue::batch::Events;
 use crate::signal::Signals;
@@ -78,7 +78,7 @@ impl Intake {
             closed: false,
             ended: false,
         };
-        Self { inner: Mutex::new(inner), watchers: Default::default(), resters: Mutex::default()}
+        Self { inner: Mutex::new(inner), watchers: Default::default(), resters: Mutex::default() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -75,15 +75,8 @@ impl Broker {
     pub(crate) fn new(lanes: usize, clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
         let ids = IdSpace::new();
         let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
-        let sequencer =
-            Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
-        Self {
-            intake,
-            sequencer: Arc::new(sequencer),
-            clock,
-            signals,
-            ids,
-        }
+        let sequencer = Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
+        Self { intake, sequencer: Arc::new(sequencer), clock, signals, ids }
     }
 
     /// The number of `E`'s topic.

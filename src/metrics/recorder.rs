@@ -82,7 +82,8 @@ impl Recorder {
         for metric in CATALOG.iter().filter(|metric| metric.kind == Kind::Histogram) {
             let name = Matcher::Full(metric.name.to_owned());
             // Fails only without any bucket, and there are some.
-            if let Ok(with) = PrometheusBuilder::new().set_buckets_for_metric(name, catalog::BUCKETS)
+            if let Ok(with) =
+                PrometheusBuilder::new().set_buckets_for_metric(name, catalog::BUCKETS)
             {
                 drop(with);
                 let name = Matcher::Full(metric.name.to_owned());

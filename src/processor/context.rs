@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::outcome::Ended;
+use crate::clock::Moment;
 use crate::error::{Failure, Outcome};
 use crate::message::envelope::{Head, Origin};
 use crate::message::{Envelope, Event, Key, Message, Seq};
+use crate::queue::Cursor;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::{Body, Kept};
-use crate::clock::Moment;
-use crate::queue::Cursor;
 use crate::store::memory::{KeptState, StateKey, Value, typed_mut};
 
 /// The event in hand.
@@ -240,9 +240,7 @@ impl Context {
     pub(crate) fn delivered<E: Message>(&self) -> Option<super::recipient::Delivered<E>> {
         let envelope = self.envelope()?;
         let (batch, at) = match &self.hand {
-            InHand::Batch { batch, run, .. } => {
-                (batch, Cursor { run: *run, index: self.index })
-            }
+            InHand::Batch { batch, run, .. } => (batch, Cursor { run: *run, index: self.index }),
             InHand::Kept {
                 kept: Kept { body: Body::Pinned { batch, run, index }, .. }, ..
             } => (batch, Cursor { run: *run, index: *index }),

@@ -49,7 +49,7 @@ pub(crate) enum Ran {
 
 /// The message types of a processor.
 #[doc(hidden)]
-#[allow(private_interfaces, async_fn_in_trait)]
+#[allow(private_interfaces, private_bounds, async_fn_in_trait)]
 pub trait HandlerList<P: Processor>: Send + Sync + 'static {
     const LENGTH: u16;
 

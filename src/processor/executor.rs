@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::Processor;
 use super::context::{Context, InHand};
 use super::dispatch::{HandlerList, Ran, Stretch};
 use super::host::{Crew, drop_instance, ids_of_thread};
 use super::link::{BUDGET, Link, yield_now};
 use super::outcome::{Decision, Ended, decide};
 use super::spec::ProcessorSpec;
-use super::Processor;
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Failure, Outcome};
 use crate::guard::{contain, contained};
@@ -24,7 +24,7 @@ use crate::queue::kept::{Body, Kept};
 use crate::queue::report::Report;
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::state::{Offer, Verdict};
-use crate::queue::{Claim, Cursor, Driver};
+use crate::queue::{Claim, Cursor, Driver, key_of};
 use crate::signal::{Cause, RestartCause, Sample, Signal};
 use crate::supervise::ChildFailed;
 use crate::supervise::child::Seat;
@@ -153,7 +153,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let mut budget = BUDGET;
         let mut at = from;
         let mut pressed = false;
-        while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end) {
+        while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end)
+        {
             let run = &batch.events.runs()[here.run as usize];
             let mut to = if here.run == end.run { end.index.min(run.length) } else { run.length };
             let asked = !self.link.clear.get();
@@ -235,7 +236,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// With exceptions about, asks whether the event at `here` may start.
     fn ask(&mut self, batch: &Arc<Batch>, here: Cursor, which: u16) -> Asked {
         let subscription = &self.seat.subscription;
-        let key = match subscription.key_of(batch, here) {
+        let key = match key_of(batch, here) {
             Ok(key) => key,
             Err(panic) => {
                 self.link.commit(None);
@@ -362,9 +363,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let handled = self.spec.handlers.stretch(which, instance, &mut self.cx, stretch);
             contained(pin!(handled)).await
         };
-        ran.unwrap_or_else(|panic| {
-            Ran::Ended(self.cx.index, Box::new(Ended::Panicked(panic)))
-        })
+        ran.unwrap_or_else(|panic| Ran::Ended(self.cx.index, Box::new(Ended::Panicked(panic))))
     }
 
     /// Settles the first failure of an event of the front batch.
@@ -374,24 +373,18 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         here: Cursor,
         which: u16,
         ended: Ended,
-    ) -> Option<EventId> {
+    ) -> EventId {
         let mut kept = Kept::encoded(batch, here.run, here.index, which);
-        kept.key = self.seat.subscription.key_of(batch, here).unwrap_or_default();
+        kept.key = key_of(batch, here).unwrap_or_default();
         let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
         self.link.reached(here.next());
         self.fail(seq, 0, kept, ended)
     }
 
     /// Settles a failure: the event is delivered again later, or parked.
-    fn fail(
-        &mut self,
-        seq: Seq,
-        failures: u32,
-        mut kept: Kept,
-        ended: Ended,
-    ) -> Option<EventId> {
+    fn fail(&mut self, seq: Seq, failures: u32, mut kept: Kept, ended: Ended) -> EventId {
         self.cx.forget();
-        let (cause, failure) = ended.into_failure()?;
+        let (cause, failure) = ended.into_failure();
         let failures = failures.saturating_add(1);
         let event = kept.id();
         let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
@@ -422,7 +415,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             }
             Decision::Park => Signal::Parked { processor, event, attempts: deliveries, cause },
         });
-        Some(event)
+        event
     }
 
     fn publish_delayed(&mut self, events: Events) {
@@ -446,7 +439,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         self.cx.forget();
         self.link.commit(None);
-        if let Some((cause, failure)) = ended.and_then(|ended| ended.into_failure()) {
+        if let Some((cause, failure)) = ended.map(|ended| ended.into_failure()) {
             let processor = self.cx.processor();
             let error = failure.chain().join(": ");
             tracing::error!(processor, cause = cause.as_str(), error, "a tick was not published");
@@ -511,7 +504,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         self.cx.forget();
         self.link.commit_if_staged();
-        ended.and_then(|ended| ended.into_failure()).map(|(_, failure)| failure)
+        ended.map(|ended| ended.into_failure()).map(|(_, failure)| failure)
     }
 
     /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
@@ -531,12 +524,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     }
 
     /// Replaces an instance that broke. None if the runtime stops meanwhile.
-    async fn rebuild(
-        &mut self,
-        broken: P,
-        cause: RestartCause,
-        event: Option<EventId>,
-    ) -> Option<P> {
+    async fn rebuild(&mut self, broken: P, cause: RestartCause, event: EventId) -> Option<P> {
         let began = self.seat.broker.clock.now();
         drop_instance(broken, &self.seat.broker.signals);
         if !std::mem::take(&mut self.succeeded) {

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use actix::{Actor, ActorContext, AsyncContext, WrapFuture};
 use actix::fut::ActorFutureExt;
+use actix::{Actor, ActorContext, AsyncContext, WrapFuture};
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 

@@ -232,10 +232,7 @@ impl Link {
     }
 
     /// Whether one more state may be kept, beside the event's own and those staged before.
-    pub(crate) fn has_room_for_state<'a>(
-        &self,
-        own: impl Iterator<Item = &'a StateKey>,
-    ) -> bool {
+    pub(crate) fn has_room_for_state<'a>(&self, own: impl Iterator<Item = &'a StateKey>) -> bool {
         let chunk = self.chunk.borrow();
         let mut staged: Vec<&StateKey> = chunk.staged.keys().collect();
         for name in own.filter(|name| !chunk.staged.contains_key(name)) {
@@ -317,7 +314,8 @@ impl Link {
         }
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
-        let passed = self.subscription.commit(Commit { to, settle, states, delayed, pressed_until });
+        let passed =
+            self.subscription.commit(Commit { to, settle, states, delayed, pressed_until });
         let events = self.handled.take() + passed - u64::from(failed);
         let filtered = self.filtered.take();
         if events > 0 {

@@ -41,10 +41,9 @@ impl Retry {
     }
 }
 
-/// How a handler ended.
+/// How a handler ended that did not succeed.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    Done,
     Failed(Failure),
     Panicked(String),
     TimedOut(Duration),
@@ -75,10 +74,9 @@ impl Ended {
         }
     }
 
-    /// The failure as it is reported, and its cause; none if there is none.
-    pub(crate) fn into_failure(self) -> Option<(Cause, Failure)> {
-        Some(match self {
-            Self::Done => return None,
+    /// The failure as it is reported, and its cause.
+    pub(crate) fn into_failure(self) -> (Cause, Failure) {
+        match self {
             Self::Failed(failure) | Self::Misused(failure) if failure.is_permanent() => {
                 (Cause::Permanent, failure)
             }
@@ -108,7 +106,7 @@ impl Ended {
                 )),
             ),
             Self::Undecodable(failure) => (Cause::Undecodable, failure),
-        })
+        }
     }
 }
 

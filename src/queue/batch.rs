@@ -106,8 +106,7 @@ impl<E: Message> Column for Typed<E> {
     }
 
     fn split_off(&mut self, at: usize) -> Box<dyn Column> {
-        let weights =
-            if self.weights.is_empty() { Vec::new() } else { self.weights.split_off(at) };
+        let weights = if self.weights.is_empty() { Vec::new() } else { self.weights.split_off(at) };
         Box::new(Self { events: self.events.split_off(at), weights })
     }
 

@@ -14,6 +14,6 @@ mod state_histories;
 mod subscription;
 mod waiting;
 
-pub(crate) use subscription::{Claim, Driver, QueueSettings, Subscription};
+pub(crate) use subscription::{Claim, Driver, QueueSettings, Subscription, key_of};
 pub use subscription::{Unsettled, WhenFull};
 pub(crate) use waiting::{Cursor, Wanted};

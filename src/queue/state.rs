@@ -202,13 +202,7 @@ impl State {
     }
 
     /// The event in hand failed for the `failures`-th time.
-    pub(crate) fn failed(
-        &mut self,
-        seq: Seq,
-        key: Option<Key>,
-        failures: u32,
-        verdict: Verdict,
-    ) {
+    pub(crate) fn failed(&mut self, seq: Seq, key: Option<Key>, failures: u32, verdict: Verdict) {
         let key = self.forget(seq).and_then(|held| held.key).or(key);
         let status = match verdict {
             Verdict::Retry(due) => {
@@ -229,17 +223,6 @@ impl State {
         let line = self.lines.entry(key).or_insert(Line { head: seq, behind: VecDeque::new() });
         if status == Status::Parked && line.head == seq {
             self.behind_parked += line.behind.len();
-        }
-    }
-
-    /// The event in hand goes back uncharged: its instance was stopped through no fault of it.
-    pub(crate) fn interrupted(&mut self, seq: Seq) {
-        if let Some(held) = self.held.get_mut(&seq)
-            && held.status == Status::InHand
-        {
-            self.in_hand -= 1;
-            held.status = Status::Ready;
-            self.ready.insert(seq);
         }
     }
 

@@ -17,8 +17,6 @@ enum Step {
     Retry(usize, u64),
     /// It fails and is parked.
     Park(usize),
-    /// Its instance was stopped.
-    Interrupt(usize),
     Wait(u64),
     Resubmit(usize),
     Discard(usize),
@@ -30,7 +28,6 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Finish),
         2 => (any::<usize>(), 0u64..50).prop_map(|(which, wait)| Step::Retry(which, wait)),
         2 => any::<usize>().prop_map(Step::Park),
-        1 => any::<usize>().prop_map(Step::Interrupt),
         2 => (0u64..60).prop_map(Step::Wait),
         2 => any::<usize>().prop_map(Step::Resubmit),
         1 => any::<usize>().prop_map(Step::Discard),
@@ -40,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Fresh,
-    InHand { first: bool, failures: u32 },
+    InHand,
     Held,
     Done,
 }
@@ -81,14 +78,12 @@ impl Model {
     }
 
     fn in_hand(&self) -> Vec<usize> {
-        let hand = |place: &Place| matches!(place, Place::InHand { .. });
+        let hand = |place: &Place| matches!(place, Place::InHand);
         (0..self.places.len()).filter(|&event| hand(&self.places[event])).collect()
     }
 
     fn parked(&self) -> Vec<usize> {
-        let parked = |event: &usize| {
-            self.state.status(Seq(*event as u64)) == Some(Status::Parked)
-        };
+        let parked = |event: &usize| self.state.status(Seq(*event as u64)) == Some(Status::Parked);
         (0..self.places.len()).filter(parked).collect()
     }
 
@@ -124,7 +119,7 @@ impl Model {
                 assert_ne!(self.places[earlier], Place::Fresh, "{event} before {earlier}");
             }
         }
-        self.places[event] = Place::InHand { first, failures };
+        self.places[event] = Place::InHand;
         self.deliveries[event] += 1;
     }
 
@@ -184,14 +179,6 @@ impl Model {
                 self.fail(which, Verdict::Retry(Moment(self.now + wait)));
             }
             Step::Park(which) => self.fail(which, Verdict::Park),
-            Step::Interrupt(which) => {
-                let Some(event) = Self::pick(&self.in_hand(), which) else { return };
-                // First deliveries go back with their batch; held ones are told.
-                if self.state.status(Seq(event as u64)) == Some(Status::InHand) {
-                    self.state.interrupted(Seq(event as u64));
-                    self.places[event] = Place::Held;
-                }
-            }
             Step::Wait(time) => self.now += time,
             Step::Resubmit(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };
@@ -239,7 +226,7 @@ impl Model {
             !matches!(
                 self.state.status(Seq(other as u64)),
                 Some(Status::Retrying(_) | Status::Ready | Status::InHand)
-            ) && !matches!(self.places[other], Place::InHand { .. })
+            ) && !matches!(self.places[other], Place::InHand)
         })
     }
 
@@ -252,7 +239,7 @@ impl Model {
                     !matches!(status, None | Some(Status::InHand)),
                     "{event} is lost: {status:?}"
                 ),
-                Place::InHand { .. } => {
+                Place::InHand => {
                     assert!(matches!(status, None | Some(Status::InHand)), "{event}: {status:?}");
                 }
             }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::batch::{Batch, Events, Load};
-use super::kept::{Body, Kept};
+use super::kept::Kept;
 use super::report::{ParkedEvent, Report};
 use super::settlement::{Commit, Left, Released, Settle};
 use super::state::{Counts, Offer, OnPark, State, Status, Verdict};
@@ -62,7 +62,7 @@ pub(crate) enum Claim {
     Range { batch: Arc<Batch>, from: Cursor, end: Cursor, clear: bool },
     /// One event, which is in hand until it is settled.
     /// `home` says which instance its key prefers.
-    One { batch: Arc<Batch>, at: Cursor, which: u16, seq: Seq, home: Option<u64> },
+    One { batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64> },
     /// A held event, and how often it failed.
     Kept { seq: Seq, failures: u32, kept: Kept },
     /// Publications whose time has come.
@@ -82,7 +82,6 @@ struct Idle {
 struct InHand {
     batch: Arc<Batch>,
     at: Cursor,
-    which: u16,
     key: Option<Key>,
 }
 
@@ -235,12 +234,7 @@ impl Subscription {
         claim
     }
 
-    fn claim_quietly(
-        &self,
-        driver: Driver,
-        waker: &Waker,
-        stopped: &mut Option<bool>,
-    ) -> Claim {
+    fn claim_quietly(&self, driver: Driver, waker: &Waker, stopped: &mut Option<bool>) -> Claim {
         let mut known: Option<(Seq, Option<Key>, Option<Kept>)> = None;
         loop {
             let now = self.clock.now();
@@ -268,7 +262,7 @@ impl Subscription {
                 let seq = batch.seq(run, at.index);
                 let Some((_, key, kept)) = known.take().filter(|(of, _, _)| *of == seq) else {
                     drop(inner);
-                    match self.key_of(&batch, at) {
+                    match key_of(&batch, at) {
                         Ok(key) => known = Some((seq, key, None)),
                         Err(panic) => self.park_keyless(&batch, at, which, panic),
                     }
@@ -293,15 +287,12 @@ impl Subscription {
                     Offer::Start => {
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
                         inner.line.load.add(load);
-                        inner.in_hand.insert(
-                            seq,
-                            InHand { batch: batch.clone(), at, which, key },
-                        );
+                        inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
                         let more = inner.wake_for_more(&self.wanted);
                         drop(inner);
                         drop(gone);
                         more.wake();
-                        return Claim::One { batch, at, which, seq, home };
+                        return Claim::One { batch, at, which, home };
                     }
                     Offer::Behind => {
                         let mut kept =
@@ -442,12 +433,6 @@ impl Subscription {
             }
         }
         released.batches.extend(in_hand.map(|hand| hand.batch));
-    }
-
-    /// The event's key; the panic's text if `key()` panics.
-    pub(crate) fn key_of(&self, batch: &Batch, at: Cursor) -> Result<Option<Key>, String> {
-        let run = &batch.events.runs()[at.run as usize];
-        contain(|| batch.events.column(run).key((run.start + at.index) as usize))
     }
 
     /// Parks the event at `at` of the front batch, whose `key()` panicked.
@@ -628,7 +613,7 @@ impl Subscription {
             {
                 let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
                 let mut kept = Kept::encoded(&batch, here.run, here.index, which);
-                kept.key = self.key_of(&batch, here).unwrap_or_default();
+                kept.key = key_of(&batch, here).unwrap_or_default();
                 all.push((seq, kept, Unsettled::Waiting));
                 at = here.next();
             }
@@ -732,6 +717,12 @@ impl Inner {
         }
         self.wake_one()
     }
+}
+
+/// The event's key; the panic's text if `key()` panics.
+pub(crate) fn key_of(batch: &Batch, at: Cursor) -> Result<Option<Key>, String> {
+    let run = &batch.events.runs()[at.run as usize];
+    contain(|| batch.events.column(run).key((run.start + at.index) as usize))
 }
 
 /// Which instance a key prefers.

@@ -76,10 +76,7 @@ pub(crate) fn load_between(batch: &Batch, wanted: &Wanted, from: Cursor, to: Cur
         let start = if number == from.run as usize { from.index } else { 0 };
         let end = if number == to.run as usize { to.index } else { run.length };
         let range: Range<u32> = start..end.min(run.length).max(start);
-        load.add(Load::new(
-            range.len() as u64,
-            batch.events.weight_of(run, range),
-        ));
+        load.add(Load::new(range.len() as u64, batch.events.weight_of(run, range)));
     }
     load
 }

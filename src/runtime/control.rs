@@ -2,7 +2,6 @@
 //! answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
 use crossbeam_channel::Sender;
@@ -58,6 +57,9 @@ impl Control {
                 Some(address) => control.serve(address),
                 None => Ok(()),
             };
+            if serve.is_none() {
+                actix_rt::spawn(keep_gauges(control.core.clone()));
+            }
             let failed = up.is_err();
             if !failed {
                 control.start_all();
@@ -142,7 +144,7 @@ impl Control {
                 slots,
                 hop_limit: self.core.hop_limit,
                 built: Arc::new(move || core.host_built()),
-                alive: self.host_alive.clone(),
+                _alive: self.host_alive.clone(),
             };
             let child = running.child.clone();
             let start = move || child.host(seat);
@@ -202,6 +204,15 @@ impl Control {
     }
 }
 
+/// The application's own recorder is read without our knowing: its gauges are set every second.
+async fn keep_gauges(core: Arc<Core>) {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        core.set_gauges();
+    }
+}
+
 /// A thread for processors. When it runs out of work it looks for more before it sleeps.
 fn worker(lane: usize, sequencer: Arc<Sequencer>) -> Arbiter {
     Arbiter::with_tokio_rt(move || {
@@ -227,6 +238,3 @@ async fn stop_signal() -> &'static str {
         _ = terminate.recv() => "SIGTERM",
     }
 }
-
-/// How long an undone shutdown may take to answer beyond its deadline.
-pub(crate) const GRACE: Duration = Duration::from_millis(200);

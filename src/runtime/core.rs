@@ -37,8 +37,7 @@ pub(crate) struct Core {
     /// Hosts whose instances are not all built yet.
     pub(crate) unbuilt: AtomicUsize,
     pub(crate) built: Notify,
-    #[cfg(feature = "prometheus")]
-    pub(crate) recorder: Option<Arc<crate::metrics::Recorder>>,
+    pub(crate) recorder: Arc<crate::metrics::Recorder>,
 }
 
 impl Core {

@@ -160,7 +160,11 @@ impl Runtime {
     /// `NotFound` without such a processor; `Conflict` if the event is not parked (any more).
     pub fn resubmit(&self, processor: &str, event: EventId) -> Result<(), Error> {
         let running = self.running(processor)?;
-        if running.subscription.resubmit(event) { Ok(()) } else { Err(not_parked(processor, event)) }
+        if running.subscription.resubmit(event) {
+            Ok(())
+        } else {
+            Err(not_parked(processor, event))
+        }
     }
 
     /// Gives a parked event up; those waiting behind it follow.
@@ -196,9 +200,8 @@ impl Runtime {
             return Err(Error::closed());
         }
         let known = self.core.supervisors.iter().position(|name| name == supervisor);
-        let number = known.ok_or_else(|| {
-            Error::not_found(format!("there is no supervisor `{supervisor}`"))
-        })?;
+        let number = known
+            .ok_or_else(|| Error::not_found(format!("there is no supervisor `{supervisor}`")))?;
         let running = super::wiring::admit(&self.core, child.into_child(), number)?;
         self.core.broker.subscribe(&running.subscription, running.lane);
         self.core.commands.send(Command::Start(running)).map_err(|_| Error::closed())
@@ -222,6 +225,17 @@ impl Runtime {
     /// How the processors are doing, in the order they were added.
     pub fn processors(&self) -> Vec<ProcessorReport> {
         self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
+    }
+
+    /// What keeps the runtime from being ready, one line each, as `/readyz` says; empty if it is.
+    pub fn why_not_ready(&self) -> Vec<String> {
+        self.core.why_not_ready()
+    }
+
+    /// All metrics in Prometheus' text format, as `/metrics` shows them; none if they go to the
+    /// application's own recorder (a runtime without `serve`).
+    pub fn metrics(&self) -> Option<String> {
+        self.core.render()
     }
 
     /// Where `/metrics` is served, if it is.

@@ -6,7 +6,12 @@ use super::core::Core;
 use crate::metrics::Gauges;
 
 impl Core {
-    pub(crate) fn gauges(&self) -> Vec<Gauges> {
+    /// Sets what is not counted as it happens, but read.
+    pub(crate) fn set_gauges(&self) {
+        self.recorder.set_gauges(&self.gauges());
+    }
+
+    fn gauges(&self) -> Vec<Gauges> {
         let processors = self.processors.read().clone();
         let gauges = processors.iter().map(|running| {
             let subscription = &running.subscription;
@@ -27,12 +32,9 @@ impl Core {
 
     /// All metrics in Prometheus' text format, if this runtime has its own recorder.
     pub(crate) fn render(&self) -> Option<String> {
+        self.set_gauges();
         #[cfg(feature = "prometheus")]
-        {
-            let recorder = self.recorder.as_ref()?;
-            recorder.set_gauges(&self.gauges());
-            recorder.render()
-        }
+        return self.recorder.render();
         #[cfg(not(feature = "prometheus"))]
         None
     }
@@ -47,8 +49,7 @@ impl Core {
             why.push("starting: some instances have not started yet".to_owned());
         }
         for running in self.processors.read().iter() {
-            let (name, held) =
-                (&running.declaration.name, running.declaration.settings.most_held);
+            let (name, held) = (&running.declaration.name, running.declaration.settings.most_held);
             if running.subscription.is_stopped() {
                 why.push(format!(
                     "`{name}` takes nothing new: {held} events are held (retrying, parked, or \

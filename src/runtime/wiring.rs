@@ -16,7 +16,7 @@ use crate::broker::publish::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::message::check_name;
-use crate::queue::{Subscription, Wanted, WhenFull};
+use crate::queue::{Subscription, Wanted};
 use crate::signal::{ProcessorName, Signals};
 use crate::supervise::child::{Child, Declaration};
 
@@ -34,15 +34,12 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     }
     let serve = builder.serve.transpose()?;
     let mut observers = builder.observers;
-    #[cfg(feature = "prometheus")]
-    let recorder = serve.is_some().then(|| Arc::new(crate::metrics::Recorder::own()));
-    #[cfg(feature = "prometheus")]
-    match &recorder {
-        Some(recorder) => observers.push(Box::new(recorder.clone())),
-        None => observers.push(Box::new(Arc::new(crate::metrics::Recorder::of_application()))),
-    }
-    #[cfg(not(feature = "prometheus"))]
-    observers.push(Box::new(Arc::new(crate::metrics::Recorder::of_application())));
+    let recorder = Arc::new(match &serve {
+        #[cfg(feature = "prometheus")]
+        Some(_) => crate::metrics::Recorder::own(),
+        _ => crate::metrics::Recorder::of_application(),
+    });
+    observers.push(Box::new(recorder.clone()));
     let signals = Signals::new(observers);
     let clock = Arc::new(Clock::new());
     let broker = Arc::new(Broker::new(builder.threads, clock, signals));
@@ -61,7 +58,6 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         next_processor: AtomicUsize::new(0),
         unbuilt: AtomicUsize::new(0),
         built: Notify::new(),
-        #[cfg(feature = "prometheus")]
         recorder,
     };
     for (number, supervisor) in builder.supervisors.into_iter().enumerate() {
@@ -170,9 +166,6 @@ fn check(core: &Core, declaration: &Declaration) -> Result<(), Error> {
     }
     if declaration.ticks.iter().any(std::time::Duration::is_zero) {
         return Err(Error::config(format!("`{name}`: `every` needs a period above zero")));
-    }
-    if settings.when_full == WhenFull::DropNewest && settings.instances > 1 {
-        // Allowed: what is dropped is decided at the door, whoever handles the rest.
     }
     Ok(())
 }

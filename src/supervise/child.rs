@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::ChildFailed;
 use crate::broker::publish::Broker;
 use crate::message::Declared;
 use crate::queue::{QueueSettings, Subscription};
-use super::ChildFailed;
 
 /// A child as it was declared.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(crate) struct Seat {
     /// Told when all instances were built once.
     pub(crate) built: Arc<dyn Fn() + Send + Sync>,
     /// Dropped when the host has ended.
-    pub(crate) alive: tokio::sync::mpsc::Sender<()>,
+    pub(crate) _alive: tokio::sync::mpsc::Sender<()>,
 }
 
 /// A child that can be started: its type is known to itself only.

@@ -6,5 +6,5 @@ pub(crate) mod child;
 pub(crate) mod policy;
 mod supervisor;
 
-pub use supervisor::{IntoChild, Supervisor};
 pub(crate) use supervisor::{ChildFailed, SupervisorActor, into_child};
+pub use supervisor::{IntoChild, Supervisor};

@@ -1,6 +1,8 @@
 use cueline::prelude::*;
 
-use crate::support::{Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within};
+use crate::support::{
+    Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within,
+};
 
 #[test]
 fn a_full_subscription_gives_events_back_and_drops_what_is_told() {
@@ -27,13 +29,11 @@ fn a_full_subscription_gives_events_back_and_drops_what_is_told() {
 fn publishers_wait_at_the_door_and_are_let_in_when_there_is_room() {
     let log = Log::default();
     let seen = log.clone();
-    let runtime = one(
-        with("slow", move |event, _| {
-            seen.push(event.value);
-            Ok(())
-        })
-        .bound(8),
-    );
+    let runtime = one(with("slow", move |event, _| {
+        seen.push(event.value);
+        Ok(())
+    })
+    .bound(8));
     runtime.pause("slow").unwrap();
     let publishers: Vec<_> = (0..5u64)
         .map(|publisher| {
@@ -126,7 +126,9 @@ fn a_subscription_may_drop_the_newest_or_the_oldest_instead() {
             .0
             .all()
             .iter()
-            .filter_map(|signal| signal.split("events: ").nth(1).filter(|_| signal.starts_with("Dropped")))
+            .filter_map(|signal| {
+                signal.split("events: ").nth(1).filter(|_| signal.starts_with("Dropped"))
+            })
             .filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok())
             .sum();
         assert_eq!(dropped, 100 - log.all().len() as u64, "{policy:?}: every drop is counted");
@@ -173,7 +175,8 @@ fn a_handler_without_room_is_retried_whole_and_its_events_are_not_doubled() {
     idle(&runtime);
     let mut words = log.all();
     words.sort();
-    let mut expected: Vec<String> = (0..500).flat_map(|n| [n, n, n]).map(|n| n.to_string()).collect();
+    let mut expected: Vec<String> =
+        (0..500).flat_map(|n| [n, n, n]).map(|n| n.to_string()).collect();
     expected.sort();
     assert_eq!(words, expected);
 }
@@ -188,7 +191,8 @@ fn when_too_many_events_are_held_it_takes_no_more_and_says_why() {
         .start()
         .unwrap();
     publish(&runtime, (0..10).map(number));
-    heard.wait_for("Held { processor: ProcessorName { index: 0, name: \"failing\" }, stopped: true");
+    heard
+        .wait_for("Held { processor: ProcessorName { index: 0, name: \"failing\" }, stopped: true");
     assert_eq!(runtime.parked().len(), 3);
     assert!(runtime.processors()[0].stopped);
     assert_eq!(runtime.processors()[0].waiting, 7);

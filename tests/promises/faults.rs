@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Heard, Log, Number, idle, number, one, publish, quick, supervisor, with, within};
+use crate::support::{
+    Heard, Log, Number, idle, number, one, publish, quick, supervisor, with, within,
+};
 
 /// Subscribers come, go and panic while others publish: each sees exactly one unbroken stretch.
 #[test]

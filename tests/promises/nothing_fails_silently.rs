@@ -35,8 +35,9 @@ impl Handle<Secret> for Leaks {
 fn panics_are_logged_with_the_events_id_and_never_with_its_content() {
     let written = Written::default();
     let writer = written.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone());
     tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
     let runtime = Runtime::builder("test")
         .supervise(supervisor().child(processor("leaks", || Leaks).on::<Secret>()))
@@ -54,11 +55,13 @@ fn panics_are_logged_with_the_events_id_and_never_with_its_content() {
 fn every_failure_retry_and_restart_is_stated_once() {
     let heard = Heard::default();
     let runtime = Runtime::builder("test")
-        .supervise(supervisor().child(with("flaky", |event, cx| match (event.value, cx.attempt()) {
-            (1, 1 | 2) => Err(Failure::transient("twice")),
-            (2, _) => Err(Failure::permanent("for ever")),
-            (3, 1) => panic!("once"),
-            _ => Ok(()),
+        .supervise(supervisor().child(with("flaky", |event, cx| {
+            match (event.value, cx.attempt()) {
+                (1, 1 | 2) => Err(Failure::transient("twice")),
+                (2, _) => Err(Failure::permanent("for ever")),
+                (3, 1) => panic!("once"),
+                _ => Ok(()),
+            }
         })))
         .observe(heard.clone())
         .start()
@@ -76,12 +79,10 @@ fn every_failure_retry_and_restart_is_stated_once() {
 
 #[test]
 fn the_error_chain_is_kept_whole() {
-    let runtime = crate::support::one(
-        with("reads", |_, _| {
-            let error = anyhow::anyhow!("the disk").context("the file").context("the row");
-            Err::<(), _>(error).permanent()
-        }),
-    );
+    let runtime = crate::support::one(with("reads", |_, _| {
+        let error = anyhow::anyhow!("the disk").context("the file").context("the row");
+        Err::<(), _>(error).permanent()
+    }));
     publish(&runtime, [number(1)]);
     idle(&runtime);
     assert_eq!(runtime.parked()[0].chain, ["the row", "the file", "the disk"]);

@@ -77,9 +77,7 @@ fn after_an_await_as_well() {
 struct Fuse(bool);
 impl Drop for Fuse {
     fn drop(&mut self) {
-        if std::mem::take(&mut self.0) {
-            panic!("in an event's drop");
-        }
+        assert!(!std::mem::take(&mut self.0), "in an event's drop");
     }
 }
 cueline::event!(Fuse, "fuse");
@@ -197,7 +195,7 @@ fn in_key_the_event_is_parked_and_others_flow() {
     for instances in [1, 3] {
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();
-        let keyed = processor("keyed", move || Counts(counted.clone(), 0)).on::<BadKey>();
+        let keyed = processor("keyed", move || Counts(counted.clone())).on::<BadKey>();
         let runtime = one(keyed.instances(instances).retry(crate::support::quick(3)));
         runtime.publish_all((0..10).map(BadKey)).wait().unwrap();
         idle(&runtime);
@@ -210,7 +208,7 @@ fn in_key_the_event_is_parked_and_others_flow() {
 }
 
 /// Fails its first event once, so that the machine has to ask for keys.
-struct Counts(Arc<AtomicU32>, u32);
+struct Counts(Arc<AtomicU32>);
 impl Processor for Counts {}
 impl Handle<BadKey> for Counts {
     async fn handle(&mut self, event: &BadKey, cx: &mut Context) -> Outcome {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use cueline::prelude::*;
 use cueline::Unsettled;
+use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Heard, quick, supervisor, within};
@@ -18,7 +18,6 @@ cueline::event!(Tock, "tock");
 struct Answer {
     amplification: u64,
     handled: Arc<AtomicU64>,
-    published: Arc<AtomicU64>,
 }
 const ENOUGH: u64 = 100_000;
 impl Processor for Answer {}
@@ -44,8 +43,8 @@ impl Handle<Tock> for Answer {
 fn ring(amplification: u64, threads: usize) {
     let (handled, published): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
     let make = {
-        let (handled, published) = (handled.clone(), published.clone());
-        move || Answer { amplification, handled: handled.clone(), published: published.clone() }
+        let handled = handled.clone();
+        move || Answer { amplification, handled: handled.clone() }
     };
     let heard = Heard::default();
     let spec = |name: &str| processor(name, make.clone()).bound(4).retry(quick(3));

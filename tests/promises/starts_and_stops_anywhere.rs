@@ -1,7 +1,9 @@
 use cueline::prelude::*;
 use cueline::{ErrorKind, Unsettled};
 
-use crate::support::{Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within};
+use crate::support::{
+    Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within,
+};
 
 #[test]
 fn many_runtimes_live_in_one_process() {

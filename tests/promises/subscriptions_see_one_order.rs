@@ -52,7 +52,9 @@ fn all_subscribers_see_the_same_order_whoever_published() {
     std::thread::scope(|scope| {
         for publisher in 0..4 {
             let runtime = &runtime;
-            scope.spawn(move || publish(runtime, (0..2_000).map(|n| number(publisher * 10_000 + n))));
+            scope.spawn(move || {
+                publish(runtime, (0..2_000).map(|n| number(publisher * 10_000 + n)));
+            });
         }
     });
     idle(&runtime);
@@ -80,8 +82,7 @@ fn ids_are_unique_and_grow_and_descendants_inherit_the_correlation() {
         )
         .start()
         .unwrap();
-    let ids: Vec<EventId> =
-        (0..500).map(|n| runtime.publish(number(n)).wait().unwrap()).collect();
+    let ids: Vec<EventId> = (0..500).map(|n| runtime.publish(number(n)).wait().unwrap()).collect();
     idle(&runtime);
     assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
     let seen = log.all();
@@ -107,8 +108,8 @@ impl Handle<Word> for Envelopes {
 fn a_filter_leaves_events_out_and_counts_them_as_handled() {
     let (log, heard) = (Log::default(), Heard::default());
     let seen = log.clone();
-    let even = processor("even", move || Both(seen.clone()))
-        .on_if::<Number>(|event| event.value % 2 == 0);
+    let even =
+        processor("even", move || Both(seen.clone())).on_if::<Number>(|event| event.value % 2 == 0);
     let runtime = Runtime::builder("test")
         .supervise(supervisor().child(even))
         .observe(heard.clone())
@@ -128,10 +129,13 @@ fn a_subscription_added_while_running_sees_exactly_what_is_published_after() {
         let seen = log.clone();
         let name = format!("late-{round}");
         runtime
-            .add("tests", with(&name, move |event, _| {
-                seen.push((round, event.value));
-                Ok(())
-            }))
+            .add(
+                "tests",
+                with(&name, move |event, _| {
+                    seen.push((round, event.value));
+                    Ok(())
+                }),
+            )
             .unwrap();
         publish(&runtime, (50..100).map(|n| number(round * 1_000 + n)));
         runtime.remove(&name).unwrap();

@@ -1,0 +1,111 @@
+//! The main job: its report is exactly right, also with panics; bad files are named.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+fn blizzard(arguments: &[&str]) -> Output {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let binary = BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let cargo = Command::new(env!("CARGO"))
+            .args(["build", "--release", "--example", "blizzard"])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), Into::into);
+        target.join("release/examples/blizzard")
+    });
+    Command::new(binary).args(arguments).output().unwrap()
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let ran = blizzard(arguments);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// The counts of the data's README.
+fn check(report: &Value) {
+    let expected = json!({
+        "flights": 6104, "departed": 5175, "arrived": 5168, "cancelled": 929, "diverted": 9,
+        "never_arrived": 7, "departed_late": 2000, "no_tail_number": 345,
+        "unknown_tail_number": 926, "parked": {"unknown_airport": 142},
+        "hours_without_weather": 0, "cancelled_without_seats": 447,
+        "cancelled_by_carrier": {
+            "UA": 153, "EV": 150, "B6": 139, "DL": 127, "AA": 91, "MQ": 87, "9E": 67, "US": 57,
+            "WN": 32, "FL": 11, "VX": 10, "AS": 2, "YV": 2, "F9": 1
+        }
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(report[name], *value, "{name}");
+    }
+}
+
+#[test]
+fn the_report_is_what_the_data_says() {
+    let report = report(&["--json"]);
+    check(&report);
+    assert_eq!(report["restarts"], 0);
+}
+
+#[test]
+fn it_is_the_same_with_a_panic_in_every_hundredth_event() {
+    let quiet = report(&["--json"]);
+    let report = report(&["--json", "--panic-every", "100"]);
+    check(&report);
+    for name in
+        ["stranded_passengers", "storms", "waiting_behind", "events_published", "deliveries"]
+    {
+        assert_eq!(report[name], quiet[name], "{name}");
+    }
+    // 5,175 departed, 5,168 arrived, 9 were diverted and 929 cancelled: 11,281 events at the board.
+    assert_eq!(report["restarts"], 112);
+}
+
+fn bad(name: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("cueline-{}-{name}.csv", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let ran = blizzard(&["--json", "--flights", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{name}");
+    assert!(ran.stdout.is_empty());
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "one line: {said}");
+    assert!(said.contains(name) && said.contains("line 1"), "{said}");
+    said
+}
+
+fn week() -> String {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
+    std::fs::read_to_string(data.join("flights-2013-02-04-to-10.csv")).unwrap()
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_line_and_column() {
+    assert!(bad("empty", "").contains("empty"));
+    assert!(bad("headless", week().split_once('\n').unwrap().1).contains("not the header"));
+    let said = bad("column", &week().replacen("dep_delay", "depdelay", 1));
+    assert!(said.contains("`dep_delay`") && said.contains("missing"), "{said}");
+    let ran = blizzard(&["--flights", "/nowhere/flights.csv"]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(String::from_utf8(ran.stderr).unwrap().contains("/nowhere/flights.csv"));
+}
+
+#[test]
+fn bad_rows_among_good_ones_are_parked_and_the_run_goes_on() {
+    let mut rows: Vec<String> = week().lines().map(str::to_owned).collect();
+    rows[10] = rows[10].chars().take(20).collect(); // torn
+    rows[20] = rows[20].replace("2013-", "20x3-"); // no time
+    let path = std::env::temp_dir().join(format!("cueline-{}-rows.csv", std::process::id()));
+    std::fs::write(&path, rows.join("\n")).unwrap();
+    let report = report(&["--json", "--flights", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(report["flights"], 6102);
+    assert_eq!(report["parked"]["bad_row"], 2);
+}

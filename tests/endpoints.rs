@@ -1,0 +1,121 @@
+//! What is scraped and probed is served, and is right.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+
+use cueline::CATALOG;
+use cueline::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Number(u64);
+cueline::event!(Number, "number");
+
+struct Picky;
+impl Processor for Picky {}
+impl Handle<Number> for Picky {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        match (event.0 % 10, cx.attempt()) {
+            (1, 1) => Err(Failure::transient("once")),
+            (2, _) => Err(Failure::permanent("never")),
+            (3, 1) => panic!("on demand"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    (status, body.to_owned())
+}
+
+fn start(held: usize) -> (Runtime, SocketAddr) {
+    let picky = processor("picky", || Picky).on::<Number>().held(held);
+    let runtime = Runtime::builder("test")
+        .supervise(Supervisor::new("tests").child(picky))
+        .serve("127.0.0.1:0")
+        .start()
+        .unwrap();
+    let address = runtime.address().unwrap();
+    (runtime, address)
+}
+
+fn value(metrics: &str, series: &str) -> u64 {
+    let line = metrics.lines().find(|line| line.starts_with(series));
+    line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"))
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn counts_are_exact_and_promtool_finds_nothing() {
+    let (runtime, address) = start(1_000);
+    runtime.publish_all((0..100).map(Number)).wait().unwrap();
+    runtime.idle().wait();
+    let (status, metrics) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    assert_eq!(value(&metrics, "cueline_events_published_total{topic=\"number\"}"), 100);
+    assert_eq!(value(&metrics, "cueline_events_handled_total{processor=\"picky\"}"), 90);
+    let of = |name: &str, cause: &str| {
+        let series = format!("{name}{{processor=\"picky\",cause=\"{cause}\"}}");
+        value(&metrics, &series)
+    };
+    assert_eq!(of("cueline_events_retried_total", "failed"), 10);
+    assert_eq!(of("cueline_events_parked_total", "permanent"), 10);
+    assert_eq!(of("cueline_processor_restarts_total", "panic"), 10);
+    assert_eq!(of("cueline_processor_restarts_total", "timeout"), 0, "there from the start");
+    let parked = "cueline_held_events{processor=\"picky\",state=\"parked\"}";
+    assert_eq!(value(&metrics, parked), 10);
+
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, of Debian's package prometheus; ./test installs it");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let found = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&found.stderr).into_owned()
+        + &String::from_utf8_lossy(&found.stdout);
+    assert!(found.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn everything_that_is_scraped_is_in_the_catalogue() {
+    let (runtime, address) = start(1_000);
+    runtime.publish_all((0..100).map(Number)).wait().unwrap();
+    runtime.idle().wait();
+    let (_, metrics) = get(address, "/metrics");
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(CATALOG.iter().any(|metric| metric.name == name), "{name} is not in the catalogue");
+    }
+}
+
+#[test]
+fn ready_says_why_not_and_alive_stays_alive() {
+    let (runtime, address) = start(3);
+    pollster::block_on(runtime.ready());
+    assert_eq!(get(address, "/healthz").0, 200);
+    assert_eq!(get(address, "/readyz"), (200, "ready\n".to_owned()));
+    runtime.publish_all((0..100).map(|_| Number(2))).wait().unwrap();
+    while !runtime.processors()[0].stopped {
+        std::thread::yield_now();
+    }
+    let (status, why) = get(address, "/readyz");
+    assert!(status == 503 && why.contains("`picky`") && why.contains("held"), "{status} {why}");
+    assert_eq!(get(address, "/healthz").0, 200);
+    assert_eq!(get(address, "/elsewhere").0, 404);
+}

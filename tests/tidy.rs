@@ -1,0 +1,138 @@
+//! The layers hold: imports go down the floors, pure files are pure, files stay short.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules from the bottom up: one may use those before it, never those after it.
+const FLOORS: &[&str] = &[
+    "clock",
+    "error",
+    "guard",
+    "message",
+    "signal", // 0 words
+    "store",
+    "queue", // 1 kept
+    "broker",
+    "supervise",
+    "processor", // 2 moved
+    "metrics",
+    "console", // 4 watched
+    "runtime", // 5 whole
+];
+
+/// Known debts: an earlier module that names a later one. Each is a word, not a dependency on work.
+const EXCEPTIONS: &[(&str, &str)] = &[("clock", "message"), ("error", "message")];
+
+/// Files that decide: no clock, no I/O, no actors, no threads.
+const PURE: &[&str] = &[
+    "queue/state.rs",
+    "queue/backoff.rs",
+    "queue/report.rs",
+    "queue/waiting.rs",
+    "processor/outcome.rs",
+    "supervise/policy.rs",
+    "broker/routes.rs",
+    "broker/topics.rs",
+    "metrics/catalog.rs",
+    "message/envelope.rs",
+    "message/key.rs",
+];
+const IMPURE: &[&str] = &[
+    "actix",
+    "tokio",
+    "std::thread",
+    "std::time::Instant",
+    "SystemTime",
+    "std::fs",
+    "std::net",
+    "parking_lot",
+    "fastrand",
+    "Timestamp::now",
+];
+
+/// One idea a file: longer than this it holds two.
+const LONGEST: usize = 400;
+/// Files that are longer, and may not grow: to be split when their second idea has a name.
+const LONG: &[(&str, usize)] =
+    &[("queue/subscription.rs", 760), ("processor/executor.rs", 580), ("broker/publish.rs", 600)];
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|of| of == "rs") {
+                let name = path.strip_prefix(&root).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources are there");
+    found
+}
+
+fn module(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap()
+}
+
+/// The modules a file names, its tests left out.
+fn named(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let uses = lines.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned));
+    uses.filter_map(|rest| {
+        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        FLOORS.contains(&name.as_str()).then_some(name)
+    })
+    .collect()
+}
+
+#[test]
+fn imports_go_down_the_floors_and_there_are_no_rings() {
+    let floor: BTreeMap<&str, usize> =
+        FLOORS.iter().enumerate().map(|(floor, module)| (*module, floor)).collect();
+    for (file, text) in sources() {
+        let Some(own) = floor.get(module(&file)) else { continue };
+        for used in named(&text) {
+            let allowed = EXCEPTIONS.contains(&(module(&file), used.as_str()));
+            assert!(
+                floor[used.as_str()] <= *own || allowed,
+                "src/{file} uses {used}, which is above"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_decides_is_pure() {
+    for (file, text) in sources() {
+        if !PURE.contains(&file.as_str()) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code: Vec<&str> =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for word in IMPURE {
+            let found = code.iter().find(|line| line.contains(word));
+            assert!(found.is_none(), "src/{file} decides, and must not know {word}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_hold() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        let longest =
+            LONG.iter().find(|(name, _)| *name == file).map_or(LONGEST, |(_, most)| *most);
+        assert!(lines <= longest, "src/{file} has {lines} lines: which second idea does it hold?");
+        assert!(text.starts_with("//! "), "src/{file} does not say what it holds");
+    }
+}
