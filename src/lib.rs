@@ -1,4 +1,49 @@
-//! cueline
+//! An embeddable, actor-model event runtime. An application writes event processors as plain async
+//! Rust; the runtime gives them one order, supervision, retries and parking with order kept,
+//! bounds, and metrics. It starts its own threads, and there is no server to install.
+//!
+//! ```
+//! use cueline::prelude::*;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct DoorOpened {
+//!     door: u32,
+//! }
+//! cueline::event!(DoorOpened, "door.opened", key: |event| event.door);
+//!
+//! struct Counter;
+//! impl Processor for Counter {}
+//! impl Handle<DoorOpened> for Counter {
+//!     async fn handle(&mut self, event: &DoorOpened, cx: &mut Context) -> Outcome {
+//!         *cx.state::<u64>(event.door)? += 1; // kept with the acknowledgement, or not at all
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let house = Supervisor::new("house").child(processor("counter", || Counter).on::<DoorOpened>());
+//! let runtime = Runtime::builder("example").supervise(house).start()?;
+//! runtime.publish(DoorOpened { door: 7 }).wait()?;
+//! runtime.idle().wait();
+//! assert_eq!(runtime.state::<u64>("counter", 7), Some(1));
+//! runtime.shutdown(secs(1)).wait()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The flow of an event
+//!
+//! ```text
+//! publish ─> broker/door ─> intake ─> sequencer ─> lane ─> queue ─> processor/executor ─> your handler
+//!            Ack: done      Retry: back-off, again      Park: a person resubmits or discards
+//! ```
+//!
+//! [`Runtime::publish`] is admitted at the door while every blocking subscription of its topic has
+//! room, gets its id and lies in the intake. The broker gives it its place and hands the whole
+//! batch once to each thread that has subscriptions. A driver there runs the handler in place; what
+//! the handler publishes and keeps leaves together with the acknowledgement. What becomes of a
+//! failed event is decided by one pure state machine per subscription.
 
 #![deny(missing_docs)]
 
