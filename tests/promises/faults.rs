@@ -78,7 +78,7 @@ fn fault_58_a_stuck_consumer_harms_nobody_else() {
     within("publishing", move || publish(&publisher, (0..5_000).map(number)));
     let heard = log.clone();
     within("the free one", move || while heard.all().len() < 5_000 {});
-    assert!(runtime.processors()[0].waiting <= 8 + 5_000);
+    assert!(runtime.processors()[0].waiting <= 8, "it drops instead of growing");
     runtime.resume("stuck").unwrap();
     idle(&runtime);
 }
