@@ -1,7 +1,10 @@
 //! Time, read in one place: a monotonic clock for deadlines, the wall clock for what people see,
 //! and a coarse tick that costs one relaxed load.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -61,7 +64,7 @@ impl Clock {
         Self {
             origin: Instant::now(),
             tick: AtomicU64::new(0),
-            asleep: AtomicBool::new(true),
+            asleep: AtomicBool::new(false),
             worked: AtomicBool::new(false),
             wake: Notify::new(),
         }
@@ -84,27 +87,50 @@ impl Clock {
     /// Says that there is work, so that the tick moves.
     pub(crate) fn working(&self) {
         if !self.worked.load(Relaxed) {
-            self.worked.store(true, Relaxed);
-            if self.asleep.swap(false, Relaxed) {
+            self.worked.store(true, SeqCst);
+            if self.asleep.swap(false, SeqCst) {
                 self.wake.notify_one();
             }
         }
     }
 
-    /// Moves the tick while there is work; runs on the control thread for ever.
-    /// Calls `each` at each tick.
+    /// The ticker saw no work and wants to sleep. False if there has been some since it looked:
+    /// whoever did it saw the ticker awake, and will not wake it.
+    fn may_sleep(&self) -> bool {
+        self.asleep.store(true, SeqCst);
+        !(self.worked.load(SeqCst) && self.asleep.swap(false, SeqCst))
+    }
+
+    /// Moves the tick while there is work, and calls `each` every time; runs on the control thread
+    /// for ever.
     pub(crate) async fn run(&self, each: impl Fn()) {
+        let mut idle = 0;
         loop {
-            self.wake.notified().await;
-            let mut idle = 0;
-            while idle < IDLE_TICKS {
-                tokio::time::sleep(TICK).await;
-                self.tick.fetch_add(1, Relaxed);
-                each();
-                idle = if self.worked.swap(false, Relaxed) { 0 } else { idle + 1 };
+            if idle >= IDLE_TICKS && self.may_sleep() {
+                self.wake.notified().await;
             }
-            self.asleep.store(true, Relaxed);
+            tokio::time::sleep(TICK).await;
+            self.tick.fetch_add(1, Relaxed);
+            each();
+            idle = if self.worked.swap(false, SeqCst) { 0 } else { idle + 1 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_done_while_the_ticker_falls_asleep_keeps_it_awake() {
+        let clock = Clock::new();
+        clock.asleep.store(false, SeqCst); // it ticks, and has just looked: no work
+        clock.working();
+        assert!(!clock.may_sleep(), "nobody would ever wake it");
+        clock.worked.store(false, SeqCst); // it looks again: none
+        assert!(clock.may_sleep());
+        clock.working();
+        assert!(!clock.asleep.load(SeqCst), "whoever works wakes it");
     }
 }
 

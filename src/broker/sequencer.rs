@@ -133,15 +133,16 @@ impl Sequencer {
         // The last one is given away, so that the events are never dropped here: `Drop` is user
         // code. What nobody wants is dropped by the first lane's thread.
         let (last, others) = order.lanes.split_last().unwrap_or((&0, &[]));
+        // They are going to be woken: what is published meanwhile may gather for them. Before the
+        // push, so that a thread that is through with it and rests again is not taken for awake.
+        let woken = others.iter().fold(lane_bit(*last), |bits, lane| bits | lane_bit(*lane));
+        if self.is_resting(woken) {
+            self.resting.fetch_and(!woken, SeqCst);
+        }
         for lane in others {
             self.lanes[*lane].push(Parcel::Batch(batch.clone()));
         }
         self.lanes[*last].push(Parcel::Batch(batch));
-        // They are being woken: what is published meanwhile may wait for them.
-        let woken = order.lanes.iter().fold(lane_bit(*last), |bits, lane| bits | lane_bit(*lane));
-        if self.is_resting(woken) {
-            self.resting.fetch_and(!woken, SeqCst);
-        }
     }
 
     fn state_published(&self, order: &mut Order, events: &Events) {

@@ -125,6 +125,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
                 self.link.give_back_leases();
+                // Events may have been moved aside without a commit.
+                self.seat.broker.progressed(&self.seat.subscription);
                 let due = match (due, tick.map(|(_, due)| *due)) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),

@@ -491,6 +491,12 @@ impl Subscription {
         inner.line.batches.front().map(|front| now.since(front.batch.at))
     }
 
+    /// Whether nothing more will come, and nothing is left of what came.
+    pub(crate) fn is_empty(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.is_finished() && inner.kept.is_empty()
+    }
+
     /// Whether it takes nothing new because too many events are held.
     pub(crate) fn is_stopped(&self) -> bool {
         self.inner.lock().state.is_full()

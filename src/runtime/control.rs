@@ -190,7 +190,7 @@ impl Control {
     }
 
     fn halt_all(&self) {
-        for running in self.core.processors.read().iter().rev() {
+        for running in self.core.all().iter().rev() {
             running.subscription.halt();
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) name: String,
     pub(crate) broker: Arc<Broker>,
     pub(crate) processors: RwLock<Vec<Arc<Running>>>,
+    /// Removed, and not through with what they had.
+    pub(crate) leaving: RwLock<Vec<Arc<Running>>>,
     pub(crate) supervisors: Vec<String>,
     pub(crate) threads: usize,
     pub(crate) hop_limit: u16,
@@ -44,6 +46,22 @@ impl Core {
     pub(crate) fn find(&self, processor: &str) -> Option<Arc<Running>> {
         let processors = self.processors.read();
         processors.iter().find(|running| &*running.declaration.name == processor).cloned()
+    }
+
+    /// A processor no longer belongs here; it finishes what it has.
+    pub(crate) fn dismiss(&self, running: &Arc<Running>) {
+        self.processors.write().retain(|of| !Arc::ptr_eq(of, running));
+        let mut leaving = self.leaving.write();
+        leaving.retain(|of| !of.subscription.is_empty());
+        leaving.push(running.clone());
+    }
+
+    /// All that have something to finish, in the order they were added.
+    pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        let mut all = self.leaving.read().clone();
+        all.extend(self.processors.read().iter().cloned());
+        all.sort_by_key(|running| running.subscription.name.index);
+        all
     }
 
     pub(crate) fn is_built(&self) -> bool {

@@ -208,10 +208,11 @@ impl Runtime {
     }
 
     /// Removes a processor: what was published before is still handled, nothing after. Its kept
-    /// state and its parked events go with it.
+    /// state goes with it. What it had parked can no longer be resubmitted, so look before; it comes
+    /// back from [`Runtime::shutdown`], with all that is undone.
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
         let running = self.running(processor)?;
-        self.core.processors.write().retain(|of| !Arc::ptr_eq(of, &running));
+        self.core.dismiss(&running);
         self.core.broker.unsubscribe(&running.subscription, running.lane);
         Ok(())
     }

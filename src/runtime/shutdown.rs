@@ -81,7 +81,7 @@ impl IntoFuture for Shutdown {
 
 /// What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted there.
 fn carry_the_rest(core: &Core) {
-    let processors = core.processors.read();
+    let processors = core.all();
     for (lane, arrivals) in core.broker.sequencer.lanes().iter().enumerate() {
         let parcels = arrivals.take();
         let mut later: Vec<_> = parcels
@@ -116,7 +116,7 @@ fn undone(core: &Core) -> Vec<Undone> {
     let name = |kept: &Kept| names[usize::from(kept.head.topic.0)];
     carry_the_rest(core);
     let mut all = Vec::new();
-    for running in core.processors.read().iter() {
+    for running in core.all() {
         let processor = running.declaration.name.clone();
         for (_, kept, stood) in running.subscription.unsettled() {
             all.push(Undone {

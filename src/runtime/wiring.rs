@@ -50,6 +50,7 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         name: builder.name,
         broker,
         processors: RwLock::default(),
+        leaving: RwLock::default(),
         supervisors: builder.supervisors.iter().map(|of| of.name.clone()).collect(),
         threads: builder.threads,
         hop_limit: builder.hop_limit,

@@ -123,3 +123,26 @@ fn order_holds_per_key_over_many_instances_with_failures_and_panics() {
     }
     assert!(runtime.parked().is_empty());
 }
+
+#[test]
+fn with_several_instances_too_those_behind_a_parked_event_leave_the_runtime_idle() {
+    let runtime = one(with("crew", |event, _| match event.value {
+        0 => Err(Failure::permanent("broken")),
+        _ => Ok(()),
+    })
+    .instances(4)
+    .bound(4));
+    publish(&runtime, [keyed(1, 0)]);
+    idle(&runtime);
+    for value in 1..40 {
+        publish(&runtime, [keyed(1, value)]);
+        idle(&runtime);
+    }
+    assert_eq!(runtime.processors()[0].waiting_behind, 39);
+    let publisher = runtime.clone();
+    crate::support::within("room is made", move || {
+        publish(&publisher, (40..200).map(|n| keyed(1, n)));
+    });
+    idle(&runtime);
+    assert_eq!(runtime.processors()[0].waiting_behind, 199);
+}

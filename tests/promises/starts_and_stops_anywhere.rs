@@ -189,3 +189,23 @@ fn inside_a_handler_waiting_for_the_runtime_is_refused_with_advice() {
     assert!(log.all().iter().all(|said| said.contains("use cx")), "{:?}", log.all());
     shared.lock().take();
 }
+
+#[test]
+fn a_removed_processor_neither_holds_up_shutdown_nor_loses_what_it_had() {
+    let patient = Retry::attempts(9).backoff(Backoff::new(secs(600), secs(600)));
+    let runtime = one(with("leaving", |event, _| match event.value {
+        1 => Err(Failure::transient("later")),
+        2 => Err(Failure::permanent("never")),
+        _ => Ok(()),
+    })
+    .retry(patient));
+    publish(&runtime, (0..4).map(number));
+    let all = runtime.clone();
+    within("all handled", move || while all.processors()[0].waiting > 0 {});
+    runtime.remove("leaving").unwrap();
+    assert!(runtime.processors().is_empty());
+    // It must not wait for a retry that is due in ten minutes.
+    let undone = within("shutdown", move || runtime.shutdown(secs(3_600)).wait().unwrap());
+    let stood: Vec<Unsettled> = undone.iter().map(|of| of.stood).collect();
+    assert_eq!(stood, [Unsettled::Retrying, Unsettled::Parked]);
+}
