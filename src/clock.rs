@@ -117,6 +117,21 @@ impl Clock {
     }
 }
 
+/// `seconds`, as a duration.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// `milliseconds`, as a duration.
+pub const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// `hours`, as a duration.
+pub const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,19 +147,4 @@ mod tests {
         clock.working();
         assert!(!clock.asleep.load(SeqCst), "whoever works wakes it");
     }
-}
-
-/// `seconds`, as a duration.
-pub const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// `milliseconds`, as a duration.
-pub const fn millis(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
-
-/// `hours`, as a duration.
-pub const fn hours(hours: u64) -> Duration {
-    Duration::from_secs(hours * 3600)
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod door;
+pub(crate) mod handle;
 pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod publish;

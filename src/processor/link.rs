@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::outcome::Ended;
-use crate::broker::publish::{Broker, Lease};
+use super::emitted::Emitted;
+use super::outcome::{Ended, pause_under_pressure};
+use crate::broker::handle::{Broker, Lease};
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Failure, Outcome};
 use crate::guard::contain;
@@ -30,19 +31,6 @@ use crate::store::memory::{StateKey, Value};
 
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
-
-/// How many outcomes in a row may be refused for want of room before the driver pauses.
-const PATIENCE: u32 = 8;
-
-/// A topic that this driver publishes on.
-struct Emitted {
-    of: TypeId,
-    topic: TopicId,
-    name: &'static str,
-    lease: Lease,
-    /// What the event in hand published beyond the lease.
-    short: Load,
-}
 
 struct Chunk {
     outbox: Events,
@@ -195,14 +183,12 @@ impl Link {
     }
 
     /// An outcome found no room for what it published: until when nothing fresh should be handed
-    /// out. The first few times the others of this thread get their turn, which may be enough; then
-    /// the pressure is to reach who publishes from outside.
+    /// out, if at all.
     pub(crate) fn under_pressure(&self, at_most: Moment) -> Option<Moment> {
         let times = self.refused_in_a_row.get();
         self.refused_in_a_row.set(times.saturating_add(1));
-        let doublings = times.checked_sub(PATIENCE)?.min(10);
-        let now = self.broker.clock.now();
-        Some(now.after(Duration::from_millis(1 << doublings)).min(at_most))
+        let pause = pause_under_pressure(times)?;
+        Some(self.broker.clock.now().after(pause).min(at_most))
     }
 
     /// Drops what the event in hand published.
@@ -380,21 +366,6 @@ impl Link {
 }
 
 type Leases = Vec<(TopicId, Lease)>;
-
-impl Emitted {
-    /// What was used of the lease; the rest is kept for the next commit.
-    fn take_used(&mut self) -> Option<(TopicId, Lease)> {
-        let used = std::mem::take(&mut self.lease.used);
-        (!used.is_zero()).then_some((self.topic, Lease { used, allowed: Load::default() }))
-    }
-
-    /// All of the lease.
-    fn take_lease(&mut self) -> Option<(TopicId, Lease)> {
-        let lease = std::mem::take(&mut self.lease);
-        let is_zero = lease.allowed.is_zero() && lease.used.is_zero();
-        (!is_zero).then_some((self.topic, lease))
-    }
-}
 
 /// Lets others on the thread have their turn.
 pub(crate) async fn yield_now() {

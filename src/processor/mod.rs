@@ -5,6 +5,7 @@
 
 pub(crate) mod context;
 pub(crate) mod dispatch;
+mod emitted;
 pub(crate) mod executor;
 pub(crate) mod host;
 pub(crate) mod link;

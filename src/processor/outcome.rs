@@ -127,9 +127,29 @@ pub(crate) fn decide(retry: &Retry, cause: Cause, failures: u32, jitter: f64) ->
     }
 }
 
+/// How many outcomes in a row may be refused for want of room before the driver pauses.
+const PATIENCE: u32 = 8;
+
+/// How long to hand out nothing fresh after `refused` outcomes in a row, and one more, found no
+/// room. The first few times the others of this thread get their turn, which may be enough; then
+/// the pressure is to reach who publishes from outside.
+pub(crate) fn pause_under_pressure(refused: u32) -> Option<Duration> {
+    let doublings = refused.checked_sub(PATIENCE)?.min(10);
+    Some(Duration::from_millis(1 << doublings))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_felt_step_by_step_and_not_for_ever() {
+        let pauses: Vec<_> = (0..100).map(pause_under_pressure).collect();
+        assert!(pauses[..8].iter().all(Option::is_none));
+        assert_eq!(pauses[8], Some(Duration::from_millis(1)));
+        assert!(pauses[8..].is_sorted());
+        assert_eq!(pauses[99], Some(Duration::from_millis(1024)));
+    }
 
     #[test]
     fn a_transient_failure_is_retried_until_its_attempts_are_used_up() {

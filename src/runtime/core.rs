@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
 
 use super::control::Command;
-use crate::broker::publish::Broker;
+use crate::broker::handle::Broker;
 use crate::queue::Subscription;
 use crate::supervise::child::{Child, Declaration};
 

@@ -302,7 +302,7 @@ impl Core {
 /// Resolves when the runtime is idle; made by [`Runtime::idle`].
 #[must_use = "await it, or call `wait`"]
 pub struct Idle<'a> {
-    rest: crate::broker::publish::Rest<'a>,
+    rest: crate::broker::handle::Rest<'a>,
 }
 
 impl Idle<'_> {

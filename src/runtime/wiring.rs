@@ -12,7 +12,7 @@ use super::builder::RuntimeBuilder;
 use super::control::Control;
 use super::core::{Core, Running};
 use super::handle::Runtime;
-use crate::broker::publish::Broker;
+use crate::broker::handle::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::message::check_name;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ChildFailed;
-use crate::broker::publish::Broker;
+use crate::broker::handle::Broker;
 use crate::message::Declared;
 use crate::queue::{QueueSettings, Subscription};
 

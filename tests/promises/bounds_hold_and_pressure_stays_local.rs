@@ -1,7 +1,7 @@
 use cueline::prelude::*;
 
 use crate::support::{
-    Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within,
+    Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within, words_to,
 };
 
 #[test]
@@ -58,15 +58,6 @@ fn publishers_wait_at_the_door_and_are_let_in_when_there_is_room() {
     }
 }
 
-struct Words(Log<String>);
-impl Processor for Words {}
-impl Handle<Word> for Words {
-    async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
-        self.0.push(event.0.clone());
-        Ok(())
-    }
-}
-
 #[test]
 fn a_full_subscription_stops_its_own_topics_only() {
     let log = Log::default();
@@ -75,7 +66,7 @@ fn a_full_subscription_stops_its_own_topics_only() {
         .supervise(
             supervisor()
                 .child(with("stuck", |_, _| Ok(())).bound(4))
-                .child(processor("words", move || Words(words.clone())).on::<Word>().bound(4)),
+                .child(words_to(words).bound(4)),
         )
         .start()
         .unwrap();
@@ -167,7 +158,7 @@ fn a_handler_without_room_is_retried_whole_and_its_events_are_not_doubled() {
                         .emits::<Word>()
                         .retry(crate::support::quick(1_000)),
                 )
-                .child(processor("words", move || Words(words.clone())).on::<Word>().bound(4)),
+                .child(words_to(words).bound(4)),
         )
         .start()
         .unwrap();

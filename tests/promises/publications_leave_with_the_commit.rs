@@ -1,24 +1,13 @@
 use cueline::prelude::*;
 
-use crate::support::{Log, Number, Word, idle, number, one, publish, supervisor, with, within};
-
-struct Words(Log<String>);
-impl Processor for Words {}
-impl Handle<Word> for Words {
-    async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
-        self.0.push(event.0.clone());
-        Ok(())
-    }
-}
+use crate::support::{
+    Log, Number, Word, idle, number, one, publish, supervisor, with, within, words_to,
+};
 
 fn words_of(first: impl cueline::IntoChild, log: &Log<String>) -> Runtime {
     let log = log.clone();
     Runtime::builder("test")
-        .supervise(
-            supervisor()
-                .child(first)
-                .child(processor("words", move || Words(log.clone())).on::<Word>()),
-        )
+        .supervise(supervisor().child(first).child(words_to(log)))
         .start()
         .unwrap()
 }

@@ -88,6 +88,22 @@ where
     processor(name, make).on::<Number>().retry(quick(5))
 }
 
+struct Words(Log<String>);
+impl Processor for Words {}
+impl Handle<Word> for Words {
+    async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
+        self.0.push(event.0.clone());
+        Ok(())
+    }
+}
+
+/// A processor that writes words down.
+pub fn words_to(
+    log: Log<String>,
+) -> cueline::ProcessorSpec<impl Handle<Word>, (cueline::On<Word>, ())> {
+    processor("words", move || Words(log.clone())).on::<Word>()
+}
+
 /// So many deliveries, with hardly any wait between them.
 pub fn quick(attempts: u32) -> Retry {
     Retry::attempts(attempts).backoff(Backoff::new(millis(1), millis(5)))

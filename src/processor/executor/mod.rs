@@ -1,36 +1,33 @@
 //! A driver: claims events, runs their handlers in place, settles what became of them, and
 //! rebuilds the instance that broke.
 
+mod failure;
+mod instance;
+mod timed;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
-use super::Processor;
-use super::context::{Context, InHand};
-use super::dispatch::{HandlerList, Ran, Stretch};
-use super::host::{Crew, drop_instance, ids_of_thread};
-use super::link::{BUDGET, Link, yield_now};
-use super::outcome::{Decision, Ended, decide};
-use super::spec::ProcessorSpec;
-use crate::clock::{Moment, Timestamp};
-use crate::error::{Failure, Outcome};
-use crate::guard::{contain, contained};
-use crate::message::{EventId, Seq};
-use crate::queue::batch::{Batch, Events};
+use crate::clock::Moment;
+use crate::guard::contained;
+use crate::message::Seq;
+use crate::processor::Processor;
+use crate::processor::context::{Context, InHand};
+use crate::processor::dispatch::{HandlerList, Ran, Stretch};
+use crate::processor::host::{Crew, ids_of_thread};
+use crate::processor::link::{BUDGET, Link, yield_now};
+use crate::processor::outcome::Ended;
+use crate::processor::spec::ProcessorSpec;
+use crate::queue::batch::Batch;
 use crate::queue::kept::{Body, Kept};
-use crate::queue::report::Report;
-use crate::queue::settlement::{Commit, Settle};
-use crate::queue::state::{Offer, Verdict};
+use crate::queue::settlement::Settle;
+use crate::queue::state::Offer;
 use crate::queue::{Claim, Cursor, Driver, key_of};
-use crate::signal::{Cause, RestartCause, Sample, Signal};
-use crate::supervise::ChildFailed;
+use crate::signal::Sample;
 use crate::supervise::child::Seat;
-
-/// How long a delayed publication waits for room before it asks again.
-const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// One driver of a host.
 pub(super) struct Executor<P: Processor, L> {
@@ -366,209 +363,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             contained(pin!(handled)).await
         };
         ran.unwrap_or_else(|panic| Ran::Ended(self.cx.index, Box::new(Ended::Panicked(panic))))
-    }
-
-    /// Settles the first failure of an event of the front batch.
-    fn fail_first(
-        &mut self,
-        batch: &Arc<Batch>,
-        here: Cursor,
-        which: u16,
-        ended: Ended,
-    ) -> EventId {
-        let mut kept = Kept::encoded(batch, here.run, here.index, which);
-        kept.key = key_of(batch, here).unwrap_or_default();
-        let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
-        self.link.reached(here.next());
-        self.fail(seq, 0, kept, ended)
-    }
-
-    /// Settles a failure: the event is delivered again later, or parked.
-    fn fail(&mut self, seq: Seq, failures: u32, mut kept: Kept, ended: Ended) -> EventId {
-        self.cx.forget();
-        let (cause, failure) = ended.into_failure();
-        let failures = failures.saturating_add(1);
-        let event = kept.id();
-        let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
-            let inner = self.seat.broker.intake.lock();
-            let topics = kept.head.path.then(kept.head.topic);
-            topics.topics().map(|topic| inner.topics.name(topic)).collect()
-        } else {
-            Vec::new()
-        };
-        let report = Report::next(kept.report.as_deref(), cause, failure, path, Timestamp::now());
-        let deliveries = report.deliveries;
-        kept.report = Some(Arc::new(report));
-        let decision = decide(&self.spec.retry, cause, failures, fastrand::f64());
-        let verdict = match decision {
-            Decision::RetryAfter(wait) => Verdict::Retry(self.seat.broker.clock.now().after(wait)),
-            Decision::Park => Verdict::Park,
-        };
-        let pressed_until = match verdict {
-            Verdict::Retry(due) if cause == Cause::Overflow => self.link.under_pressure(due),
-            _ => None,
-        };
-        let settle = Settle::Failed { seq, failures, verdict, kept };
-        self.link.commit_under_pressure(Some(settle), pressed_until);
-        let processor = &self.seat.subscription.name;
-        self.seat.broker.signals.state(&match decision {
-            Decision::RetryAfter(wait) => {
-                Signal::Retried { processor, event, attempt: deliveries, cause, wait }
-            }
-            Decision::Park => Signal::Parked { processor, event, attempts: deliveries, cause },
-        });
-        event
-    }
-
-    fn publish_delayed(&mut self, events: Events) {
-        if let Err(events) = self.seat.broker.flush_later(events) {
-            let again = self.seat.broker.clock.now().after(ASK_AGAIN);
-            let delayed = vec![(again, events)];
-            self.seat.subscription.commit(Commit { delayed, ..Commit::default() });
-        }
-    }
-
-    /// Publishes what is due by the clock.
-    fn tick(&mut self, tick: usize) {
-        let (period, make) = &self.spec.ticks[tick];
-        let now = self.seat.broker.clock.now();
-        self.ticks[tick] = self.ticks[tick].after(*period).max(now);
-        self.cx.take(InHand::Nothing, 0, 0);
-        let cx = &mut self.cx;
-        let ended = match contain(|| make(cx)) {
-            Ok(()) => self.cx.refuses(),
-            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
-        };
-        self.cx.forget();
-        self.link.commit(None);
-        if let Some((cause, failure)) = ended.map(|ended| ended.into_failure()) {
-            let processor = self.cx.processor();
-            let error = failure.chain().join(": ");
-            tracing::error!(processor, cause = cause.as_str(), error, "a tick was not published");
-        }
-    }
-
-    /// Builds every instance of this host. False if the runtime stops meanwhile.
-    async fn build_all(&mut self) -> bool {
-        for number in 0..self.seat.slots {
-            let instance = match self.build().await {
-                Ok(instance) => instance,
-                Err((cause, error)) => match self.try_again(cause, error).await {
-                    Some(instance) => instance,
-                    None => return false,
-                },
-            };
-            self.crew.add(instance);
-            if number as u32 % BUDGET == BUDGET - 1 {
-                yield_now().await;
-            }
-        }
-        self.crew.built.set(true);
-        (self.seat.built)();
-        true
-    }
-
-    /// Makes an instance and starts it.
-    async fn build(&mut self) -> Result<P, (RestartCause, String)> {
-        let made = contain(|| (self.spec.factory)());
-        let mut instance = made.map_err(|panic| (RestartCause::Factory, panic))?;
-        let failed = self.hook(async |cx: &mut Context| instance.started(cx).await).await;
-        match failed {
-            None => Ok(instance),
-            Some(failure) => {
-                drop_instance(instance, &self.seat.broker.signals);
-                Err((RestartCause::Started, failure.chain().join(": ")))
-            }
-        }
-    }
-
-    /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
-    /// succeeds.
-    async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
-        self.cx.take(InHand::Nothing, 0, 0);
-        let link = self.link.clone();
-        let ended = {
-            let mut pending = false;
-            let mut hook = pin!(hook(&mut self.cx));
-            contained(pin!(poll_fn(|task| match hook.as_mut().poll(task) {
-                Poll::Ready(outcome) => {
-                    Poll::Ready(outcome.err().map(|failure| Box::new(Ended::Failed(failure))))
-                }
-                Poll::Pending => {
-                    link.wait(&mut pending, task).map(|ended| Some(Box::new(ended)))
-                }
-            })))
-            .await
-        };
-        let ended = match ended {
-            Ok(ended) => ended.or_else(|| self.cx.refuses()),
-            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
-        };
-        self.cx.forget();
-        self.link.commit_if_staged();
-        ended.map(|ended| ended.into_failure()).map(|(_, failure)| failure)
-    }
-
-    /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
-    /// runtime stops meanwhile.
-    async fn try_again(&mut self, mut cause: RestartCause, mut error: String) -> Option<P> {
-        loop {
-            let wait = self.charge().await?;
-            let processor = &self.seat.subscription.name;
-            let signals = &self.seat.broker.signals;
-            signals.state(&Signal::StartFailed { processor, cause, wait, error: &error });
-            self.pause(wait).await?;
-            match self.build().await {
-                Ok(instance) => return Some(instance),
-                Err(failed) => (cause, error) = failed,
-            }
-        }
-    }
-
-    /// Replaces an instance that broke. None if the runtime stops meanwhile.
-    async fn rebuild(&mut self, broken: P, cause: RestartCause, event: EventId) -> Option<P> {
-        let began = self.seat.broker.clock.now();
-        drop_instance(broken, &self.seat.broker.signals);
-        if !std::mem::take(&mut self.succeeded) {
-            let wait = self.charge().await?;
-            self.pause(wait).await?;
-        }
-        let instance = match self.build().await {
-            Ok(instance) => instance,
-            Err((cause, error)) => self.try_again(cause, error).await?,
-        };
-        let took = self.seat.broker.clock.now().since(began);
-        let processor = &self.seat.subscription.name;
-        self.seat.broker.signals.state(&Signal::Restarted { processor, cause, event, took });
-        Some(instance)
-    }
-
-    /// Asks the supervisor how long to wait. None if the runtime stops.
-    async fn charge(&self) -> Option<Duration> {
-        let child = self.seat.subscription.name.index;
-        self.seat.supervisor.send(ChildFailed { child }).await.ok()
-    }
-
-    async fn pause(&self, wait: Duration) -> Option<()> {
-        if wait.is_zero() {
-            return Some(());
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Some(()),
-            () = self.seat.subscription.halted() => None,
-        }
-    }
-
-    /// Runs the `stopping` hook of every instance that is free.
-    async fn stop(&mut self) {
-        while let Some((_, mut instance)) = self.crew.take(None) {
-            let failed = self.hook(async |cx: &mut Context| instance.stopping(cx).await).await;
-            if let Some(failure) = failed {
-                let (processor, error) = (self.cx.processor(), failure.chain().join(": "));
-                tracing::error!(processor, error, "`stopping` failed");
-            }
-            drop_instance(instance, &self.seat.broker.signals);
-        }
     }
 }
 

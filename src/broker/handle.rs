@@ -1,0 +1,208 @@
+//! The broker as everybody else knows it: what handlers publish, who subscribes, who waits for rest.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::MutexGuard;
+
+use super::door::Door;
+use super::intake::{Entry, Inner, Intake, Watch};
+use super::sequencer::Sequencer;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::message::Message;
+use crate::message::envelope::TopicId;
+use crate::message::id::IdSpace;
+use crate::queue::Subscription;
+use crate::queue::batch::{Events, Load};
+use crate::signal::Signals;
+
+/// How many events may gather while all who want them are busy, before the broker actor is asked.
+const GATHER: u64 = 2048;
+
+/// The broker, as everybody else knows it.
+pub(crate) struct Broker {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) sequencer: Arc<Sequencer>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) ids: Arc<IdSpace>,
+}
+
+/// What a handler is allowed to publish on one topic, and what it has published of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lease {
+    pub(crate) allowed: Load,
+    pub(crate) used: Load,
+}
+
+impl Lease {
+    #[inline]
+    pub(crate) fn spend(&mut self, load: Load) {
+        self.allowed = self.allowed.less(load);
+        self.used.add(load);
+    }
+}
+
+impl Broker {
+    pub(crate) fn new(lanes: usize, clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
+        let ids = IdSpace::new();
+        let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
+        let sequencer = Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
+        Self { intake, sequencer: Arc::new(sequencer), clock, signals, ids }
+    }
+
+    /// The number of `E`'s topic.
+    pub(crate) fn topic<E: Message>(&self, publisher: &str) -> Result<TopicId, Error> {
+        let mut inner = self.intake.lock();
+        let topic = inner.topics.topic::<E>()?;
+        inner.topics.saw(publisher, topic);
+        Ok(topic)
+    }
+
+    /// Allows a handler to publish `need` on a topic, from the reserve if it must.
+    pub(crate) fn lease(&self, topic: TopicId, need: Load) -> Option<Load> {
+        self.intake.lock().door.lease(topic, need)
+    }
+
+    /// What a handler published leaves, and what it did not use of its leases comes back.
+    pub(crate) fn flush(&self, outbox: Events, leases: impl Iterator<Item = (TopicId, Lease)>) {
+        let mut inner = self.intake.lock();
+        for (topic, lease) in leases {
+            inner.door.settle_lease(topic, lease.used, lease.allowed);
+        }
+        if outbox.is_empty() {
+            return;
+        }
+        let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
+        inner.push_outbox(outbox);
+        self.gathered(inner, lanes);
+    }
+
+    /// Publications that leave later than their commit: they need their room now. Gives them back
+    /// if there is none.
+    pub(crate) fn flush_later(&self, events: Events) -> Result<(), Events> {
+        let mut inner = self.intake.lock();
+        let loads: Vec<_> = events.loads().collect();
+        for (topic, load) in loads {
+            if !inner.door.admit_from_reserve(topic, load) {
+                return Err(events);
+            }
+        }
+        inner.push_outbox(events);
+        drop(inner);
+        self.sequencer.take_turn();
+        Ok(())
+    }
+
+    pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
+        let mut inner = self.intake.lock();
+        inner.door.open(subscription.clone(), lane);
+        for topic in subscription.wanted.topics() {
+            if let Some(report) = inner.topics.report_mut(*topic) {
+                report.consumers.insert(subscription.name.as_str().to_owned());
+            }
+        }
+        inner.push_entry(Entry::Subscribe(subscription.clone(), lane));
+        drop(inner);
+        self.sequencer.take_turn();
+    }
+
+    pub(crate) fn unsubscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
+        let mut inner = self.intake.lock();
+        let freed = inner.door.close(subscription);
+        for topic in subscription.wanted.topics() {
+            if let Some(report) = inner.topics.report_mut(*topic) {
+                report.consumers.remove(subscription.name.as_str());
+            }
+        }
+        inner.push_entry(Entry::Unsubscribe(subscription.clone(), lane));
+        drop(inner);
+        self.sequencer.take_turn();
+        freed.into_iter().for_each(Waker::wake);
+    }
+
+    /// Somebody settled something: whoever waits for room or rest is told.
+    pub(crate) fn progressed(&self, subscription: &Subscription) {
+        if self.intake.is_watched(Watch::Room) && subscription.has_made_room() {
+            for waker in self.intake.lock().door.with_room() {
+                waker.wake();
+            }
+        }
+        if self.intake.is_watched(Watch::Rest) && subscription.waiting().events == 0 {
+            self.intake.wake_resters();
+        }
+    }
+
+    /// What has gathered is put in order, because time has passed.
+    pub(crate) fn sweep(&self) {
+        let mut inner = self.intake.lock();
+        let broker = if inner.is_empty() { None } else { inner.ask_broker() };
+        drop(inner);
+        if let Some(broker) = broker {
+            broker.wake();
+        }
+    }
+
+    /// No more from outside; who waits at the door is told.
+    pub(crate) fn close(&self) {
+        let mut inner = self.intake.lock();
+        inner.closed = true;
+        let waiting = inner.door.wake_all();
+        drop(inner);
+        waiting.into_iter().for_each(Waker::wake);
+        self.intake.wake_resters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.intake.lock().closed
+    }
+
+    /// Ready when `rest` says so; asked again whenever somebody made progress.
+    pub(crate) fn rest(&self, rest: fn(&Door) -> bool) -> Rest<'_> {
+        self.intake.watch(Watch::Rest);
+        Rest { broker: self, rest }
+    }
+
+    #[inline]
+    pub(super) fn gathered(&self, mut inner: MutexGuard<'_, Inner>, lanes: u64) {
+        if self.sequencer.is_resting(lanes) {
+            drop(inner);
+            self.sequencer.take_turn();
+            return;
+        }
+        let broker = if inner.door.before_broker >= GATHER { inner.ask_broker() } else { None };
+        drop(inner);
+        if let Some(broker) = broker {
+            broker.wake();
+        }
+        self.clock.working();
+    }
+}
+
+/// Resolves when the runtime rests.
+pub(crate) struct Rest<'a> {
+    broker: &'a Broker,
+    rest: fn(&Door) -> bool,
+}
+
+impl Future for Rest<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        self.broker.intake.await_rest(task.waker().clone());
+        let inner = self.broker.intake.lock();
+        if inner.is_empty() && (self.rest)(&inner.door) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.broker.intake.unwatch(Watch::Rest);
+    }
+}

@@ -1,0 +1,77 @@
+//! What becomes of an event that did not succeed: the decision is carried out and told.
+
+use std::sync::Arc;
+
+use super::Executor;
+use crate::clock::Timestamp;
+use crate::message::{EventId, Seq};
+use crate::processor::Processor;
+use crate::processor::dispatch::HandlerList;
+use crate::processor::outcome::{Decision, Ended, decide};
+use crate::queue::batch::Batch;
+use crate::queue::kept::Kept;
+use crate::queue::report::Report;
+use crate::queue::settlement::Settle;
+use crate::queue::state::Verdict;
+use crate::queue::{Cursor, key_of};
+use crate::signal::{Cause, Signal};
+
+impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
+    /// Settles the first failure of an event of the front batch.
+    pub(super) fn fail_first(
+        &mut self,
+        batch: &Arc<Batch>,
+        here: Cursor,
+        which: u16,
+        ended: Ended,
+    ) -> EventId {
+        let mut kept = Kept::encoded(batch, here.run, here.index, which);
+        kept.key = key_of(batch, here).unwrap_or_default();
+        let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
+        self.link.reached(here.next());
+        self.fail(seq, 0, kept, ended)
+    }
+
+    /// Settles a failure: the event is delivered again later, or parked.
+    pub(super) fn fail(
+        &mut self,
+        seq: Seq,
+        failures: u32,
+        mut kept: Kept,
+        ended: Ended,
+    ) -> EventId {
+        self.cx.forget();
+        let (cause, failure) = ended.into_failure();
+        let failures = failures.saturating_add(1);
+        let event = kept.id();
+        let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
+            let inner = self.seat.broker.intake.lock();
+            let topics = kept.head.path.then(kept.head.topic);
+            topics.topics().map(|topic| inner.topics.name(topic)).collect()
+        } else {
+            Vec::new()
+        };
+        let report = Report::next(kept.report.as_deref(), cause, failure, path, Timestamp::now());
+        let deliveries = report.deliveries;
+        kept.report = Some(Arc::new(report));
+        let decision = decide(&self.spec.retry, cause, failures, fastrand::f64());
+        let verdict = match decision {
+            Decision::RetryAfter(wait) => Verdict::Retry(self.seat.broker.clock.now().after(wait)),
+            Decision::Park => Verdict::Park,
+        };
+        let pressed_until = match verdict {
+            Verdict::Retry(due) if cause == Cause::Overflow => self.link.under_pressure(due),
+            _ => None,
+        };
+        let settle = Settle::Failed { seq, failures, verdict, kept };
+        self.link.commit_under_pressure(Some(settle), pressed_until);
+        let processor = &self.seat.subscription.name;
+        self.seat.broker.signals.state(&match decision {
+            Decision::RetryAfter(wait) => {
+                Signal::Retried { processor, event, attempt: deliveries, cause, wait }
+            }
+            Decision::Park => Signal::Parked { processor, event, attempts: deliveries, cause },
+        });
+        event
+    }
+}

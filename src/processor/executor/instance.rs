@@ -1,0 +1,149 @@
+//! Instances: built, started, rebuilt when they broke, stopped. All of it is user code, contained.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::Executor;
+use crate::error::{Failure, Outcome};
+use crate::guard::{contain, contained};
+use crate::message::EventId;
+use crate::processor::Processor;
+use crate::processor::context::{Context, InHand};
+use crate::processor::dispatch::HandlerList;
+use crate::processor::host::drop_instance;
+use crate::processor::link::{BUDGET, yield_now};
+use crate::processor::outcome::Ended;
+use crate::signal::{RestartCause, Signal};
+use crate::supervise::ChildFailed;
+
+impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
+    /// Builds every instance of this host. False if the runtime stops meanwhile.
+    pub(super) async fn build_all(&mut self) -> bool {
+        for number in 0..self.seat.slots {
+            let instance = match self.build().await {
+                Ok(instance) => instance,
+                Err((cause, error)) => match self.try_again(cause, error).await {
+                    Some(instance) => instance,
+                    None => return false,
+                },
+            };
+            self.crew.add(instance);
+            if number as u32 % BUDGET == BUDGET - 1 {
+                yield_now().await;
+            }
+        }
+        self.crew.built.set(true);
+        (self.seat.built)();
+        true
+    }
+
+    /// Makes an instance and starts it.
+    async fn build(&mut self) -> Result<P, (RestartCause, String)> {
+        let made = contain(|| (self.spec.factory)());
+        let mut instance = made.map_err(|panic| (RestartCause::Factory, panic))?;
+        let failed = self.hook(async |cx: &mut Context| instance.started(cx).await).await;
+        match failed {
+            None => Ok(instance),
+            Some(failure) => {
+                drop_instance(instance, &self.seat.broker.signals);
+                Err((RestartCause::Started, failure.chain().join(": ")))
+            }
+        }
+    }
+
+    /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
+    /// succeeds.
+    async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
+        self.cx.take(InHand::Nothing, 0, 0);
+        let link = self.link.clone();
+        let ended = {
+            let mut pending = false;
+            let mut hook = pin!(hook(&mut self.cx));
+            contained(pin!(poll_fn(|task| match hook.as_mut().poll(task) {
+                Poll::Ready(outcome) => {
+                    Poll::Ready(outcome.err().map(|failure| Box::new(Ended::Failed(failure))))
+                }
+                Poll::Pending => {
+                    link.wait(&mut pending, task).map(|ended| Some(Box::new(ended)))
+                }
+            })))
+            .await
+        };
+        let ended = match ended {
+            Ok(ended) => ended.or_else(|| self.cx.refuses()),
+            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
+        };
+        self.cx.forget();
+        self.link.commit_if_staged();
+        ended.map(|ended| ended.into_failure()).map(|(_, failure)| failure)
+    }
+
+    /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
+    /// runtime stops meanwhile.
+    async fn try_again(&mut self, mut cause: RestartCause, mut error: String) -> Option<P> {
+        loop {
+            let wait = self.charge().await?;
+            let processor = &self.seat.subscription.name;
+            let signals = &self.seat.broker.signals;
+            signals.state(&Signal::StartFailed { processor, cause, wait, error: &error });
+            self.pause(wait).await?;
+            match self.build().await {
+                Ok(instance) => return Some(instance),
+                Err(failed) => (cause, error) = failed,
+            }
+        }
+    }
+
+    /// Replaces an instance that broke. None if the runtime stops meanwhile.
+    pub(super) async fn rebuild(
+        &mut self,
+        broken: P,
+        cause: RestartCause,
+        event: EventId,
+    ) -> Option<P> {
+        let began = self.seat.broker.clock.now();
+        drop_instance(broken, &self.seat.broker.signals);
+        if !std::mem::take(&mut self.succeeded) {
+            let wait = self.charge().await?;
+            self.pause(wait).await?;
+        }
+        let instance = match self.build().await {
+            Ok(instance) => instance,
+            Err((cause, error)) => self.try_again(cause, error).await?,
+        };
+        let took = self.seat.broker.clock.now().since(began);
+        let processor = &self.seat.subscription.name;
+        self.seat.broker.signals.state(&Signal::Restarted { processor, cause, event, took });
+        Some(instance)
+    }
+
+    /// Asks the supervisor how long to wait. None if the runtime stops.
+    async fn charge(&self) -> Option<Duration> {
+        let child = self.seat.subscription.name.index;
+        self.seat.supervisor.send(ChildFailed { child }).await.ok()
+    }
+
+    async fn pause(&self, wait: Duration) -> Option<()> {
+        if wait.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Some(()),
+            () = self.seat.subscription.halted() => None,
+        }
+    }
+
+    /// Runs the `stopping` hook of every instance that is free.
+    pub(super) async fn stop(&mut self) {
+        while let Some((_, mut instance)) = self.crew.take(None) {
+            let failed = self.hook(async |cx: &mut Context| instance.stopping(cx).await).await;
+            if let Some(failure) = failed {
+                let (processor, error) = (self.cx.processor(), failure.chain().join(": "));
+                tracing::error!(processor, error, "`stopping` failed");
+            }
+            drop_instance(instance, &self.seat.broker.signals);
+        }
+    }
+}

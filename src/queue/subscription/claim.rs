@@ -1,0 +1,232 @@
+//! How a thread gets work: what is due, what is next, and whether it may start.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::{Idle, InHand, Inner, Subscription, Wakers, key_of};
+use crate::clock::Moment;
+use crate::message::{Key, Seq};
+use crate::queue::batch::{Batch, Events};
+use crate::queue::kept::Kept;
+use crate::queue::state::Offer;
+use crate::queue::waiting::{Cursor, Wanted};
+use crate::signal::Signal;
+
+/// Who asks for work: one of the futures that run handlers, on one of the processor's threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Driver {
+    pub(crate) host: usize,
+    pub(crate) number: usize,
+}
+
+/// What a thread gets to do.
+pub(crate) enum Claim {
+    /// The front batch between two places; the thread tells by commits how far it came.
+    Range { batch: Arc<Batch>, from: Cursor, end: Cursor, clear: bool },
+    /// One event, which is in hand until it is settled.
+    /// `home` says which instance its key prefers.
+    One { batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64> },
+    /// A held event, and how often it failed.
+    Kept { seq: Seq, failures: u32, kept: Kept },
+    /// Publications whose time has come.
+    Publish(Events),
+    /// Nothing now; something held is due then.
+    Nothing { due: Option<Moment> },
+    /// Nothing now and nothing to come.
+    Closed,
+}
+
+impl Subscription {
+    /// Hands out work to the host with that number; with nothing to do, remembers whom to wake.
+    pub(crate) fn claim(&self, driver: Driver, waker: &Waker) -> Claim {
+        let mut stopped = None;
+        let claim = self.claim_quietly(driver, waker, &mut stopped);
+        self.say_held(stopped);
+        claim
+    }
+
+    fn claim_quietly(&self, driver: Driver, waker: &Waker, stopped: &mut Option<bool>) -> Claim {
+        let mut known: Option<(Seq, Option<Key>, Option<Kept>)> = None;
+        loop {
+            let now = self.clock.now();
+            let mut inner = self.inner.lock();
+            if inner.halted {
+                return Claim::Closed;
+            }
+            if let Some(claim) = inner.claim_held(now) {
+                let more = inner.wake_for_more(&self.wanted);
+                drop(inner);
+                more.wake();
+                return claim;
+            }
+            *stopped = inner.held_changed().or(*stopped);
+            let free = !inner.paused && !inner.state.is_full() && now >= inner.pressed_until;
+            if let Some((batch, at, which)) =
+                inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
+            {
+                if !self.one_by_one {
+                    let end = inner.line.batches.front().map_or(at, |front| front.end);
+                    let clear = inner.state.is_clear();
+                    return Claim::Range { batch, from: at, end, clear };
+                }
+                let run = &batch.events.runs()[at.run as usize];
+                let seq = batch.seq(run, at.index);
+                let Some((_, key, kept)) = known.take().filter(|(of, _, _)| *of == seq) else {
+                    drop(inner);
+                    match key_of(&batch, at) {
+                        Ok(key) => known = Some((seq, key, None)),
+                        Err(panic) => self.park_keyless(&batch, at, which, panic),
+                    }
+                    continue;
+                };
+                let waits = key.as_ref().is_some_and(|key| inner.state.waits_long(key));
+                if waits && kept.is_none() {
+                    drop(inner);
+                    let kept = Kept::encoded(&batch, at.run, at.index, which);
+                    known = Some((seq, key, Some(kept)));
+                    continue;
+                }
+                let home = key.as_ref().map(home_of);
+                if let Some(other) = self.idle_at_home(&mut inner, driver, home) {
+                    inner.rest(driver, waker);
+                    let due = inner.next_due(now);
+                    drop(inner);
+                    other.wake();
+                    return Claim::Nothing { due };
+                }
+                match inner.state.offer(seq, key.as_ref()) {
+                    Offer::Start => {
+                        let (load, gone) = inner.line.advance(at.next(), &self.wanted);
+                        inner.line.load.add(load);
+                        inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
+                        let more = inner.wake_for_more(&self.wanted);
+                        drop(inner);
+                        drop(gone);
+                        more.wake();
+                        return Claim::One { batch, at, which, home };
+                    }
+                    Offer::Behind => {
+                        let mut kept =
+                            kept.unwrap_or_else(|| Kept::pinned(&batch, at.run, at.index, which));
+                        kept.key = key;
+                        inner.kept.insert(seq, kept);
+                        let (load, gone) = inner.line.advance(at.next(), &self.wanted);
+                        self.left.add(load);
+                        drop(inner);
+                        drop(gone);
+                        continue;
+                    }
+                    Offer::Full => {}
+                }
+            }
+            if inner.is_finished() {
+                return Claim::Closed;
+            }
+            inner.rest(driver, waker);
+            return Claim::Nothing { due: inner.next_due(now) };
+        }
+    }
+
+    /// If the key's home is another thread that has nothing to do, it shall have the event.
+    fn idle_at_home(&self, inner: &mut Inner, me: Driver, home: Option<u64>) -> Option<Waker> {
+        if self.settings.hosts < 2 {
+            return None;
+        }
+        let host = (home? % self.settings.hosts as u64) as usize;
+        if host == me.host {
+            return None;
+        }
+        let idle = inner.idle.iter().position(|idle| idle.driver.host == host)?;
+        Some(inner.idle.swap_remove(idle).waker)
+    }
+
+    /// Whether the next event of a claimed range may start: with exceptions about, each is asked
+    /// for. `Behind` means that its key is taken; [`Subscription::put_behind`] moves it aside.
+    pub(crate) fn may_start(&self, key: Option<&Key>) -> Offer {
+        let mut inner = self.inner.lock();
+        let stopped = inner.held_changed();
+        // One instance: nothing else starts meanwhile, so that it is busy need not be recorded.
+        let offer = match key {
+            _ if inner.state.is_full() => Offer::Full,
+            Some(key) if inner.state.is_taken(key) => Offer::Behind,
+            _ => Offer::Start,
+        };
+        drop(inner);
+        self.say_held(stopped);
+        offer
+    }
+
+    /// Moves the event at `at` of the front batch behind its key's head. False if the key has
+    /// become free meanwhile: then it may start.
+    pub(crate) fn put_behind(&self, seq: Seq, key: Key, mut kept: Kept, at: Cursor) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.state.is_taken(&key) || inner.state.offer(seq, Some(&key)) != Offer::Behind {
+            return false;
+        }
+        kept.key = Some(key);
+        inner.kept.insert(seq, kept);
+        let (load, gone) = inner.line.advance(at.next(), &self.wanted);
+        self.left.add(load);
+        drop(inner);
+        drop(gone);
+        true
+    }
+
+    /// Whether first deliveries need not be asked for.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.inner.lock().state.is_clear()
+    }
+
+    fn say_held(&self, stopped: Option<bool>) {
+        if let Some(stopped) = stopped {
+            self.signals.state(&Signal::Held { processor: &self.name, stopped });
+        }
+    }
+}
+
+impl Inner {
+    fn claim_held(&mut self, now: Moment) -> Option<Claim> {
+        if self.paused {
+            return None;
+        }
+        if self.delayed.last().is_some_and(|(due, _)| *due <= now) {
+            return self.delayed.pop().map(|(_, events)| Claim::Publish(events));
+        }
+        let (seq, failures) = self.state.next(now)?;
+        let kept = self.kept.get(&seq)?.clone();
+        Some(Claim::Kept { seq, failures, kept })
+    }
+
+    /// Whether taking stopped, or goes on, because of what is held; told once a change.
+    fn held_changed(&mut self) -> Option<bool> {
+        let stopped = self.state.is_full();
+        (stopped != std::mem::replace(&mut self.stopped, stopped)).then_some(stopped)
+    }
+
+    fn next_due(&self, now: Moment) -> Option<Moment> {
+        let delayed = self.delayed.last().map(|(due, _)| *due);
+        let pressed = (self.pressed_until > now).then_some(self.pressed_until);
+        [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
+    }
+
+    /// Remembers whom to wake when there is something to do.
+    fn rest(&mut self, driver: Driver, waker: &Waker) {
+        match self.idle.iter_mut().find(|idle| idle.driver == driver) {
+            Some(idle) => idle.waker.clone_from(waker),
+            None => self.idle.push(Idle { driver, waker: waker.clone() }),
+        }
+    }
+
+    fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {
+        if self.idle.is_empty() || (self.line.first(wanted).is_none() && !self.state.has_ready()) {
+            return Wakers::default();
+        }
+        self.wake_one()
+    }
+}
+
+/// Which instance a key prefers.
+fn home_of(key: &Key) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(key)
+}

@@ -1,0 +1,169 @@
+//! What a person sees and does: parked events, and all that is not settled at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Subscription, key_of};
+use crate::message::{EventId, Seq};
+use crate::queue::batch::{Batch, Events};
+use crate::queue::kept::Kept;
+use crate::queue::report::ParkedEvent;
+use crate::queue::state::Status;
+use crate::queue::waiting::Cursor;
+use crate::signal::{DropReason, Signal};
+
+/// Where an unsettled event stood when the runtime stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unsettled {
+    /// It waited for its first delivery, or was in hand for it.
+    Waiting,
+    /// It had failed and was to be delivered again.
+    Retrying,
+    /// It was parked.
+    Parked,
+    /// It waited behind another event of its key.
+    Behind,
+    /// It was to be published later.
+    Delayed,
+}
+
+impl Unsettled {
+    fn of(status: Status) -> Self {
+        match status {
+            Status::Retrying(_) | Status::Ready | Status::InHand => Self::Retrying,
+            Status::Parked => Self::Parked,
+            Status::Behind => Self::Behind,
+        }
+    }
+}
+
+impl Subscription {
+    /// All parked events, in their order.
+    pub(crate) fn parked(&self, name_of: impl Fn(&Kept) -> &'static str) -> Vec<ParkedEvent> {
+        let parked: Vec<(Seq, Kept)> = {
+            let inner = self.inner.lock();
+            let seqs = inner.parked.values();
+            seqs.filter_map(|seq| Some((*seq, inner.kept.get(seq)?.clone()))).collect()
+        };
+        let mut events: Vec<_> = parked
+            .into_iter()
+            .filter_map(|(seq, kept)| {
+                let report = kept.report.as_ref()?;
+                Some(ParkedEvent {
+                    processor: self.name.name.clone(),
+                    topic: name_of(&kept),
+                    id: kept.id(),
+                    seq,
+                    correlation: kept.head.correlation(0),
+                    causation: kept.head.causation(0),
+                    key: kept.key.clone(),
+                    published: kept.head.at,
+                    cause: report.cause,
+                    reason: report.reason,
+                    chain: report.chain.clone(),
+                    attempts: report.deliveries,
+                    first_failed: report.first_failed,
+                    last_failed: report.last_failed,
+                    path: report.path.clone(),
+                    payload: kept.payload(),
+                })
+            })
+            .collect();
+        events.sort_by_key(|event| event.seq);
+        events
+    }
+
+    /// How many events are parked, by reason.
+    pub(crate) fn parked_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        let inner = self.inner.lock();
+        let mut by_reason = BTreeMap::new();
+        for seq in inner.parked.values() {
+            if let Some(report) = inner.kept.get(seq).and_then(|kept| kept.report.as_ref()) {
+                *by_reason.entry(report.reason).or_default() += 1;
+            }
+        }
+        by_reason
+    }
+
+    /// Hands a parked event back, with a clean record. False if it is not parked (any more).
+    pub(crate) fn resubmit(&self, id: EventId) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(seq) = inner.parked.get(&id).copied() else { return false };
+        if !inner.state.resubmit(seq) {
+            return false;
+        }
+        inner.parked.remove(&id);
+        if let Some(kept) = inner.kept.get_mut(&seq) {
+            kept.head.forget_way();
+        }
+        let wakers = inner.wake_one();
+        drop(inner);
+        wakers.wake();
+        self.signals.state(&Signal::Resubmitted { processor: &self.name, event: id });
+        true
+    }
+
+    /// Gives a parked event up. False if it is not parked (any more).
+    pub(crate) fn discard(&self, id: EventId) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(seq) = inner.parked.get(&id).copied() else { return false };
+        if !inner.state.discard(seq) {
+            return false;
+        }
+        inner.parked.remove(&id);
+        let kept = inner.kept.remove(&seq);
+        let wakers = inner.wake_one();
+        drop(inner);
+        drop(kept);
+        wakers.wake();
+        let reason = DropReason::Discarded;
+        self.signals.state(&Signal::Dropped { processor: &self.name, events: 1, reason });
+        true
+    }
+
+    /// Everything that is not settled, for who shuts down: what it is, and where it stood.
+    pub(crate) fn unsettled(&self) -> Vec<(Seq, Kept, Unsettled)> {
+        let (waiting, held) = {
+            let inner = self.inner.lock();
+            let mut waiting: Vec<(Arc<Batch>, Cursor, Cursor)> = inner
+                .line
+                .batches
+                .iter()
+                .map(|waiting| (waiting.batch.clone(), waiting.at, waiting.end))
+                .collect();
+            waiting.extend(
+                inner.in_hand.values().map(|hand| (hand.batch.clone(), hand.at, hand.at.next())),
+            );
+            let held: Vec<_> = inner
+                .kept
+                .iter()
+                .filter_map(|(seq, kept)| Some((*seq, kept.clone(), inner.state.status(*seq)?)))
+                .collect();
+            (waiting, held)
+        };
+        let mut all: Vec<_> = held
+            .into_iter()
+            .map(|(seq, kept, status)| (seq, kept, Unsettled::of(status)))
+            .collect();
+        for (batch, mut at, end) in waiting {
+            while let Some((here, which)) =
+                at.seek(&batch, &self.wanted).filter(|(here, _)| *here < end)
+            {
+                let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
+                let mut kept = Kept::encoded(&batch, here.run, here.index, which);
+                kept.key = key_of(&batch, here).unwrap_or_default();
+                all.push((seq, kept, Unsettled::Waiting));
+                at = here.next();
+            }
+        }
+        all.sort_by_key(|(seq, _, _)| *seq);
+        all
+    }
+
+    /// Publications that were to leave later.
+    pub(crate) fn take_delayed(&self) -> Vec<Events> {
+        let delayed = std::mem::take(&mut self.inner.lock().delayed);
+        delayed.into_iter().map(|(_, events)| events).collect()
+    }
+}

@@ -1,0 +1,305 @@
+//! One processor's place in the order: what waits for it, what is held, what it keeps.
+
+mod claim;
+mod commit;
+mod held;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Moment};
+use crate::guard::contain;
+use crate::message::{EventId, Key, Seq};
+use crate::queue::batch::{Batch, Events, Load};
+use crate::queue::kept::Kept;
+use crate::queue::settlement::Left;
+use crate::queue::state::{Counts, OnPark, State};
+use crate::queue::waiting::{Cursor, Line, Wanted};
+use crate::signal::{DropReason, ProcessorName, Signal, Signals};
+use crate::store::memory::{KeptState, StateKey, StateTable, Value};
+
+pub(crate) use claim::{Claim, Driver};
+pub use held::Unsettled;
+
+/// What happens when a subscription is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// Publishers of its topics wait. Nothing is lost.
+    #[default]
+    Block,
+    /// The event that waits longest is dropped, and counted.
+    DropOldest,
+    /// What comes is dropped, and counted.
+    DropNewest,
+}
+
+/// The bounds and rules of one subscription.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueSettings {
+    pub(crate) bound: Load,
+    /// Beyond the bound, for what handlers publish.
+    pub(crate) reserve: Load,
+    pub(crate) when_full: WhenFull,
+    pub(crate) on_park: OnPark,
+    pub(crate) most_held: usize,
+    pub(crate) most_states: usize,
+    pub(crate) instances: usize,
+    /// On how many threads the instances live.
+    pub(crate) hosts: usize,
+}
+
+/// A driver that found nothing to do.
+struct Idle {
+    driver: Driver,
+    waker: Waker,
+}
+
+struct InHand {
+    batch: Arc<Batch>,
+    at: Cursor,
+    key: Option<Key>,
+}
+
+struct Inner {
+    line: Line,
+    state: State,
+    kept: BTreeMap<Seq, Kept>,
+    parked: BTreeMap<EventId, Seq>,
+    in_hand: BTreeMap<Seq, InHand>,
+    table: StateTable,
+    delayed: Vec<(Moment, Events)>,
+    idle: Vec<Idle>,
+    paused: bool,
+    /// Hands out nothing fresh before that: what its handlers publish finds no room.
+    pressed_until: Moment,
+    closed: bool,
+    halted: bool,
+    stopped: bool,
+}
+
+/// One processor's place in the order of all events.
+pub(crate) struct Subscription {
+    pub(crate) name: ProcessorName,
+    pub(crate) settings: QueueSettings,
+    pub(crate) wanted: Wanted,
+    pub(crate) left: Left,
+    one_by_one: bool,
+    halt: Notify,
+    /// In eighths of the bound, when publishers were last thought of.
+    fullness: AtomicU64,
+    inner: Mutex<Inner>,
+    clock: Arc<Clock>,
+    signals: Arc<Signals>,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        name: ProcessorName,
+        settings: QueueSettings,
+        wanted: Wanted,
+        clock: Arc<Clock>,
+        signals: Arc<Signals>,
+    ) -> Self {
+        let crew = settings.instances > 1;
+        let inner = Inner {
+            line: Line::default(),
+            state: State::new(settings.on_park, crew, settings.most_held),
+            kept: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            in_hand: BTreeMap::new(),
+            table: StateTable::default(),
+            delayed: Vec::new(),
+            idle: Vec::new(),
+            paused: false,
+            pressed_until: Moment::default(),
+            closed: false,
+            halted: false,
+            stopped: false,
+        };
+        let one_by_one = crew || settings.when_full == WhenFull::DropOldest;
+        Self {
+            name,
+            settings,
+            wanted,
+            left: Left::default(),
+            one_by_one,
+            halt: Notify::new(),
+            fullness: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+            clock,
+            signals,
+        }
+    }
+
+    /// A batch arrives. Never waits: whoever publishes was let in before.
+    pub(crate) fn push(&self, batch: Arc<Batch>) {
+        let mut inner = self.inner.lock();
+        let settings = &self.settings;
+        let mut gone = Vec::new();
+        let (dropped, reason) = match settings.when_full {
+            WhenFull::Block => {
+                inner.line.push(batch, &self.wanted, None);
+                (Load::default(), DropReason::Newest)
+            }
+            WhenFull::DropNewest => {
+                let room = settings.bound.less(inner.line.load);
+                let (_, dropped) = inner.line.push(batch.clone(), &self.wanted, Some(room));
+                gone.push(batch);
+                (dropped, DropReason::Newest)
+            }
+            WhenFull::DropOldest => {
+                inner.line.push(batch, &self.wanted, None);
+                let (dropped, batches) = inner.line.drop_oldest(&self.wanted, settings.bound);
+                gone = batches;
+                (dropped, DropReason::Oldest)
+            }
+        };
+        self.left.add(dropped);
+        let wakers = inner.wake_one();
+        drop(inner);
+        wakers.wake();
+        drop(gone);
+        if dropped.events > 0 {
+            let processor = &self.name;
+            self.signals.state(&Signal::Dropped { processor, events: dropped.events, reason });
+        }
+    }
+
+    /// No batch arrives any more; what waits is still handled.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        let wakers = inner.wake_all();
+        drop(inner);
+        wakers.wake();
+    }
+
+    /// Hands out nothing any more, whatever waits: the runtime stops.
+    pub(crate) fn halt(&self) {
+        let mut inner = self.inner.lock();
+        inner.halted = true;
+        let wakers = inner.wake_all();
+        drop(inner);
+        wakers.wake();
+        self.halt.notify_waiters();
+    }
+
+    /// Resolves when [`Subscription::halt`] was called.
+    pub(crate) async fn halted(&self) {
+        let called = self.halt.notified();
+        if !self.inner.lock().halted {
+            called.await;
+        }
+    }
+
+    /// Paused, it hands out nothing, and its events wait.
+    pub(crate) fn pause(&self, paused: bool) {
+        let mut inner = self.inner.lock();
+        inner.paused = paused;
+        let wakers = inner.wake_all();
+        drop(inner);
+        wakers.wake();
+    }
+
+    /// The kept value of that name, as of the last commit.
+    pub(crate) fn value(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
+        self.inner.lock().table.get(name)
+    }
+
+    pub(crate) fn values<S: KeptState>(&self) -> Vec<(Key, Arc<dyn Value>)> {
+        self.inner.lock().table.all::<S>()
+    }
+
+    /// Whether one more value may be kept, beside those of these names that are about to be.
+    pub(crate) fn has_room_for_state(&self, staged: &[&StateKey]) -> bool {
+        let inner = self.inner.lock();
+        let (kept, most) = (inner.table.len(), self.settings.most_states);
+        // Only near the bound it matters which of them are new.
+        kept + staged.len() < most
+            || kept + staged.iter().filter(|name| !inner.table.has(name)).count() < most
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.inner.lock().state.counts()
+    }
+
+    /// Events that wait for their first delivery, or are in hand for it.
+    pub(crate) fn waiting(&self) -> Load {
+        self.inner.lock().line.load
+    }
+
+    /// Whether there is clearly more room than when this was asked last: worth waking publishers
+    /// for, who pay for a wake-up with many events.
+    pub(crate) fn has_made_room(&self) -> bool {
+        let waiting = self.waiting().events;
+        let step = waiting / (self.settings.bound.events / 8).max(1);
+        self.fullness.swap(step, Relaxed) != step || waiting == 0
+    }
+
+    /// How long the oldest waiting event has been waiting.
+    pub(crate) fn oldest(&self) -> Option<std::time::Duration> {
+        let now = self.clock.now();
+        let inner = self.inner.lock();
+        inner.line.batches.front().map(|front| now.since(front.batch.at))
+    }
+
+    /// Whether nothing more will come, and nothing is left of what came.
+    pub(crate) fn is_empty(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.is_finished() && inner.kept.is_empty()
+    }
+
+    /// Whether it takes nothing new because too many events are held.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.inner.lock().state.is_full()
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.inner.lock().paused
+    }
+}
+
+impl Inner {
+    fn is_finished(&self) -> bool {
+        self.closed
+            && self.line.batches.is_empty()
+            && self.delayed.is_empty()
+            && self.in_hand.is_empty()
+            && self.state.counts().active() == 0
+    }
+
+    /// Somebody to wake: one is enough, it wakes another if there is more than one can do.
+    fn wake_one(&mut self) -> Wakers {
+        Wakers { first: self.idle.pop().map(|idle| idle.waker), more: Vec::new() }
+    }
+
+    fn wake_all(&mut self) -> Wakers {
+        Wakers { first: None, more: self.idle.drain(..).map(|idle| idle.waker).collect() }
+    }
+}
+
+/// The event's key; the panic's text if `key()` panics.
+pub(crate) fn key_of(batch: &Batch, at: Cursor) -> Result<Option<Key>, String> {
+    let run = &batch.events.runs()[at.run as usize];
+    contain(|| batch.events.column(run).key((run.start + at.index) as usize))
+}
+
+/// Whom to wake after the lock is released; rarely more than one.
+#[derive(Default)]
+struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    fn wake(self) {
+        for waker in self.first.into_iter().chain(self.more) {
+            waker.wake();
+        }
+    }
+}
