@@ -209,3 +209,38 @@ fn a_removed_processor_neither_holds_up_shutdown_nor_loses_what_it_had() {
     let stood: Vec<Unsettled> = undone.iter().map(|of| of.stood).collect();
     assert_eq!(stood, [Unsettled::Retrying, Unsettled::Parked]);
 }
+
+/// In a process of its own, because a signal is the whole process's.
+#[test]
+fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
+    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
+        let runtime = one(with("numbers", |_, _| Ok(())));
+        let signal = runtime.stop_signal();
+        // Only when the handler of the signal is in place the process may tell itself to end.
+        pollster::block_on(runtime.ready());
+        let told = std::thread::spawn(move || pollster::block_on(signal));
+        while !told.is_finished() {
+            let id = std::process::id().to_string();
+            if std::fs::read_to_string("/proc/self/status").unwrap().lines().any(catches_sigterm) {
+                std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+            }
+        }
+        assert_eq!(told.join().unwrap(), "SIGTERM");
+        runtime.shutdown(secs(5)).wait().unwrap();
+        return;
+    }
+    let name = "starts_and_stops_anywhere::sigterm_is_told_and_does_not_end_the_process_by_itself";
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env("CUELINE_TEST_CHILD", "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// Whether a line of `/proc/self/status` says that signal 15 is caught.
+fn catches_sigterm(line: &str) -> bool {
+    let caught =
+        line.strip_prefix("SigCgt:").and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    caught.is_some_and(|bits| bits & (1 << 14) != 0)
+}
