@@ -122,3 +122,33 @@ fn hooks_may_publish_too() {
     drop(runtime);
     let _ = one(with("other", |_, _| Ok(())));
 }
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Other;
+cueline::event!(Other, "other");
+
+/// A failed delivery leaves nothing behind, not even an empty place among what others publish.
+#[test]
+fn what_a_failed_delivery_published_does_not_stand_in_the_way_of_others() {
+    let log = Log::default();
+    let speaker = with("speaker", |event, cx| match event.value {
+        0 => {
+            cx.publish(Word("never".to_owned()));
+            Err(Failure::permanent("no"))
+        }
+        1 => {
+            cx.publish(Other);
+            Ok(())
+        }
+        _ => {
+            cx.publish(Word("said".to_owned()));
+            Ok(())
+        }
+    });
+    let runtime = words_of(speaker, &log);
+    runtime.publish_all((0..2).map(number)).wait().unwrap();
+    idle(&runtime);
+    publish(&runtime, [number(2)]);
+    idle(&runtime);
+    assert_eq!(log.all(), ["said"]);
+}
