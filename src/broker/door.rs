@@ -199,6 +199,12 @@ impl Door {
         true
     }
 
+    /// Whether what handlers publish on a topic lives off the reserve by now. Asked for bounds that
+    /// hold a whole claim, where a short pause pays.
+    pub(crate) fn lives_off_reserve(&self, topic: TopicId, claim: u64) -> bool {
+        self.least_bound(topic) >= claim && self.room(topic, false).events == 0
+    }
+
     /// Joins the queue of those who wait for room, or stays where it is in it.
     pub(crate) fn wait(&mut self, topic: TopicId, ticket: Option<u64>, waker: &Waker) -> u64 {
         self.next_ticket += 1;

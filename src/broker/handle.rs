@@ -81,6 +81,16 @@ impl Broker {
         self.gathered(inner, lanes);
     }
 
+    /// Whether any of these topics lives off the reserve of its subscriptions by now.
+    pub(crate) fn lives_off_reserve(
+        &self,
+        mut topics: impl Iterator<Item = TopicId>,
+        claim: u64,
+    ) -> bool {
+        let inner = self.intake.lock();
+        topics.any(|topic| inner.door.lives_off_reserve(topic, claim))
+    }
+
     /// Publications that leave later than their commit: they need their room now. Gives them back
     /// if there is none.
     pub(crate) fn flush_later(&self, events: Events) -> Result<(), Events> {
@@ -167,16 +177,13 @@ impl Broker {
     }
 
     #[inline]
-    pub(super) fn gathered(&self, mut inner: MutexGuard<'_, Inner>, lanes: u64) {
-        if self.sequencer.is_resting(lanes) {
-            drop(inner);
+    pub(super) fn gathered(&self, inner: MutexGuard<'_, Inner>, lanes: u64) {
+        let much = inner.door.before_broker >= GATHER;
+        let wanted = self.sequencer.is_resting(lanes);
+        drop(inner);
+        if wanted || much {
             self.sequencer.take_turn();
             return;
-        }
-        let broker = if inner.door.before_broker >= GATHER { inner.ask_broker() } else { None };
-        drop(inner);
-        if let Some(broker) = broker {
-            broker.wake();
         }
         self.clock.working();
     }

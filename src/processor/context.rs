@@ -26,6 +26,17 @@ pub(crate) enum InHand {
     Kept { kept: Kept, seq: Seq },
 }
 
+/// What a handler did that must be settled with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Touched {
+    #[default]
+    Nothing,
+    /// It published, and no more.
+    Outbox,
+    /// It kept state, publishes later, or is refused.
+    More,
+}
+
 /// What a handler may do with the runtime. Everything it does here leaves together with the
 /// acknowledgement of its event, or not at all.
 ///
@@ -39,9 +50,8 @@ pub struct Context {
     /// How often the event has failed.
     failures: u32,
     /// What publications inherit, worked out once a run: only the ids differ from event to event.
-    origin: Option<Origin>,
-    /// The handler did something that must be settled with care.
-    pub(crate) touched: bool,
+    origin: Origin,
+    touched: Touched,
     states: Vec<(StateKey, Box<dyn Value>)>,
     delayed: Vec<(Moment, Events)>,
     refused: Option<Ended>,
@@ -54,8 +64,8 @@ impl Context {
             hand: InHand::Nothing,
             index: 0,
             failures: 0,
-            origin: None,
-            touched: false,
+            origin: Origin::OUTSIDE,
+            touched: Touched::Nothing,
             states: Vec::new(),
             delayed: Vec::new(),
             refused: None,
@@ -75,19 +85,29 @@ impl Context {
         self.hand = hand;
         self.index = index;
         self.failures = failures;
-        self.origin = None;
+        self.origin = Origin::OUTSIDE;
     }
 
+    /// Whatever the handler returns, its outcome is refused for that.
+    #[cold]
+    fn refuse(&mut self, why: Ended) {
+        self.touched = Touched::More;
+        self.refused = Some(why);
+    }
+
+    /// Works out what publications inherit: once a run, and the ids for each event.
     #[inline]
-    fn origin(&mut self) -> Origin {
+    fn trace_origin(&mut self) {
         let (head, index) = match &self.hand {
-            InHand::Nothing => return Origin::OUTSIDE,
+            InHand::Nothing => return,
             InHand::Batch { head, .. } => (head, self.index),
             InHand::Kept { kept, .. } => (&kept.head, 0),
         };
-        let origin = self.origin.get_or_insert_with(|| head.origin_of_children(index));
-        origin.parent = Some((head.id(index), head.correlation(index)));
-        *origin
+        if self.origin.parent.is_none() {
+            self.origin = head.origin_of_children(index);
+        } else {
+            self.origin.parent = Some((head.id(index), head.correlation(index)));
+        }
     }
 
     /// The name of the processor.
@@ -140,29 +160,29 @@ impl Context {
     /// It inherits the correlation id; its causation is the event in hand.
     #[inline]
     pub fn publish<E: Event>(&mut self, event: E) {
-        self.touched = true;
-        let origin = self.origin();
-        if origin.hops > self.link.hop_limit {
-            self.refused = Some(Ended::TooManyHops(self.link.hop_limit));
+        self.touched = self.touched.max(Touched::Outbox);
+        self.trace_origin();
+        if self.origin.hops > self.link.hop_limit {
+            self.refuse(Ended::TooManyHops(self.link.hop_limit));
             return;
         }
-        if let Err(failure) = self.link.publish(event, &origin) {
-            self.refused = Some(Ended::Misused(failure));
+        if let Err(failure) = self.link.publish(event, &self.origin) {
+            self.refuse(Ended::Misused(failure));
         }
     }
 
     /// Publishes an event some time after the handler succeeded. Its room is asked for when its
     /// time has come; while there is none it waits.
     pub fn publish_after<E: Event>(&mut self, wait: Duration, event: E) {
-        self.touched = true;
-        let origin = self.origin();
-        if origin.hops > self.link.hop_limit {
-            self.refused = Some(Ended::TooManyHops(self.link.hop_limit));
+        self.touched = Touched::More;
+        self.trace_origin();
+        if self.origin.hops > self.link.hop_limit {
+            self.refuse(Ended::TooManyHops(self.link.hop_limit));
             return;
         }
-        match self.link.one_event(event, &origin) {
+        match self.link.one_event(event, &self.origin) {
             Ok(events) => self.delayed.push((self.link.broker.clock.now().after(wait), events)),
-            Err(failure) => self.refused = Some(Ended::Misused(failure)),
+            Err(failure) => self.refuse(Ended::Misused(failure)),
         }
     }
 
@@ -201,7 +221,7 @@ impl Context {
         let place = match known {
             Some(place) => place,
             None => {
-                self.touched = true;
+                self.touched = Touched::More;
                 let value = self.load::<S>(&name)?;
                 self.states.push((name, value));
                 self.states.len() - 1
@@ -252,16 +272,14 @@ impl Context {
     /// The handler succeeded. What it did is staged, unless something about it is refused.
     #[inline]
     pub(crate) fn refuses(&mut self) -> Option<Box<Ended>> {
-        if !self.touched {
-            return None;
+        match self.touched {
+            Touched::Nothing => None,
+            Touched::Outbox if self.link.admit_publications().is_ok() => {
+                self.touched = Touched::Nothing;
+                None
+            }
+            _ => self.stage(),
         }
-        let only_published =
-            self.refused.is_none() && self.states.is_empty() && self.delayed.is_empty();
-        if only_published && self.link.admit_publications().is_ok() {
-            self.touched = false;
-            return None;
-        }
-        self.stage()
     }
 
     fn stage(&mut self) -> Option<Box<Ended>> {
@@ -271,7 +289,7 @@ impl Context {
         if let Err(topic) = self.link.admit_publications() {
             return Some(Box::new(Ended::Overflowed(topic)));
         }
-        self.touched = false;
+        self.touched = Touched::Nothing;
         let (states, delayed) = (&mut self.states, &mut self.delayed);
         if !(states.is_empty() && delayed.is_empty()) {
             self.link.stage(states.drain(..), delayed.drain(..));
@@ -281,7 +299,7 @@ impl Context {
 
     /// The handler did not succeed: what it did is dropped.
     pub(crate) fn forget(&mut self) {
-        if !std::mem::take(&mut self.touched) {
+        if std::mem::take(&mut self.touched) == Touched::Nothing {
             return;
         }
         self.refused = None;

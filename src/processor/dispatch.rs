@@ -3,7 +3,7 @@
 //! handlers' futures live inside the driver's own: no box.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -11,16 +11,25 @@ use super::context::Context;
 use super::link::Link;
 use super::outcome::Ended;
 use super::{Handle, Processor};
-use crate::error::Failure;
+use crate::error::{Failure, Outcome};
+use crate::guard::contain;
 use crate::message::{Declared, Event, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
+use crate::signal::Signal;
 
 /// Which events of a type a subscription wants.
 pub(crate) type Filter<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 /// One message type of a processor, with its filter.
 pub struct On<E>(pub(crate) Option<Filter<E>>);
+
+impl<E> On<E> {
+    #[inline]
+    fn wants(&self, event: &E) -> bool {
+        self.0.as_ref().is_none_or(|filter| filter(event))
+    }
+}
 
 /// A stretch of one run.
 pub(crate) struct Stretch<'a> {
@@ -117,19 +126,24 @@ where
             return Ran::Through;
         };
         let link = cx.link.clone();
+        let clock = &*link.broker.clock;
         for index in from..to {
             if !(asked || link.clear.get()) {
                 return Ran::Ask(index);
             }
             cx.index = index;
             let event = &events[index as usize];
-            let ended = attempt(processor, event, self.0.0.as_ref(), cx, &link).await;
-            if let Some(ended) = ended.or_else(|| cx.refuses()) {
-                return Ran::Ended(index, ended);
+            if self.0.wants(event) {
+                let ended = drive(pin!(processor.handle(event, cx)), &link).await;
+                if let Some(ended) = ended.or_else(|| cx.refuses()) {
+                    return Ran::Ended(index, ended);
+                }
+            } else {
+                link.count_filtered();
             }
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
-            if *budget == 0 || link.broker.clock.tick() > tick + 1 {
+            if *budget == 0 || clock.tick() > tick + 1 {
                 return Ran::Yield(index + 1);
             }
         }
@@ -151,37 +165,36 @@ where
             Err(failure) => return Some(Box::new(Ended::Undecodable(failure))),
         };
         let link = cx.link.clone();
-        let ended = attempt(processor, &event, self.0.0.as_ref(), cx, &link).await;
+        if !self.0.wants(&event) {
+            link.count_filtered();
+            return None;
+        }
+        let ended = drive(pin!(processor.handle(&event, cx)), &link).await;
+        // The handler has had its say; a panic here is not its failure.
+        if contain(move || drop(event)).is_err() {
+            link.broker.signals.state(&Signal::PanicContained {
+                during: "event drop",
+                event: cx.envelope().map(|envelope| envelope.id),
+            });
+        }
         ended.or_else(|| cx.refuses())
     }
 }
 
-/// Runs one handler to its end; none if it succeeded.
+/// Runs a handler or a hook to its end; none if it succeeded. When it goes pending, what was
+/// settled before it is committed, and its time limit begins.
 ///
 /// Nothing is caught here: the driver catches a panic around the whole stretch, and knows from the
 /// context which event was in hand.
 #[inline]
-async fn attempt<P: Handle<E>, E: Event>(
-    processor: &mut P,
-    event: &E,
-    filter: Option<&Filter<E>>,
-    cx: &mut Context,
-    link: &Link,
-) -> Option<Box<Ended>> {
+pub(super) fn drive<'a, F: Future<Output = Outcome>>(
+    mut handler: Pin<&'a mut F>,
+    link: &'a Link,
+) -> impl Future<Output = Option<Box<Ended>>> + use<'a, F> {
     let mut pending = false;
-    let mut handler = pin!(async move {
-        if let Some(filter) = filter
-            && !filter(event)
-        {
-            cx.link.count_filtered();
-            return Ok(());
-        }
-        processor.handle(event, cx).await
-    });
-    poll_fn(|task| match handler.as_mut().poll(task) {
+    poll_fn(move |task| match handler.as_mut().poll(task) {
         Poll::Ready(Ok(())) => Poll::Ready(None),
         Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
         Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),
     })
-    .await
 }

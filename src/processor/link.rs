@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::emitted::Emitted;
-use super::outcome::{Ended, pause_under_pressure};
+use super::outcome::{Ended, pause_for_readers, pause_under_pressure};
 use crate::broker::handle::{Broker, Lease};
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Failure, Outcome};
@@ -53,6 +53,8 @@ pub(crate) struct Link {
     published: Cell<u32>,
     /// Outcomes in a row that found no room for what they published.
     refused_in_a_row: Cell<u32>,
+    /// Claims in a row after which it paused for who reads what it publishes.
+    pauses: Cell<u32>,
     /// Some lease was too small for what the event in hand published.
     short: Cell<bool>,
     /// Everything of the front batch before this is settled, once it is committed.
@@ -93,6 +95,7 @@ impl Link {
             mark: Cell::new(0),
             published: Cell::new(0),
             refused_in_a_row: Cell::new(0),
+            pauses: Cell::new(0),
             short: Cell::new(false),
             progress: Cell::new(None),
             handled: Cell::new(0),
@@ -189,6 +192,21 @@ impl Link {
         self.refused_in_a_row.set(times.saturating_add(1));
         let pause = pause_under_pressure(times)?;
         Some(self.broker.clock.now().after(pause).min(at_most))
+    }
+
+    /// After a claim: what this driver publishes lives off the reserve of who reads it, so it pauses
+    /// for a while, before its outcomes have to be refused. Until when, if so. Never for ever:
+    /// processors that answer each other would wait for each other.
+    pub(crate) fn pause_for_readers(&self) -> Option<Moment> {
+        let chunk = self.chunk.borrow();
+        let wanted = &self.subscription.wanted;
+        let others = chunk.emitted.iter().map(|emitted| emitted.topic);
+        let mut others = others.filter(|topic| wanted.which(*topic).is_none()).peekable();
+        let full =
+            others.peek().is_some() && self.broker.lives_off_reserve(others, u64::from(BUDGET));
+        let pauses = if full { self.pauses.get() } else { 0 };
+        self.pauses.set(if full { pauses + 1 } else { 0 });
+        full.then(|| self.broker.clock.now().after(pause_for_readers(pauses)))
     }
 
     /// Drops what the event in hand published.

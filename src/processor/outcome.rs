@@ -138,6 +138,11 @@ pub(crate) fn pause_under_pressure(refused: u32) -> Option<Duration> {
     Some(Duration::from_millis(1 << doublings))
 }
 
+/// How long to wait for who reads what one publishes, after `pauses` pauses in a row.
+pub(crate) fn pause_for_readers(pauses: u32) -> Duration {
+    Duration::from_millis(1 << pauses.min(6))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -193,3 +193,39 @@ fn when_too_many_events_are_held_it_takes_no_more_and_says_why() {
     let again = runtime.clone();
     within("goes on", move || while again.processors()[0].waiting != 4 {});
 }
+
+struct Relay;
+impl Processor for Relay {}
+impl Handle<Number> for Relay {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        cx.publish(Word(event.value.to_string()));
+        Ok(())
+    }
+}
+
+/// A processor whose readers are slower than itself pauses before its outcomes must be refused.
+#[test]
+fn a_flood_through_a_slower_reader_is_slowed_down_and_not_refused() {
+    struct Slow(u64);
+    impl Processor for Slow {}
+    impl Handle<Word> for Slow {
+        async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
+            for _ in 0..200 {
+                self.0 = std::hint::black_box(self.0.wrapping_mul(31) + event.0.len() as u64);
+            }
+            Ok(())
+        }
+    }
+    let heard = Heard::default();
+    let slow = processor("slow", || Slow(1)).on::<Word>().bound(4_096);
+    let runtime = Runtime::builder("test")
+        .threads(2)
+        .supervise(supervisor().child(processor("relay", || Relay).on::<Number>()).child(slow))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    let publisher = runtime.clone();
+    within("the flood", move || publisher.publish_all((0..200_000).map(number)).wait().unwrap());
+    idle(&runtime);
+    assert_eq!(heard.count("Retried"), 0, "none found no room");
+}

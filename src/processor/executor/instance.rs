@@ -1,8 +1,6 @@
 //! Instances: built, started, rebuilt when they broke, stopped. All of it is user code, contained.
 
-use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::Executor;
@@ -11,7 +9,7 @@ use crate::guard::{contain, contained};
 use crate::message::EventId;
 use crate::processor::Processor;
 use crate::processor::context::{Context, InHand};
-use crate::processor::dispatch::HandlerList;
+use crate::processor::dispatch::{HandlerList, drive};
 use crate::processor::host::drop_instance;
 use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
@@ -59,17 +57,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.cx.take(InHand::Nothing, 0, 0);
         let link = self.link.clone();
         let ended = {
-            let mut pending = false;
-            let mut hook = pin!(hook(&mut self.cx));
-            contained(pin!(poll_fn(|task| match hook.as_mut().poll(task) {
-                Poll::Ready(outcome) => {
-                    Poll::Ready(outcome.err().map(|failure| Box::new(Ended::Failed(failure))))
-                }
-                Poll::Pending => {
-                    link.wait(&mut pending, task).map(|ended| Some(Box::new(ended)))
-                }
-            })))
-            .await
+            let hook = pin!(hook(&mut self.cx));
+            contained(pin!(drive(hook, &link))).await
         };
         let ended = match ended {
             Ok(ended) => ended.or_else(|| self.cx.refuses()),

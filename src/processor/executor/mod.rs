@@ -189,6 +189,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.succeeded = true;
                     self.link.commit(None);
                     self.crew.put(slot, instance);
+                    if let Some(until) = self.link.pause_for_readers() {
+                        self.seat.subscription.press(until);
+                    }
                     let more = Cursor { run: here.run, index };
                     if more < end {
                         yield_now().await;
@@ -220,6 +223,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.crew.put(slot, instance);
         if pressed {
             yield_now().await;
+        } else if let Some(until) = self.link.pause_for_readers() {
+            self.seat.subscription.press(until);
         }
         true
     }

@@ -197,6 +197,11 @@ impl Subscription {
         }
     }
 
+    /// Hands out nothing fresh before that moment.
+    pub(crate) fn press(&self, until: Moment) {
+        self.inner.lock().pressed_until = until;
+    }
+
     /// Paused, it hands out nothing, and its events wait.
     pub(crate) fn pause(&self, paused: bool) {
         let mut inner = self.inner.lock();
