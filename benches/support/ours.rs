@@ -111,12 +111,6 @@ fn row() -> Supervisor {
         .child(processor("stage-4", || Stage4).on::<Hop3>().emits::<Hop4>())
         .child(processor("last", || Last(0)).on::<Hop4>())
 }
-pub fn start_row(threads: usize, o: impl cueline::Observer) -> Runtime {
-    let rt =
-        Runtime::builder("bench").threads(threads).supervise(row()).observe(o).start().unwrap();
-    pollster::block_on(rt.ready());
-    rt
-}
 
 /// Five processors in a row on `threads` threads: nanoseconds an event, end to end.
 pub fn row_of_five(threads: usize, events: u64) -> f64 {
