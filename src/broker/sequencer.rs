@@ -167,3 +167,121 @@ impl Sequencer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::broker::handle::Broker;
+    use crate::broker::intake::Arrived;
+    use crate::broker::lane::Arrivals;
+
+    struct Ping(u64);
+    crate::event!(Ping, "ping");
+    impl serde::Serialize for Ping {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            self.0.serialize(to)
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for Ping {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            u64::deserialize(from).map(Self)
+        }
+    }
+
+    /// For a while that is never the same, so that the threads meet at every point of their ways.
+    fn dawdle() {
+        (0..fastrand::u32(0..5_000)).for_each(|_| std::hint::spin_loop());
+    }
+
+    /// Tells each publisher of its event, and rests whenever it has nothing to do.
+    fn lane_thread(sequencer: Arc<Sequencer>, publishers: Vec<Sender<()>>) {
+        let (rests, works) = (sequencer.clone(), sequencer.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(move || rests.rests(0))
+            .on_thread_unpark(move || works.works(0))
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // A task of its own: what the runtime blocks on is polled also when nobody woke it.
+            let mut arrivals = Arrivals(sequencer.lanes()[0].clone());
+            let told = async move {
+                while let Some(parcels) = arrivals.next().await {
+                    for parcel in parcels {
+                        let Parcel::Batch(batch) = parcel else { continue };
+                        for run in batch.events.runs() {
+                            for Ping(publisher) in batch.events.typed::<Ping>(run).unwrap() {
+                                publishers[*publisher as usize].send(()).unwrap();
+                                dawdle();
+                            }
+                        }
+                    }
+                }
+            };
+            tokio::spawn(told).await.unwrap();
+        });
+    }
+
+    /// Publishes one by one, and goes on when each has come through. The only thread that would
+    /// help out later is not there: nothing ticks.
+    fn publish(broker: &Broker, publisher: u64, came: Receiver<()>) -> Result<(), String> {
+        let topic = broker.topic::<Ping>("test").map_err(|error| error.to_string())?;
+        for round in 0..10_000 {
+            dawdle();
+            let mut inner = broker.intake.lock();
+            inner.push(topic, std::iter::once(Ping(publisher)), 8);
+            broker.gathered(inner, lane_bit(0));
+            came.recv_timeout(Duration::from_secs(20))
+                .map_err(|_| format!("publication {round} was slept over"))?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_finds_the_turn_taken_asks_the_broker() {
+        let broker = Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()));
+        let mut arrived = Arrived(broker.intake.clone());
+        let taken = broker.sequencer.order.lock();
+        assert!(arrived.next().now_or_never().is_none(), "it sleeps");
+        broker.sequencer.take_turn();
+        assert_eq!(arrived.next().now_or_never(), Some(Some(())));
+        drop(taken);
+    }
+
+    #[test]
+    fn a_thread_that_goes_to_rest_sleeps_over_no_publication() {
+        let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
+        let broker = Arc::new(Broker::new(1, clock, signals));
+        let (tell, come): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
+        let lane = std::thread::spawn({
+            let sequencer = broker.sequencer.clone();
+            move || lane_thread(sequencer, tell)
+        });
+        let broker_thread = std::thread::spawn({
+            let broker = broker.clone();
+            move || {
+                let mut arrived = Arrived(broker.intake.clone());
+                while pollster::block_on(arrived.next()).is_some() {
+                    broker.sequencer.turn();
+                }
+                broker.sequencer.end();
+            }
+        });
+        let publishers: Vec<_> = (0..)
+            .zip(come)
+            .map(|(number, came)| {
+                let broker = broker.clone();
+                std::thread::spawn(move || publish(&broker, number, came))
+            })
+            .collect();
+        let results: Vec<_> = publishers.into_iter().map(|of| of.join().unwrap()).collect();
+        broker.intake.end();
+        broker_thread.join().unwrap();
+        lane.join().unwrap();
+        assert_eq!(results, [Ok(()), Ok(())]);
+    }
+}
