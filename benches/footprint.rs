@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use cueline::prelude::*;
-use support::{Payload, median, ours, runs, wanted};
+use support::{Payload, median, ours, processor_time, runs, wanted};
 
 struct Counting;
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -69,6 +69,12 @@ fn main() {
         );
         println!("processor time of a million idle instances         {busy:>9.4} s a second");
     }
+    if wanted("storm") {
+        let busy = each(back_off_storm);
+        println!(
+            "processor time while 1,000 failing events back off {busy:>9.4} s a second (goal < 0.05)"
+        );
+    }
 }
 
 fn allocations(subscribers: usize, batch: u64) -> f64 {
@@ -117,10 +123,27 @@ fn million_instances() -> (f64, f64, f64) {
     (bytes, started, busy)
 }
 
-/// Processor time of this process so far, from the kernel (in ticks of 10 ms).
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
+struct Failing;
+impl Processor for Failing {}
+impl Handle<ours::Ping> for Failing {
+    async fn handle(&mut self, _: &ours::Ping, _: &mut Context) -> Outcome {
+        Err(Failure::transient("always"))
+    }
+}
+
+/// Processor seconds a second while everything that was published fails, and fails again, with the
+/// waits that a processor has by default.
+fn back_off_storm() -> f64 {
+    let spec = processor("failing", || Failing).on::<ours::Ping>();
+    let runtime = ours::start(Supervisor::new("bench").child(spec), 2, true);
+    for number in 0..1_000 {
+        runtime.publish(ours::Ping(Payload::new(number))).wait().unwrap();
+    }
+    let (began, busy) = (Instant::now(), processor_time());
+    runtime.idle().wait();
+    let busy = processor_time().saturating_sub(busy).as_secs_f64();
+    let busy = busy / began.elapsed().as_secs_f64();
+    assert_eq!(runtime.parked().len(), 1_000);
+    runtime.shutdown(secs(5)).wait().unwrap();
+    busy
 }

@@ -5,6 +5,8 @@
 pub mod ours;
 pub mod raw_actix;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// 64 bytes.
@@ -55,4 +57,12 @@ pub fn header() {
 pub fn row(case: &str, ours: f64, theirs: f64, goal: &str) {
     let ratio = theirs / ours;
     println!("{case:<46} {ours:>9.1} ns {theirs:>9.1} ns {ratio:>8.2}x {goal:>10}");
+}
+
+/// Processor time of this process so far, from the kernel (in ticks of 10 ms).
+pub fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
