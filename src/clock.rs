@@ -26,6 +26,11 @@ impl Moment {
 }
 
 /// A point of wall-clock time in milliseconds since 1970 (UTC).
+///
+/// ```
+/// use cueline::Timestamp;
+/// assert!(Timestamp::now().as_millis() > 1_700_000_000_000);
+/// ```
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -24,6 +24,13 @@ pub enum ErrorKind {
 }
 
 /// An error of the runtime itself: what happened, and what to do about it.
+///
+/// ```
+/// use cueline::{ErrorKind, Runtime};
+/// let error = Runtime::builder("Not A Name").start().err().unwrap();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert!(error.to_string().contains("lower-case"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
@@ -74,6 +81,13 @@ impl std::error::Error for Error {}
 /// A publication that was not accepted. It gives back what was not: nothing is lost by it.
 ///
 /// `Debug` and `Display` never show the event.
+///
+/// ```
+/// use cueline::Refused;
+/// let refused = Refused::Full("an event");
+/// assert!(refused.to_string().contains("no room"));
+/// assert_eq!(refused.into_event(), "an event");
+/// ```
 pub enum Refused<E> {
     /// A subscription of this topic is full, and the caller did not want to wait.
     Full(E),
@@ -214,6 +228,17 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 /// Says of a boxed error, an `anyhow::Error` or a plain text whether to try again.
+///
+/// ```
+/// use cueline::prelude::*;
+/// fn look_up(tail: &str) -> Result<u32, Box<dyn std::error::Error>> {
+///     Err(format!("the registry does not answer for {tail}").into())
+/// }
+/// fn handle() -> Outcome<u32> {
+///     look_up("N14228").transient()
+/// }
+/// assert!(!handle().unwrap_err().is_permanent());
+/// ```
 pub trait FailureExt<T> {
     /// Retry, then park.
     fn transient(self) -> Outcome<T>;

@@ -79,7 +79,9 @@ pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
 pub use queue::{Unsettled, WhenFull};
 pub use runtime::{Idle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown, Undone};
-pub use signal::{Cause, DropReason, Observer, ProcessorName, RestartCause, Sample, Signal};
+pub use signal::{
+    Cause, DropReason, During, Observer, ProcessorName, RestartCause, Sample, Signal,
+};
 pub use store::Store;
 pub use store::memory::KeptState;
 pub use supervise::{IntoChild, Supervisor};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use crate::guard::contain;
 use crate::message::EventId;
 
 /// A processor's number and name, as signals carry it.
@@ -137,6 +138,36 @@ impl DropReason {
     }
 }
 
+/// Which code of the application panicked where no event depends on it. A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum During {
+    /// The `Drop` of an event.
+    EventDrop,
+    /// The `Drop` of a processor.
+    ProcessorDrop,
+    /// The `Drop` of a kept state.
+    StateDrop,
+    /// An [`Observer`].
+    Observer,
+}
+
+impl During {
+    /// All of them, for counters that start at zero.
+    pub const ALL: [Self; 4] =
+        [Self::EventDrop, Self::ProcessorDrop, Self::StateDrop, Self::Observer];
+
+    /// The word used in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventDrop => "event_drop",
+            Self::ProcessorDrop => "processor_drop",
+            Self::StateDrop => "state_drop",
+            Self::Observer => "observer",
+        }
+    }
+}
+
 /// One fact. Counts come once a batch; rare things one by one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -234,10 +265,10 @@ pub enum Signal<'a> {
         /// What it said.
         error: &'a str,
     },
-    /// User code panicked where nothing depends on it: the `Drop` of an event or a processor.
+    /// Code of the application panicked where no event depends on it.
     PanicContained {
-        /// What was being done.
-        during: &'static str,
+        /// Which code.
+        during: During,
         /// The event, if it was one.
         event: Option<EventId>,
     },
@@ -260,6 +291,21 @@ pub struct Sample {
 }
 
 /// Something that wants to know. Called on the thread where the fact arose: be quick, never block.
+/// A panic in it is caught, and counted as one of an observer.
+///
+/// ```
+/// use cueline::{Observer, Signal};
+///
+/// struct Pager;
+/// impl Observer for Pager {
+///     fn observe(&self, signal: &Signal<'_>) {
+///         if let Signal::Parked { processor, event, cause, .. } = signal {
+///             eprintln!("{event} of {processor} needs a person: {cause}");
+///         }
+///     }
+/// }
+/// let builder = cueline::Runtime::builder("example").observe(Pager);
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// One fact.
     fn observe(&self, signal: &Signal<'_>);
@@ -284,8 +330,19 @@ impl Signals {
 
     pub(crate) fn state(&self, signal: &Signal<'_>) {
         log(signal);
-        for observer in &self.observers {
-            observer.observe(signal);
+        let told = |observer: &dyn Observer| contain(|| observer.observe(signal)).is_ok();
+        let panicked = self.observers.iter().filter(|observer| !told(&***observer)).count();
+        if panicked > 0
+            && !matches!(signal, Signal::PanicContained { during: During::Observer, .. })
+        {
+            self.state(&Signal::PanicContained { during: During::Observer, event: None });
+        }
+    }
+
+    /// Runs code of the application on which no event depends: a panic is caught and stated.
+    pub(crate) fn contain(&self, during: During, event: Option<EventId>, run: impl FnOnce()) {
+        if contain(run).is_err() {
+            self.state(&Signal::PanicContained { during, event });
         }
     }
 }
@@ -318,7 +375,8 @@ fn log(signal: &Signal<'_>) {
             error!(%processor, cause, wait_ms = wait, error, "could not start; will try again");
         }
         Signal::PanicContained { during, event } => {
-            error!(during, event = event.map(tracing::field::display), "panic contained");
+            let event = event.map(tracing::field::display);
+            error!(during = during.as_str(), event, "panic contained");
         }
         Signal::Held { processor, stopped } => {
             error!(%processor, stopped, "too many events are held: takes no new ones");

@@ -179,7 +179,8 @@ fn too_heavy<E: Message>(weight: u64) -> Error {
     ))
 }
 
-/// An event on its way in: await it, or call [`Publish::wait`] on a plain thread.
+/// An event on its way in, from [`Runtime::publish`](crate::Runtime::publish): await it, or call
+/// [`Publish::wait`] on a plain thread. Resolves with the event's id.
 #[must_use = "nothing is published until this is awaited, or `wait` is called"]
 pub struct Publish<'a, E: Event> {
     broker: &'a Broker,
@@ -195,6 +196,10 @@ impl<'a, E: Event> Publish<'a, E> {
     }
 
     /// Blocks the thread until the event is kept. Not for async code: there, await it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::publish`](crate::Runtime::publish).
     pub fn wait(mut self) -> Result<EventId, Refused<E>> {
         if is_inside_handler() {
             return self.refuse();
@@ -266,7 +271,8 @@ impl<E: Event> Drop for Publish<'_, E> {
     }
 }
 
-/// Many events on their way in: await it, or call [`PublishAll::wait`] on a plain thread.
+/// Many events on their way in, from [`Runtime::publish_all`](crate::Runtime::publish_all): await
+/// it, or call [`PublishAll::wait`] on a plain thread.
 #[must_use = "nothing is published until this is awaited, or `wait` is called"]
 pub struct PublishAll<'a, E: Event> {
     broker: &'a Broker,
@@ -283,6 +289,10 @@ impl<'a, E: Event> PublishAll<'a, E> {
     }
 
     /// Blocks the thread until all events are kept. Not for async code: there, await it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::publish_all`](crate::Runtime::publish_all).
     pub fn wait(self) -> Result<(), Refused<Vec<E>>> {
         pollster::block_on(self)
     }

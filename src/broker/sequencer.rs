@@ -169,6 +169,7 @@ impl Sequencer {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;

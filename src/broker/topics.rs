@@ -8,7 +8,15 @@ use crate::message::envelope::TopicId;
 use crate::message::{Message, check_name};
 use crate::queue::batch::same_name;
 
-/// Who publishes and consumes one topic, as declared and as seen.
+/// Who publishes and consumes one topic, as declared and as seen; from
+/// [`Runtime::topology`](crate::Runtime::topology). An application can check its own wiring by it:
+///
+/// ```
+/// fn nobody_cares(runtime: &cueline::Runtime) -> Vec<String> {
+///     let topics = runtime.topology().into_iter();
+///     topics.filter(|topic| topic.consumers.is_empty()).map(|topic| topic.topic).collect()
+/// }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicReport {

@@ -4,7 +4,11 @@ use super::id::{EventId, Seq};
 use super::key::Key;
 use crate::clock::Timestamp;
 
-/// What the runtime knows about one event; a handler reads it with `cx.envelope()`.
+/// What the runtime knows about one event; a handler reads it with
+/// [`Context::envelope`](crate::Context::envelope).
+///
+/// Correlation and causation ids as in Hohpe & Woolf, "Enterprise Integration Patterns": the first
+/// names the whole conversation, the second the message that this one answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {

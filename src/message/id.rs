@@ -16,6 +16,13 @@ use crate::error::Error;
 /// Written as a [ULID](https://github.com/ulid/spec): 48 bits of milliseconds, then 32 bits drawn
 /// at random when the runtime starts, then 48 bits that count. An event keeps its id through
 /// retries, parking and repair.
+///
+/// ```
+/// use cueline::EventId;
+/// let id: EventId = "01KAXWCDGV0000000000000000".parse().unwrap();
+/// assert_eq!(id.to_string(), "01KAXWCDGV0000000000000000");
+/// assert_eq!(id.timestamp().as_millis(), 1_764_086_920_731);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventId(pub(crate) u128);
 

@@ -15,6 +15,12 @@ pub enum Kind {
 }
 
 /// One metric of the catalogue.
+///
+/// ```
+/// for metric in cueline::CATALOG {
+///     println!("{} ({:?}, by {:?}): {}", metric.name, metric.kind, metric.labels, metric.help);
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
     /// The full name, as it is scraped.

@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedStri
 use parking_lot::RwLock;
 
 use super::catalog::{self, CATALOG, Kind, Metric};
-use crate::signal::{Cause, DropReason, Observer, ProcessorName, RestartCause, Signal};
+use crate::signal::{Cause, DropReason, During, Observer, ProcessorName, RestartCause, Signal};
 
 const METADATA: Metadata<'static> = Metadata::new("cueline", Level::INFO, None);
 
@@ -64,7 +64,7 @@ pub(crate) struct Recorder {
     target: Target,
     topics: RwLock<Vec<Option<Arc<TopicHandles>>>>,
     processors: RwLock<Vec<Option<Arc<ProcessorHandles>>>>,
-    panics: RwLock<Vec<(&'static str, Counter)>>,
+    panics: Vec<Counter>,
 }
 
 impl Recorder {
@@ -96,13 +96,15 @@ impl Recorder {
     }
 
     fn with(target: Target) -> Self {
-        let recorder = Self {
+        let mut recorder = Self {
             target,
             topics: RwLock::default(),
             processors: RwLock::default(),
-            panics: RwLock::default(),
+            panics: Vec::new(),
         };
         recorder.describe();
+        let counter = |during: &During| recorder.counter(&catalog::PANICS, &[during.as_str()]);
+        recorder.panics = During::ALL.iter().map(counter).collect();
         recorder
     }
 
@@ -292,13 +294,8 @@ impl Observer for Arc<Recorder> {
                 self.processor(processor).start_failures[place].increment(1);
             }
             Signal::PanicContained { during, .. } => {
-                let known = self.panics.read().iter().any(|(of, _)| of == during);
-                if !known {
-                    let counter = self.counter(&catalog::PANICS, &[during]);
-                    self.panics.write().push((during, counter));
-                }
-                if let Some((_, counter)) = self.panics.read().iter().find(|(of, _)| of == during) {
-                    counter.increment(1);
+                if let Some(panics) = self.panics.get(place(&During::ALL, during)) {
+                    panics.increment(1);
                 }
             }
             Signal::Held { .. } => {}

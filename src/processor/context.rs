@@ -14,7 +14,7 @@ use crate::message::{Envelope, Event, Key, Message, Seq};
 use crate::queue::Cursor;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::{Body, Kept};
-use crate::store::memory::{KeptState, StateKey, Value, typed_mut};
+use crate::store::memory::{KeptState, StateKey, Value, initial, typed_mut};
 
 /// The event in hand.
 pub(crate) enum InHand {
@@ -72,7 +72,7 @@ impl Context {
         }
     }
 
-    fn head(&self) -> Option<(&Head, u32)> {
+    pub(super) fn head(&self) -> Option<(&Head, u32)> {
         match &self.hand {
             InHand::Nothing => None,
             InHand::Batch { head, .. } => Some((head, self.index)),
@@ -115,7 +115,8 @@ impl Context {
         self.link.subscription.name.as_str()
     }
 
-    /// What the runtime knows about the event in hand; none in `started` and `stopping`.
+    /// What the runtime knows about the event in hand: its id, what it descends from, its key, its
+    /// attempt. None in `started` and `stopping`.
     pub fn envelope(&self) -> Option<Envelope> {
         let (head, index) = self.head()?;
         let seq = match &self.hand {
@@ -158,6 +159,25 @@ impl Context {
     /// later.
     ///
     /// It inherits the correlation id; its causation is the event in hand.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Cancelled { seats: u32 }
+    /// # cueline::event!(Cancelled, "cancelled");
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Stranded { people: u32 }
+    /// # cueline::event!(Stranded, "stranded");
+    /// struct Desk;
+    /// impl Processor for Desk {}
+    /// impl Handle<Cancelled> for Desk {
+    ///     async fn handle(&mut self, event: &Cancelled, cx: &mut Context) -> Outcome {
+    ///         cx.publish(Stranded { people: event.seats * 8 / 10 });
+    ///         Ok(()) // with an `Err` here, nobody would ever hear of them
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn publish<E: Event>(&mut self, event: E) {
         self.touched = self.touched.max(Touched::Outbox);
@@ -171,8 +191,9 @@ impl Context {
         }
     }
 
-    /// Publishes an event some time after the handler succeeded. Its room is asked for when its
-    /// time has come; while there is none it waits.
+    /// Publishes an event some time after the handler succeeded: a reminder, a deadline. Its room
+    /// is asked for when its time has come; while there is none it waits. What is not yet due when
+    /// the runtime stops comes back from [`Runtime::shutdown`](crate::Runtime::shutdown).
     pub fn publish_after<E: Event>(&mut self, wait: Duration, event: E) {
         self.touched = Touched::More;
         self.trace_origin();
@@ -253,7 +274,7 @@ impl Context {
                 subscription.name, subscription.settings.most_states
             )));
         }
-        Ok(Box::new(S::default()))
+        Ok(initial::<S>(&self.link.broker.signals))
     }
 
     /// The event in hand as a value that can be sent on.
@@ -306,6 +327,6 @@ impl Context {
         let states = std::mem::take(&mut self.states);
         let delayed = std::mem::take(&mut self.delayed);
         self.link.drop_publications();
-        crate::guard::contain(move || drop((states, delayed))).ok();
+        drop((states, delayed));
     }
 }

@@ -12,16 +12,16 @@ use super::link::Link;
 use super::outcome::Ended;
 use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
-use crate::guard::contain;
 use crate::message::{Declared, Event, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
-use crate::signal::Signal;
+use crate::signal::During;
 
 /// Which events of a type a subscription wants.
 pub(crate) type Filter<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
-/// One message type of a processor, with its filter.
+/// One message type of a processor, with its filter; what [`on`](crate::ProcessorSpec::on) and
+/// [`on_if`](crate::ProcessorSpec::on_if) add to a processor's type.
 pub struct On<E>(pub(crate) Option<Filter<E>>);
 
 impl<E> On<E> {
@@ -171,12 +171,8 @@ where
         }
         let ended = drive(pin!(processor.handle(&event, cx)), &link).await;
         // The handler has had its say; a panic here is not its failure.
-        if contain(move || drop(event)).is_err() {
-            link.broker.signals.state(&Signal::PanicContained {
-                during: "event drop",
-                event: cx.envelope().map(|envelope| envelope.id),
-            });
-        }
+        let id = cx.head().map(|(head, index)| head.id(index));
+        link.broker.signals.contain(During::EventDrop, id, move || drop(event));
         ended.or_else(|| cx.refuses())
     }
 }

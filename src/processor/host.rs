@@ -17,9 +17,9 @@ use super::dispatch::HandlerList;
 use super::executor::Executor;
 use super::spec::ProcessorSpec;
 use crate::broker::publish::inside_handler;
-use crate::guard::{Contained, contain};
+use crate::guard::Contained;
 use crate::message::id::{IdSource, IdSpace};
-use crate::signal::{Signal, Signals};
+use crate::signal::{During, Signals};
 use crate::supervise::child::Seat;
 
 thread_local! {
@@ -119,9 +119,7 @@ impl<P> Drop for Crew<P> {
 
 /// Drops an instance: user code, contained.
 pub(super) fn drop_instance<P>(instance: P, signals: &Signals) {
-    if contain(move || drop(instance)).is_err() {
-        signals.state(&Signal::PanicContained { during: "processor drop", event: None });
-    }
+    signals.contain(During::ProcessorDrop, None, move || drop(instance));
 }
 
 /// Starts the host of a processor on this thread.

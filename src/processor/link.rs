@@ -19,7 +19,6 @@ use super::outcome::{Ended, pause_for_readers, pause_under_pressure};
 use crate::broker::handle::{Broker, Lease};
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Failure, Outcome};
-use crate::guard::contain;
 use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::IdSource;
 use crate::message::{Event, EventId};
@@ -257,7 +256,7 @@ impl Link {
         }
         chunk.delayed.extend(delayed);
         drop(chunk);
-        contain(move || drop(replaced)).ok();
+        drop(replaced);
     }
 
     /// Notes how far the driver came in the front batch, without committing it yet.

@@ -24,6 +24,22 @@ pub use context::Context;
 /// handles one event at a time, also while it awaits. When it panics it is dropped and its factory
 /// makes a new one: what is in `self` is a cache, what must last is kept state
 /// ([`Context::state`]).
+///
+/// ```
+/// use cueline::prelude::*;
+///
+/// struct Registry {
+///     aircraft: Vec<String>,
+/// }
+/// impl Processor for Registry {
+///     async fn started(&mut self, _: &mut Context) -> Outcome {
+///         let text = std::fs::read_to_string("aircraft.txt")?; // missing: tried again, with back-off
+///         self.aircraft = text.lines().map(str::to_owned).collect();
+///         Ok(())
+///     }
+/// }
+/// let spec = processor("registry", || Registry { aircraft: Vec::new() });
+/// ```
 pub trait Processor: 'static {
     /// Runs before the first event of each new instance. A failure or a panic is a failed start:
     /// it is tried again, with back-off.
@@ -39,7 +55,13 @@ pub trait Processor: 'static {
     }
 }
 
-/// How a processor handles one type of message.
+/// How a processor handles one type of message. A processor of several types implements it for
+/// each, and says so with [`on`](crate::ProcessorSpec::on).
+///
+/// What is handled once and what may repeat: the handler's publications, its kept state and its
+/// settlement are one commit, and happen once. Values in `self`, memory shared through the
+/// factory, and the handler's own input and output may be repeated when an event is delivered
+/// again, with the same event id.
 pub trait Handle<M: Message>: Processor {
     /// Handles one. `Ok` settles it, together with all that the handler published and kept; a
     /// [`Failure`](crate::Failure) or a panic leaves nothing behind and is retried or parked.

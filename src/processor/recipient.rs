@@ -62,7 +62,7 @@ impl<E: Message> actix::Message for Delivered<E> {
     type Result = Outcome;
 }
 
-/// A processor that sends each event on to an actor.
+/// A processor that sends each event on to an actor; made by [`recipient`].
 pub struct Forward<E: Event> {
     recipient: Recipient<Delivered<E>>,
 }

@@ -18,6 +18,34 @@ use crate::supervise::{IntoChild, into_child};
 type Tick = Box<dyn Fn(&mut Context) + Send + Sync>;
 
 /// A processor as it is declared; made by [`processor`].
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Landed { late: u32 }
+/// # cueline::event!(Landed, "landed");
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Summed { minutes: u32 }
+/// # cueline::event!(Summed, "summed");
+/// struct Delays;
+/// impl Processor for Delays {}
+/// impl Handle<Landed> for Delays {
+///     async fn handle(&mut self, event: &Landed, cx: &mut Context) -> Outcome {
+///         cx.publish(Summed { minutes: event.late });
+///         Ok(())
+///     }
+/// }
+/// let spec = processor("delays", || Delays)
+///     .on_if(|event: &Landed| event.late > 15)
+///     .emits::<Summed>()
+///     .instances(4)
+///     .bound(10_000)
+///     .when_full(WhenFull::DropOldest)
+///     .retry(Retry::attempts(3).backoff(Backoff::new(millis(50), secs(2))))
+///     .timeout(secs(5))
+///     .on_park(OnPark::LetKeyGo);
+/// ```
 pub struct ProcessorSpec<P, L> {
     pub(super) name: Arc<str>,
     pub(super) factory: Box<dyn Fn() -> P + Send + Sync>,
@@ -130,7 +158,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         self
     }
 
-    /// How many events may wait.
+    /// How many events may wait. Default: 65,536. Sets the reserve to the same.
     #[must_use]
     pub fn bound(mut self, events: usize) -> Self {
         self.settings.bound.events = events as u64;
@@ -138,7 +166,8 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         self
     }
 
-    /// How many bytes may wait, by the weight of the messages.
+    /// How many bytes may wait, by the weight of the messages
+    /// ([`Message::weight`](crate::Message::weight)). Default: 64 MiB. Sets the reserve to the same.
     #[must_use]
     pub fn bound_bytes(mut self, bytes: usize) -> Self {
         self.settings.bound.weight = bytes as u64;
@@ -147,36 +176,38 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     }
 
     /// How many events may wait beyond the bound if handlers publish them. Handlers never wait for
-    /// room; with the reserve used up their outcome is refused whole and retried.
+    /// room; with the reserve used up their outcome is refused whole and retried. Default: as many
+    /// as the bound.
     #[must_use]
     pub fn reserve(mut self, events: usize) -> Self {
         self.settings.reserve.events = events as u64;
         self
     }
 
-    /// What happens when the bound is reached.
+    /// What happens when the bound is reached. Default: publishers wait.
     #[must_use]
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.settings.when_full = when_full;
         self
     }
 
-    /// How often and how patiently a failed event is delivered again.
+    /// How often and how patiently a failed event is delivered again. Default: five deliveries in
+    /// all, with 100 ms doubling to 30 s between them.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How long a handler may take. Seen when it awaits: its future is dropped and the instance
-    /// rebuilt.
+    /// How long a handler or a hook may take. Seen when it awaits: its future is dropped and the
+    /// instance rebuilt; the event is delivered once more, then parked. Default: 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What happens to the later events of a key when one is parked.
+    /// What happens to the later events of a key when one is parked. Default: they wait behind it.
     #[must_use]
     pub fn on_park(mut self, on_park: OnPark) -> Self {
         self.settings.on_park = on_park;
@@ -184,14 +215,15 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     }
 
     /// How many events may be held: retried, parked, or waiting behind one. At the bound the
-    /// subscription takes nothing new, and `/readyz` says why.
+    /// subscription takes nothing new, and `/readyz` says why. Default: 65,536.
     #[must_use]
     pub fn held(mut self, events: usize) -> Self {
         self.settings.most_held = events;
         self
     }
 
-    /// How many states the processor may keep.
+    /// How many states the processor may keep; one more is a permanent failure of the event.
+    /// Default: 1,000,000.
     #[must_use]
     pub fn states(mut self, states: usize) -> Self {
         self.settings.most_states = states;

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, Timestamp};
 use crate::error::{Error, Outcome};
-use crate::guard::contain;
 use crate::message::codec;
 use crate::message::envelope::{Head, Origin, TopicId};
 use crate::message::{EventId, Key, Message, Seq};
-use crate::signal::{Signal, Signals};
+use crate::signal::{During, Signals};
 
 /// How much something takes up of a bound: a number of events and their weight in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -350,10 +349,8 @@ impl Drop for Events {
                 continue;
             }
             for index in (0..run.length).rev() {
-                if contain(|| column.drop_last()).is_err() {
-                    let event = Some(run.head.id(index));
-                    self.signals.state(&Signal::PanicContained { during: "event drop", event });
-                }
+                let event = Some(run.head.id(index));
+                self.signals.contain(During::EventDrop, event, || column.drop_last());
             }
         }
     }

@@ -40,7 +40,18 @@ impl Report {
     }
 }
 
-/// An event that waits for a person or a repairer.
+/// An event that waits for a person or a repairer; from
+/// [`Runtime::parked`](crate::Runtime::parked).
+///
+/// ```
+/// fn resubmit_all(runtime: &cueline::Runtime, reason: &str) -> Result<(), cueline::Error> {
+///     for event in runtime.parked().iter().filter(|event| event.reason == reason) {
+///         println!("{} after {} attempts: {}", event.id, event.attempts, event.chain.join(": "));
+///         runtime.resubmit(&event.processor, event.id)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ParkedEvent {
@@ -80,6 +91,10 @@ pub struct ParkedEvent {
 
 impl ParkedEvent {
     /// Decodes the payload as the message type it is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for another topic's event, `Config` for bytes that do not fit the type.
     pub fn decode<E: crate::message::Message>(&self) -> Result<E, Error> {
         if self.topic != E::NAME {
             return Err(Error::not_found(format!(

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
 
-/// What happens to the later events of a key when one of its events is parked.
+/// What happens to the later events of a key when one of its events is parked; set with
+/// [`on_park`](crate::ProcessorSpec::on_park).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnPark {
     /// They wait behind it, until it is resubmitted with success or discarded. Other keys flow.

@@ -9,6 +9,20 @@ use crate::store::Store;
 use crate::supervise::Supervisor;
 
 /// Says what a runtime consists of; made by [`Runtime::builder`].
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # fn main() -> Result<(), Error> {
+/// let runtime = Runtime::builder("airline")
+///     .store(Store::memory())
+///     .threads(2)
+///     .hop_limit(16)
+///     .supervise(Supervisor::new("operations"))
+///     .start()?;
+/// assert!(runtime.why_not_ready().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub struct RuntimeBuilder {
     pub(super) name: String,
     pub(super) store: Store,
@@ -63,7 +77,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Tells an observer of every fact the runtime states.
+    /// Tells an observer of every fact the runtime states. Several may be added; metrics are kept
+    /// in any case.
     #[must_use]
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observers.push(Box::new(observer));
@@ -90,8 +105,9 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// Names that clash or are ill-formed, a type handled twice, a bound of zero, an address that
-    /// cannot be served, `panic = "abort"`: each says what to do.
+    /// `Config`: names that clash or are ill-formed, a type handled twice, a bound of zero, an
+    /// address that is none, `panic = "abort"`. `System`: a thread or a socket that the operating
+    /// system refuses. Each says what to do.
     pub fn start(self) -> Result<Runtime, Error> {
         super::wiring::start(self)
     }

@@ -22,6 +22,38 @@ use crate::supervise::IntoChild;
 
 /// A running runtime. Clones are the same runtime; when the last one is dropped without
 /// [`Runtime::shutdown`], it stops at once and without waiting.
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct DoorOpened { door: u32 }
+/// # cueline::event!(DoorOpened, "door.opened", key: |event| event.door);
+/// struct Alarm;
+/// impl Processor for Alarm {}
+/// impl Handle<DoorOpened> for Alarm {
+///     async fn handle(&mut self, event: &DoorOpened, _: &mut Context) -> Outcome {
+///         if event.door == 13 {
+///             return Err(Failure::permanent("there is no such door").reason("no_door"));
+///         }
+///         Ok(())
+///     }
+/// }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let house = Supervisor::new("house").child(processor("alarm", || Alarm).on::<DoorOpened>());
+/// let runtime = Runtime::builder("example").supervise(house).start()?;
+/// let id = runtime.publish(DoorOpened { door: 13 }).wait()?;
+/// runtime.publish_all((1..=12).map(|door| DoorOpened { door })).wait()?;
+/// runtime.idle().wait();
+///
+/// assert_eq!(runtime.parked_by_reason()["no_door"], 1);
+/// assert_eq!(runtime.parked()[0].decode::<DoorOpened>()?.door, 13);
+/// runtime.discard("alarm", id)?;
+/// assert_eq!(runtime.topology()[0].published, 13);
+/// assert!(runtime.shutdown(secs(1)).wait()?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Runtime {
     pub(super) core: Arc<Core>,
@@ -36,7 +68,7 @@ impl Drop for Owner {
     }
 }
 
-/// How one processor is doing.
+/// How one processor is doing; from [`Runtime::processors`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessorReport {
@@ -61,7 +93,8 @@ pub struct ProcessorReport {
 }
 
 impl Runtime {
-    /// Begins a runtime. Its name follows the rules of message names.
+    /// Begins a runtime. Its name follows the rules of message names
+    /// ([`Message::NAME`](crate::Message::NAME)).
     pub fn builder(name: impl Into<String>) -> RuntimeBuilder {
         RuntimeBuilder::new(name)
     }
@@ -71,17 +104,49 @@ impl Runtime {
     }
 
     /// Publishes an event; resolves when it is kept, and waits at the door until its topic has
-    /// room. On a plain thread: `runtime.publish(event).wait()`.
+    /// room: as much as the fullest of the subscriptions that block. On a plain thread:
+    /// `runtime.publish(event).wait()`. Dropped before it is ready, nothing was published.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] gives the event back: the runtime has stopped, the call was made inside a
+    /// handler, or the event cannot be published (its NAME is another type's, it is heavier than a
+    /// subscription may hold at all).
     pub fn publish<E: Event>(&self, event: E) -> Publish<'_, E> {
         Publish::new(&self.core.broker, event)
     }
 
     /// Publishes many events of one type: in order, and several times cheaper than one by one.
+    /// They go in as room comes, not all or nothing: dropped before it is ready, some have gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::publish`]; [`Refused`] gives those back that have not gone in.
     pub fn publish_all<E: Event>(&self, events: impl IntoIterator<Item = E>) -> PublishAll<'_, E> {
         PublishAll::new(&self.core.broker, events.into_iter().collect())
     }
 
-    /// Publishes an event if there is room; else gives it back.
+    /// Publishes an event if there is room; else gives it back, counted as refused.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct DoorOpened { door: u32 }
+    /// # cueline::event!(DoorOpened, "door.opened");
+    /// fn open(runtime: &Runtime, door: u32) -> Result<(), Error> {
+    ///     match runtime.try_publish(DoorOpened { door }) {
+    ///         Ok(_id) => Ok(()),
+    ///         Err(Refused::Full(event)) => Ok(println!("busy; door {} has to wait", event.door)),
+    ///         Err(Refused::Invalid(_, error)) => Err(error),
+    ///         Err(_) => Ok(println!("closed")),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] without room; else as [`Runtime::publish`].
     pub fn try_publish<E: Event>(&self, event: E) -> Result<EventId, Refused<E>> {
         self.core.broker.try_publish(event)
     }
@@ -96,12 +161,14 @@ impl Runtime {
     }
 
     /// Resolves when nothing is waiting, in hand or retrying. Parked events, and those behind them,
-    /// wait for a person and do not count; neither does what is to be published later.
+    /// wait for a person and do not count; neither does what is to be published later. Not inside
+    /// a handler, which would wait for itself.
     pub fn idle(&self) -> Idle<'_> {
         Idle { rest: self.core.broker.rest(Door::is_idle) }
     }
 
-    /// Resolves when every instance has been built and has started.
+    /// Resolves when every instance has been built and has started. [`RuntimeBuilder::start`] does
+    /// not wait for that: events wait for their processor.
     pub async fn ready(&self) {
         while !self.core.is_built() {
             let built = self.core.built.notified();
@@ -112,7 +179,8 @@ impl Runtime {
         }
     }
 
-    /// The value that a processor keeps under a key, as of its last commit.
+    /// The value that a processor keeps under a key, as of its last commit; none if it keeps none
+    /// of that type there, or there is no such processor.
     pub fn state<S: KeptState>(&self, processor: &str, key: impl Into<Key>) -> Option<S> {
         let running = self.core.find(processor)?;
         let value = running.subscription.value(&(TypeId::of::<S>(), key.into()))?;
@@ -181,13 +249,21 @@ impl Runtime {
         Ok(())
     }
 
-    /// Lets a processor rest: its events wait.
+    /// Lets a processor rest: its events wait, within its bound. What it has in hand it finishes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a processor; the text names those there are.
     pub fn pause(&self, processor: &str) -> Result<(), Error> {
         self.running(processor)?.subscription.pause(true);
         Ok(())
     }
 
     /// Lets a paused processor go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::pause`].
     pub fn resume(&self, processor: &str) -> Result<(), Error> {
         self.running(processor)?.subscription.pause(false);
         Ok(())
@@ -195,6 +271,11 @@ impl Runtime {
 
     /// Adds a processor to a supervisor while running; it receives exactly what is published from
     /// now on.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a supervisor, `Closed` when stopped, `Config` as
+    /// [`RuntimeBuilder::start`].
     pub fn add(&self, supervisor: &str, child: impl IntoChild) -> Result<(), Error> {
         if self.core.broker.is_closed() {
             return Err(Error::closed());
@@ -210,6 +291,10 @@ impl Runtime {
     /// Removes a processor: what was published before is still handled, nothing after. Its kept
     /// state goes with it. What it had parked can no longer be resubmitted, so look before; it comes
     /// back from [`Runtime::shutdown`], with all that is undone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::pause`].
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
         let running = self.running(processor)?;
         self.core.dismiss(&running);
@@ -217,7 +302,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Who publishes and consumes what, as declared and as seen.
+    /// Who publishes and consumes what, as declared and as seen, topic by topic.
     pub fn topology(&self) -> Vec<TopicReport> {
         let inner = self.core.broker.intake.lock();
         inner.topics.reports(|topic| inner.door.published(topic))

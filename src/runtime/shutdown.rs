@@ -36,7 +36,19 @@ pub struct Undone {
     pub payload: Arc<[u8]>,
 }
 
-/// A runtime on its way to rest; made by [`Runtime::shutdown`](super::Runtime::shutdown).
+/// A runtime on its way to rest; made by [`Runtime::shutdown`](super::Runtime::shutdown). Resolves
+/// with what was left undone.
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = Runtime::builder("example").start()?;
+/// for event in runtime.shutdown(secs(10)).wait()? {
+///     eprintln!("{} of {} was {:?} at {}", event.id, event.topic, event.stood, event.processor);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "await it, or call `wait`"]
 pub struct Shutdown {
     core: Arc<Core>,

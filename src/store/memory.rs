@@ -8,10 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::message::Key;
+use crate::signal::{During, Signals};
 
 /// State that a processor keeps per key: a plain serde type with a default.
 ///
-/// A handler works on a copy; the copy becomes the state when the handler succeeds.
+/// A handler works on a copy; the copy becomes the state when the handler succeeds. Every type
+/// with these bounds is one: nothing needs to be implemented. See
+/// [`Context::state`](crate::Context::state).
 pub trait KeptState:
     Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static
 {
@@ -22,15 +25,35 @@ impl<S> KeptState for S where
 {
 }
 
-/// One value, known by its type only to who put it in.
+/// One value, known by its type only to who put it in. Whoever drops it is safe from its `Drop`.
 pub(crate) trait Value: Any + Send + Sync {
     fn copy(&self) -> Box<dyn Value>;
 }
 
-impl<S: KeptState> Value for S {
+struct Guarded<S> {
+    value: Option<S>,
+    /// Only where the type has something to drop.
+    signals: Option<Arc<Signals>>,
+}
+
+impl<S: KeptState> Value for Guarded<S> {
     fn copy(&self) -> Box<dyn Value> {
-        Box::new(self.clone())
+        Box::new(Self { value: self.value.clone(), signals: self.signals.clone() })
     }
+}
+
+impl<S> Drop for Guarded<S> {
+    fn drop(&mut self) {
+        if let Some(signals) = self.signals.take() {
+            signals.contain(During::StateDrop, None, || self.value = None);
+        }
+    }
+}
+
+/// The value that a key has before anything is kept.
+pub(crate) fn initial<S: KeptState>(signals: &Arc<Signals>) -> Box<dyn Value> {
+    let signals = std::mem::needs_drop::<S>().then(|| signals.clone());
+    Box::new(Guarded { value: Some(S::default()), signals })
 }
 
 /// The name of one value: its type and its key.
@@ -70,10 +93,10 @@ impl StateTable {
 
 /// The value as its type.
 pub(crate) fn typed<S: KeptState>(value: &dyn Value) -> Option<&S> {
-    (value as &dyn Any).downcast_ref()
+    (value as &dyn Any).downcast_ref::<Guarded<S>>()?.value.as_ref()
 }
 
 /// The value as its type, to change it.
 pub(crate) fn typed_mut<S: KeptState>(value: &mut dyn Value) -> Option<&mut S> {
-    (value as &mut dyn Any).downcast_mut()
+    (value as &mut dyn Any).downcast_mut::<Guarded<S>>()?.value.as_mut()
 }

@@ -3,7 +3,8 @@
 
 pub(crate) mod memory;
 
-/// Which engine a runtime keeps its events and state in.
+/// Which engine a runtime keeps its events and state in; set with
+/// [`RuntimeBuilder::store`](crate::RuntimeBuilder::store).
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub enum Store {

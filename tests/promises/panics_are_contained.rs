@@ -105,7 +105,7 @@ fn in_the_drop_of_one_event_and_of_two_of_a_batch() {
         runtime.publish_all(events).wait().unwrap();
         publish(&runtime, [number(1)]);
         idle(&runtime);
-        let contained = "PanicContained { during: \"event drop\", event: Some";
+        let contained = "PanicContained { during: EventDrop, event: Some";
         let hears = heard.clone();
         within("contained", move || while hears.count(contained) < fuses {});
         publish(&runtime, [number(2)]);
@@ -138,7 +138,7 @@ fn in_the_drop_of_a_processor_while_it_is_rebuilt() {
         .unwrap();
     publish(&runtime, (0..4).map(number));
     idle(&runtime);
-    assert_eq!(heard.count("PanicContained { during: \"processor drop\""), 1);
+    assert_eq!(heard.count("PanicContained { during: ProcessorDrop"), 1);
     assert!(runtime.parked().is_empty());
 }
 
@@ -231,4 +231,67 @@ fn in_a_filter_the_event_is_parked_and_others_flow() {
     idle(&runtime);
     let parked = runtime.parked();
     assert_eq!((parked.len(), parked[0].cause), (1, Cause::Panicked));
+}
+
+/// Its `Drop` panics once it has counted something.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Mine(u32);
+impl Drop for Mine {
+    fn drop(&mut self) {
+        assert!(self.0 == 0, "in a state's drop");
+    }
+}
+
+#[test]
+fn in_the_drop_of_kept_states_of_one_handler_and_of_a_stopped_runtime() {
+    let heard = Heard::default();
+    let keeps = with("keeps", |event, cx| {
+        for key in 0..3u32 {
+            cx.state::<Mine>(key)?.0 += 1;
+        }
+        match event.value {
+            1 => Err(Failure::permanent("all three copies are dropped")),
+            _ => Ok(()),
+        }
+    });
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(keeps))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    publish(&runtime, (0..3).map(number));
+    idle(&runtime);
+    assert_eq!(runtime.parked().len(), 1);
+    let contained = "PanicContained { during: StateDrop";
+    heard.wait_for(contained);
+    assert!(heard.count(contained) >= 3, "those of the failed handler");
+    drop(runtime);
+}
+
+struct Nosy;
+impl cueline::Observer for Nosy {
+    fn observe(&self, _: &cueline::Signal<'_>) {
+        panic!("in an observer");
+    }
+}
+
+#[test]
+fn in_an_observer_others_are_told_and_nothing_stops() {
+    let (log, heard) = (Log::default(), Heard::default());
+    let seen = log.clone();
+    let counts = with("counts", move |event, _| {
+        seen.push(event.value);
+        Ok(())
+    });
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(counts))
+        .observe(Nosy)
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    publish(&runtime, (0..100).map(number));
+    idle(&runtime);
+    assert_eq!(log.all().len(), 100);
+    assert!(heard.count("PanicContained { during: Observer") > 0);
+    assert!(heard.count("Handled") > 0);
 }

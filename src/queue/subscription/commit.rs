@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{InHand, Inner, Subscription, Wakers};
 use crate::clock::Timestamp;
 use crate::error::Failure;
-use crate::guard::contain;
 use crate::queue::batch::Batch;
 use crate::queue::kept::Kept;
 use crate::queue::report::Report;
@@ -50,7 +49,7 @@ impl Subscription {
         };
         drop(inner);
         wakers.wake();
-        contain(move || drop(released)).ok();
+        drop(released);
         passed
     }
 

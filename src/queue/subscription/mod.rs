@@ -26,7 +26,8 @@ use crate::store::memory::{KeptState, StateKey, StateTable, Value};
 pub(crate) use claim::{Claim, Driver};
 pub use held::Unsettled;
 
-/// What happens when a subscription is full.
+/// What happens when a subscription is full; set with
+/// [`when_full`](crate::ProcessorSpec::when_full).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
     /// Publishers of its topics wait. Nothing is lost.
