@@ -5,10 +5,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
 use cueline::CATALOG;
 use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 #[derive(Serialize, Deserialize)]
 struct Number(u64);
@@ -118,4 +121,37 @@ fn ready_says_why_not_and_alive_stays_alive() {
     assert!(status == 503 && why.contains("`picky`") && why.contains("held"), "{status} {why}");
     assert_eq!(get(address, "/healthz").0, 200);
     assert_eq!(get(address, "/elsewhere").0, 404);
+}
+
+struct Gated(Arc<Notify>);
+impl Processor for Gated {}
+impl Handle<Number> for Gated {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        self.0.notified().await;
+        Ok(())
+    }
+}
+
+/// A removed processor is shown until it has finished, and as empty from then on.
+#[test]
+fn gauges_of_a_removed_processor_do_not_stand_still() {
+    let (runtime, address) = start(1_000);
+    let gate = Arc::new(Notify::new());
+    let opened = gate.clone();
+    let gated = processor("gated", move || Gated(opened.clone())).on::<Number>();
+    runtime.add("tests", gated).unwrap();
+    runtime.publish(Number(0)).wait().unwrap();
+    let reaches = |events: u64| {
+        let began = Instant::now();
+        let now =
+            || value(&get(address, "/metrics").1, "cueline_queue_events{processor=\"gated\"}");
+        while now() != events {
+            assert!(began.elapsed() < secs(20), "it never shows {events}");
+        }
+    };
+    reaches(1);
+    runtime.remove("gated").unwrap();
+    reaches(1);
+    gate.notify_one();
+    reaches(0);
 }

@@ -51,6 +51,7 @@ impl Core {
     /// A processor no longer belongs here; it finishes what it has.
     pub(crate) fn dismiss(&self, running: &Arc<Running>) {
         self.processors.write().retain(|of| !Arc::ptr_eq(of, running));
+        self.set_gauges(); // those that go now are shown as empty, for good
         let mut leaving = self.leaving.write();
         leaving.retain(|of| !of.subscription.is_empty());
         leaving.push(running.clone());

@@ -68,30 +68,6 @@ impl Drop for Owner {
     }
 }
 
-/// How one processor is doing; from [`Runtime::processors`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ProcessorReport {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its supervisor.
-    pub supervisor: String,
-    /// Events that wait for their first delivery, or are in hand for it.
-    pub waiting: u64,
-    /// How long the oldest of them has been waiting.
-    pub oldest: Option<Duration>,
-    /// Events that failed and will be delivered again.
-    pub retrying: usize,
-    /// Events that are parked.
-    pub parked: usize,
-    /// Events that wait behind a parked one of their key.
-    pub waiting_behind: usize,
-    /// It takes nothing new because too many events are held.
-    pub stopped: bool,
-    /// It is paused.
-    pub paused: bool,
-}
-
 impl Runtime {
     /// Begins a runtime. Its name follows the rules of message names
     /// ([`Message::NAME`](crate::Message::NAME)).
@@ -309,7 +285,7 @@ impl Runtime {
     }
 
     /// How the processors are doing, in the order they were added.
-    pub fn processors(&self) -> Vec<ProcessorReport> {
+    pub fn processors(&self) -> Vec<super::watch::ProcessorReport> {
         self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
     }
 
@@ -364,24 +340,6 @@ fn not_parked(processor: &str, event: EventId) -> Error {
              another processor's"
         ),
     )
-}
-
-impl Core {
-    pub(crate) fn report(&self, running: &Running) -> ProcessorReport {
-        let subscription = &running.subscription;
-        let counts = subscription.counts();
-        ProcessorReport {
-            name: running.declaration.name.clone(),
-            supervisor: self.supervisors.get(running.supervisor).cloned().unwrap_or_default(),
-            waiting: subscription.waiting().events,
-            oldest: subscription.oldest(),
-            retrying: counts.retrying + counts.ready + counts.in_hand,
-            parked: counts.parked,
-            waiting_behind: counts.behind_parked,
-            stopped: subscription.is_stopped(),
-            paused: subscription.is_paused(),
-        }
-    }
 }
 
 /// Resolves when the runtime is idle; made by [`Runtime::idle`].

@@ -10,5 +10,6 @@ mod watch;
 pub(crate) mod wiring;
 
 pub use builder::RuntimeBuilder;
-pub use handle::{Idle, ProcessorReport, Runtime};
+pub use handle::{Idle, Runtime};
 pub use shutdown::{Shutdown, Undone};
+pub use watch::ProcessorReport;

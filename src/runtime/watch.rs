@@ -1,9 +1,34 @@
 //! What a runtime shows of itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::{Core, Running};
 use crate::metrics::Gauges;
+
+/// How one processor is doing; from [`Runtime::processors`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessorReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its supervisor.
+    pub supervisor: String,
+    /// Events that wait for their first delivery, or are in hand for it.
+    pub waiting: u64,
+    /// How long the oldest of them has been waiting.
+    pub oldest: Option<Duration>,
+    /// Events that failed and will be delivered again.
+    pub retrying: usize,
+    /// Events that are parked.
+    pub parked: usize,
+    /// Events that wait behind a parked one of their key.
+    pub waiting_behind: usize,
+    /// It takes nothing new because too many events are held.
+    pub stopped: bool,
+    /// It is paused.
+    pub paused: bool,
+}
 
 impl Core {
     /// Sets what is not counted as it happens, but read.
@@ -11,8 +36,25 @@ impl Core {
         self.recorder.set_gauges(&self.gauges());
     }
 
+    pub(crate) fn report(&self, running: &Running) -> ProcessorReport {
+        let subscription = &running.subscription;
+        let counts = subscription.counts();
+        ProcessorReport {
+            name: running.declaration.name.clone(),
+            supervisor: self.supervisors.get(running.supervisor).cloned().unwrap_or_default(),
+            waiting: subscription.waiting().events,
+            oldest: subscription.oldest(),
+            retrying: counts.retrying + counts.ready + counts.in_hand,
+            parked: counts.parked,
+            waiting_behind: counts.behind_parked,
+            stopped: subscription.is_stopped(),
+            paused: subscription.is_paused(),
+        }
+    }
+
+    /// Also of processors that were removed and have something to finish.
     fn gauges(&self) -> Vec<Gauges> {
-        let processors = self.processors.read().clone();
+        let processors = self.all();
         let gauges = processors.iter().map(|running| {
             let subscription = &running.subscription;
             let (waiting, counts) = (subscription.waiting(), subscription.counts());
