@@ -205,4 +205,12 @@ impl<D: Future<Output = ()> + 'static> Actor for Host<D> {
             }));
         }
     }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if self.seat.own_thread
+            && let Some(thread) = actix::Arbiter::try_current()
+        {
+            thread.stop();
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::broker::actor::BrokerActor;
 use crate::broker::lane::Carrier;
 use crate::broker::sequencer::Sequencer;
 use crate::error::{Error, ErrorKind};
+use crate::guard::contain;
 use crate::queue::backoff::Backoff;
 use crate::supervise::SupervisorActor;
 use crate::supervise::child::Seat;
@@ -20,7 +21,7 @@ use crate::supervise::child::Seat;
 /// What a handle asks of the control thread.
 pub(crate) enum Command {
     /// Start the hosts of a processor that has just been subscribed.
-    Start(Arc<Running>),
+    Start(Arc<Running>, Sender<Result<(), Error>>),
     /// Stop in order until the deadline.
     Shutdown(Instant, oneshot::Sender<()>),
     /// Tell when the process is asked to end.
@@ -60,10 +61,8 @@ impl Control {
             if serve.is_none() {
                 actix_rt::spawn(keep_gauges(control.core.clone()));
             }
+            let up = up.and_then(|()| control.start_all());
             let failed = up.is_err();
-            if !failed {
-                control.start_all();
-            }
             started.send(up).ok();
             if !failed {
                 control.obey(commands).await;
@@ -119,18 +118,18 @@ impl Control {
         }
     }
 
-    fn start_all(&mut self) {
+    fn start_all(&mut self) -> Result<(), Error> {
         let processors = self.core.processors.read().clone();
         for running in &processors {
             self.core.broker.subscribe(&running.subscription, running.lane);
         }
-        for running in &processors {
-            self.start(running);
-        }
+        processors.iter().try_for_each(|running| self.start(running))
     }
 
     /// Starts the hosts of one processor, its instances spread over them.
-    fn start(&mut self, running: &Arc<Running>) {
+    fn start(&mut self, running: &Arc<Running>) -> Result<(), Error> {
+        // Threads of processors that were removed have ended and take no more.
+        self.pools.retain(|thread| thread.spawn_fn(|| {}));
         let settings = running.subscription.settings;
         let (hosts, instances) = (settings.hosts, settings.instances);
         for host in 0..hosts {
@@ -143,13 +142,20 @@ impl Control {
                 host,
                 slots,
                 hop_limit: self.core.hop_limit,
+                own_thread: running.declaration.blocking,
                 built: Arc::new(move || core.host_built()),
                 _alive: self.host_alive.clone(),
             };
             let child = running.child.clone();
             let start = move || child.host(seat);
             if running.declaration.blocking {
-                let thread = Arbiter::new();
+                let thread = match contain(Arbiter::new) {
+                    Ok(thread) => thread,
+                    Err(why) => {
+                        (host..hosts).for_each(|_| self.core.host_built());
+                        return Err(no_thread(&running.declaration.name, host, &why));
+                    }
+                };
                 thread.spawn_fn(start);
                 self.pools.push(thread);
             } else {
@@ -157,12 +163,15 @@ impl Control {
                 self.workers[worker].spawn_fn(start);
             }
         }
+        Ok(())
     }
 
     async fn obey(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Start(running) => self.start(&running),
+                Command::Start(running, answer) => {
+                    answer.send(self.start(&running)).ok();
+                }
                 Command::StopSignal(tell) => {
                     actix_rt::spawn(async move { tell.send(stop_signal().await).ok() });
                 }
@@ -202,6 +211,14 @@ impl Control {
             thread.stop();
         }
     }
+}
+
+fn no_thread(processor: &str, instance: usize, why: &str) -> Error {
+    let text = format!(
+        "`{processor}` is `blocking()`, and instance {instance} got no thread of its own: {why}; \
+         give it fewer `instances`, or raise the limit of threads"
+    );
+    Error::new(ErrorKind::System, text)
 }
 
 /// The application's own recorder is read without our knowing: its gauges are set every second.

@@ -250,7 +250,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// `NotFound` without such a supervisor, `Closed` when stopped, `Config` as
+    /// `NotFound` without such a supervisor, `Closed` when stopped; `Config` and `System` as
     /// [`RuntimeBuilder::start`].
     pub fn add(&self, supervisor: &str, child: impl IntoChild) -> Result<(), Error> {
         if self.core.broker.is_closed() {
@@ -261,7 +261,16 @@ impl Runtime {
             .ok_or_else(|| Error::not_found(format!("there is no supervisor `{supervisor}`")))?;
         let running = super::wiring::admit(&self.core, child.into_child(), number)?;
         self.core.broker.subscribe(&running.subscription, running.lane);
-        self.core.commands.send(Command::Start(running)).map_err(|_| Error::closed())
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let command = Command::Start(running.clone(), answer);
+        let started = self.core.commands.send(command).map_err(|_| Error::closed());
+        // The control thread runs no user code, and always answers while it is there.
+        let started =
+            started.and_then(|()| answered.recv().unwrap_or_else(|_| Err(Error::closed())));
+        if started.is_err() {
+            self.dismiss(&running);
+        }
+        started
     }
 
     /// Removes a processor: what was published before is still handled, nothing after. Its kept
@@ -272,10 +281,13 @@ impl Runtime {
     ///
     /// As [`Runtime::pause`].
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
-        let running = self.running(processor)?;
-        self.core.dismiss(&running);
-        self.core.broker.unsubscribe(&running.subscription, running.lane);
+        self.dismiss(&self.running(processor)?);
         Ok(())
+    }
+
+    fn dismiss(&self, running: &Arc<Running>) {
+        self.core.dismiss(running);
+        self.core.broker.unsubscribe(&running.subscription, running.lane);
     }
 
     /// Who publishes and consumes what, as declared and as seen, topic by topic.

@@ -29,6 +29,8 @@ pub(crate) struct Seat {
     pub(crate) host: usize,
     pub(crate) slots: usize,
     pub(crate) hop_limit: u16,
+    /// The thread is this host's alone, and ends with it.
+    pub(crate) own_thread: bool,
     /// Told when all instances were built once.
     pub(crate) built: Arc<dyn Fn() + Send + Sync>,
     /// Dropped when the host has ended.

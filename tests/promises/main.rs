@@ -17,3 +17,4 @@ mod publications_leave_with_the_commit;
 mod rings_neither_deadlock_nor_lose;
 mod starts_and_stops_anywhere;
 mod subscriptions_see_one_order;
+mod threads_end_with_their_work;

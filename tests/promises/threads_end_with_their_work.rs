@@ -1,0 +1,91 @@
+use std::cell::RefCell;
+use std::process::Command;
+
+use cueline::ErrorKind;
+use cueline::prelude::*;
+
+use crate::support::{Log, Number, idle, number, one, publish, supervisor, with, within};
+
+/// Says so when its thread ends.
+struct Ends(Log<String>);
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.push("ended".to_owned());
+    }
+}
+
+thread_local! {
+    static ENDS: RefCell<Option<Ends>> = const { RefCell::new(None) };
+}
+
+struct Watched(Log<String>);
+impl Processor for Watched {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        ENDS.set(Some(Ends(self.0.clone())));
+        Ok(())
+    }
+}
+impl Handle<Number> for Watched {
+    async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
+        self.0.push(event.value.to_string());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_removed_blocking_processor_gives_its_threads_back_when_it_is_through() {
+    let log = Log::default();
+    let watched = log.clone();
+    let runtime = one(with("stays", |_, _| Ok(())));
+    let blocking = processor("blocks", move || Watched(watched.clone())).on::<Number>();
+    runtime.add("tests", blocking.blocking().instances(2)).unwrap();
+    publish(&runtime, (0..10).map(number));
+    runtime.remove("blocks").unwrap();
+    let ended = log.clone();
+    within(
+        "both threads",
+        move || {
+            while ended.all().iter().filter(|said| *said == "ended").count() < 2 {}
+        },
+    );
+    assert_eq!(log.all().len(), 12, "after what was published before");
+    publish(&runtime, [number(10)]);
+    idle(&runtime);
+}
+
+/// In a process of its own, which may not have more than some hundred threads.
+#[test]
+fn where_there_is_no_thread_for_a_blocking_processor_it_is_an_error_that_says_so() {
+    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
+        let greedy = || with("greedy", |_, _| Ok(())).blocking().instances(5_000);
+        let error = Runtime::builder("test").supervise(supervisor().child(greedy())).start().err();
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::System);
+        assert!(error.to_string().contains("`greedy`"), "{error}");
+
+        let modest = || supervisor().child(with("modest", |_, _| Ok(())));
+        let runtime = loop {
+            // As soon as the threads of the one that failed have ended.
+            if let Ok(runtime) = Runtime::builder("test").supervise(modest()).start() {
+                break runtime;
+            }
+        };
+        let error = runtime.add("tests", greedy()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::System);
+        publish(&runtime, [number(1)]);
+        runtime.idle().wait();
+        assert_eq!(runtime.processors().len(), 1);
+        runtime.shutdown(secs(60)).wait().unwrap();
+        return;
+    }
+    let name = "threads_end_with_their_work::\
+                where_there_is_no_thread_for_a_blocking_processor_it_is_an_error_that_says_so";
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -v 4000000 && exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env("CUELINE_TEST_CHILD", "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+}
