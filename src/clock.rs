@@ -122,6 +122,15 @@ impl Clock {
     }
 }
 
+/// That much later; a limit that no clock can say is as good as none.
+pub(crate) fn deadline(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + FAR)
+}
+
+/// A hundred years.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
 /// `seconds`, as a duration.
 pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

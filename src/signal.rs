@@ -63,6 +63,11 @@ impl Cause {
         Self::Undecodable,
     ];
 
+    /// Whether the instance may be broken, and is rebuilt.
+    pub(crate) fn breaks_instance(self) -> bool {
+        matches!(self, Self::Panicked | Self::TimedOut)
+    }
+
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
         match self {

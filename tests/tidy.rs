@@ -30,6 +30,8 @@ const PURE: &[&str] = &[
     "queue/report.rs",
     "queue/waiting.rs",
     "processor/outcome.rs",
+    "processor/pressure.rs",
+    "queue/delayed.rs",
     "supervise/policy.rs",
     "broker/routes.rs",
     "broker/topics.rs",

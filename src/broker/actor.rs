@@ -1,30 +1,36 @@
 //! The broker actor: wakes when something has been published, and takes the turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 
 use super::intake::Arrived;
 use super::sequencer::Sequencer;
 
-/// Takes the turn whenever something lies in the intake.
-pub(crate) struct BrokerActor(pub(crate) Arc<Sequencer>);
+/// Takes the turn whenever something lies in the intake. It keeps nothing of the runtime alive: what
+/// is left when that has gone must not be dropped here.
+pub(crate) struct BrokerActor(pub(crate) Weak<Sequencer>);
 
 impl Actor for BrokerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.add_stream(Arrived(self.0.intake.clone()));
+        let intake = self.0.upgrade().map(|sequencer| Arc::downgrade(&sequencer.intake));
+        ctx.add_stream(Arrived(intake.unwrap_or_default()));
     }
 }
 
 impl StreamHandler<()> for BrokerActor {
     fn handle(&mut self, (): (), _: &mut Self::Context) {
-        self.0.turn();
+        if let Some(sequencer) = self.0.upgrade() {
+            sequencer.turn();
+        }
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        self.0.end();
+        if let Some(sequencer) = self.0.upgrade() {
+            sequencer.end();
+        }
         ctx.stop();
     }
 }

@@ -263,7 +263,11 @@ impl Door {
     pub(crate) fn is_drained(&self) -> bool {
         self.gates.iter().flatten().all(|gate| {
             let counts = gate.subscription.counts();
-            self.waiting(gate).events == 0 && counts.ready == 0 && counts.in_hand == 0
+            let drained = self.waiting(gate).events == 0
+                && counts.ready == 0
+                && counts.in_hand == 0
+                && !gate.subscription.has_untold();
+            drained || gate.subscription.is_halted()
         })
     }
 
@@ -273,7 +277,11 @@ impl Door {
     }
 
     fn is_idle_at(&self, gate: &Gate) -> bool {
-        self.waiting(gate).events == 0 && gate.subscription.counts().active() == 0
+        let subscription = &gate.subscription;
+        let rests = self.waiting(gate).events == 0
+            && subscription.counts().active() == 0
+            && !subscription.has_untold();
+        rests || subscription.is_halted()
     }
 
     fn waiting(&self, gate: &Gate) -> Load {

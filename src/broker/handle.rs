@@ -67,18 +67,26 @@ impl Broker {
         self.intake.lock().door.lease(topic, need)
     }
 
-    /// What a handler published leaves, and what it did not use of its leases comes back.
-    pub(crate) fn flush(&self, outbox: Events, leases: impl Iterator<Item = (TopicId, Lease)>) {
+    /// What a handler published leaves together with its commit, and what it did not use of its
+    /// leases comes back.
+    pub(crate) fn flush<T>(
+        &self,
+        outbox: Events,
+        leases: impl Iterator<Item = (TopicId, Lease)>,
+        commit: impl FnOnce() -> T,
+    ) -> T {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
             inner.door.settle_lease(topic, lease.used, lease.allowed);
         }
+        let committed = commit();
         if outbox.is_empty() {
-            return;
+            return committed;
         }
         let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
         inner.push_outbox(outbox);
         self.gathered(inner, lanes);
+        committed
     }
 
     /// Whether any of these topics lives off the reserve of its subscriptions by now.
@@ -137,9 +145,8 @@ impl Broker {
     /// Somebody settled something: whoever waits for room or rest is told.
     pub(crate) fn progressed(&self, subscription: &Subscription) {
         if self.intake.is_watched(Watch::Room) && subscription.has_made_room() {
-            for waker in self.intake.lock().door.with_room() {
-                waker.wake();
-            }
+            let wake = self.intake.lock().door.with_room();
+            wake.into_iter().for_each(Waker::wake);
         }
         if self.intake.is_watched(Watch::Rest) && subscription.waiting().events == 0 {
             self.intake.wake_resters();

@@ -3,8 +3,8 @@
 //! itself.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
@@ -35,7 +35,8 @@ pub(crate) struct Inner {
     /// The broker actor is asked to take the turn.
     asked: bool,
     ids: IdSource,
-    now: Timestamp,
+    /// When the open batch began, as far as events from outside are in it.
+    now: Option<Timestamp>,
     seen_outside: Vec<bool>,
     pub(crate) door: Door,
     pub(crate) topics: Topics,
@@ -71,7 +72,7 @@ impl Intake {
             waker: None,
             asked: false,
             ids: IdSource::new(ids),
-            now: Timestamp::default(),
+            now: None,
             seen_outside: Vec::new(),
             door: Door::default(),
             topics: Topics::default(),
@@ -103,7 +104,10 @@ impl Intake {
     }
 
     pub(crate) fn await_rest(&self, waker: Waker) {
-        self.resters.lock().push(waker);
+        let mut resters = self.resters.lock();
+        if !resters.iter().any(|known| known.will_wake(&waker)) {
+            resters.push(waker);
+        }
     }
 
     pub(crate) fn wake_resters(&self) {
@@ -132,14 +136,14 @@ impl Inner {
         mut events: impl ExactSizeIterator<Item = E>,
         weight: u64,
     ) -> EventId {
-        if self.open.is_empty() {
-            self.now = Timestamp::now();
-            self.ids.advance(self.now);
-        }
+        let now = *self.now.get_or_insert_with(|| {
+            let now = Timestamp::now();
+            self.ids.advance(now);
+            now
+        });
         if self.seen_outside.get(usize::from(topic.0)) != Some(&true) {
             self.see_outside(topic);
         }
-        let now = self.now;
         self.door.before_broker += events.len() as u64;
         loop {
             let (first, drawn) = self.ids.draw_many(events.len() as u64);
@@ -178,6 +182,7 @@ impl Inner {
     }
 
     fn seal(&mut self) {
+        self.now = None;
         if !self.open.is_empty() {
             let fresh = self.open.another();
             let open = std::mem::replace(&mut self.open, fresh);
@@ -227,13 +232,14 @@ impl<I: Iterator> Iterator for Part<'_, I> {
 impl<I: Iterator> ExactSizeIterator for Part<'_, I> {}
 
 /// Ready whenever the broker actor is asked for; ends when nothing will be published any more.
-pub(crate) struct Arrived(pub(crate) Arc<Intake>);
+pub(crate) struct Arrived(pub(crate) Weak<Intake>);
 
 impl Stream for Arrived {
     type Item = ();
 
     fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<()>> {
-        let mut inner = self.0.lock();
+        let Some(intake) = self.0.upgrade() else { return Poll::Ready(None) };
+        let mut inner = intake.lock();
         if std::mem::take(&mut inner.asked) {
             return Poll::Ready(Some(()));
         }

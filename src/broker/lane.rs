@@ -1,5 +1,6 @@
 //! A lane: what the broker hands to one thread. Each batch crosses once, however many
-//! subscriptions the thread has.
+//! subscriptions the thread has, and is passed round them by the actor at its end; or by whoever
+//! puts the next one in, if the thread is stuck in a handler and much lies there already.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,9 +20,15 @@ pub(crate) enum Parcel {
     Unsubscribe(Arc<Subscription>),
 }
 
+/// So many events, or parcels, lie in the lane of a thread that is stuck.
+const MUCH: (u64, usize) = (65_536, 4_096);
+
 #[derive(Default)]
 struct Inner {
     parcels: Vec<Parcel>,
+    events: u64,
+    /// Batches that have been passed round and wait for a thread that may drop them.
+    passed: Vec<Arc<Batch>>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -30,22 +37,76 @@ struct Inner {
 #[derive(Default)]
 pub(crate) struct Lane {
     inner: Mutex<Inner>,
+    /// Held while parcels are passed round, so that they are in order whoever does it.
+    routes: Mutex<LocalRoutes>,
 }
 
+/// Batches that may be dropped now: the `Drop` of events is user code, and may take its time.
+pub(crate) type Passed = Vec<Arc<Batch>>;
+
 impl Lane {
-    pub(crate) fn push(&self, parcel: Parcel) {
+    /// Returns whether so much lies here that somebody should see to it.
+    pub(crate) fn push(&self, parcel: Parcel) -> bool {
         let mut inner = self.inner.lock();
+        if let Parcel::Batch(batch) = &parcel {
+            inner.events += u64::from(batch.events.len());
+        }
         inner.parcels.push(parcel);
+        let much = inner.events >= MUCH.0 || inner.parcels.len() + inner.passed.len() >= MUCH.1;
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
+        much
     }
 
-    /// Takes what was not picked up, for who shuts down.
-    pub(crate) fn take(&self) -> Vec<Parcel> {
-        std::mem::take(&mut self.inner.lock().parcels)
+    /// Passes all that has come round the subscriptions.
+    pub(crate) fn pass_round(&self) -> Passed {
+        self.pass_on(&mut self.routes.lock())
+    }
+
+    /// As [`Lane::pass_round`], unless somebody is at it.
+    pub(crate) fn try_pass_round(&self) -> Passed {
+        self.routes.try_lock().map_or_else(Vec::new, |mut routes| self.pass_on(&mut routes))
+    }
+
+    fn pass_on(&self, routes: &mut LocalRoutes) -> Passed {
+        let (parcels, mut passed) = {
+            let mut inner = self.inner.lock();
+            inner.events = 0;
+            (std::mem::take(&mut inner.parcels), std::mem::take(&mut inner.passed))
+        };
+        for parcel in parcels {
+            match parcel {
+                Parcel::Batch(batch) => {
+                    routes.deliver(&batch, &mut passed);
+                    passed.push(batch);
+                }
+                Parcel::Subscribe(subscription) => routes.add(subscription),
+                Parcel::Unsubscribe(subscription) => {
+                    routes.remove(&subscription);
+                    subscription.close();
+                }
+            }
+        }
+        passed
+    }
+
+    /// As [`Lane::try_pass_round`], for a thread that may run no user code: what may be dropped
+    /// stays here for another.
+    pub(crate) fn try_pass_round_only(&self) {
+        let passed = self.try_pass_round();
+        if passed.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.passed.extend(passed);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(crate) fn close(&self) {
@@ -59,16 +120,16 @@ impl Lane {
     }
 }
 
-/// The thread's end of its lane: all parcels that have come, at once.
+/// The thread's end of its lane: ready whenever something has come.
 pub(crate) struct Arrivals(pub(crate) Arc<Lane>);
 
 impl Stream for Arrivals {
-    type Item = Vec<Parcel>;
+    type Item = ();
 
-    fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<()>> {
         let mut inner = self.0.inner.lock();
-        if !inner.parcels.is_empty() {
-            return Poll::Ready(Some(std::mem::take(&mut inner.parcels)));
+        if !(inner.parcels.is_empty() && inner.passed.is_empty()) {
+            return Poll::Ready(Some(()));
         }
         if inner.closed {
             return Poll::Ready(None);
@@ -79,37 +140,19 @@ impl Stream for Arrivals {
 }
 
 /// The actor at the end of a lane: passes each batch round the thread's subscriptions.
-pub(crate) struct Carrier {
-    lane: Arc<Lane>,
-    routes: LocalRoutes,
-}
-
-impl Carrier {
-    pub(crate) fn new(lane: Arc<Lane>) -> Self {
-        Self { lane, routes: LocalRoutes::default() }
-    }
-}
+pub(crate) struct Carrier(pub(crate) Arc<Lane>);
 
 impl actix::Actor for Carrier {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         use actix::AsyncContext;
-        ctx.add_stream(Arrivals(self.lane.clone()));
+        ctx.add_stream(Arrivals(self.0.clone()));
     }
 }
 
-impl actix::StreamHandler<Vec<Parcel>> for Carrier {
-    fn handle(&mut self, parcels: Vec<Parcel>, _: &mut Self::Context) {
-        for parcel in parcels {
-            match parcel {
-                Parcel::Batch(batch) => self.routes.deliver(batch),
-                Parcel::Subscribe(subscription) => self.routes.add(subscription),
-                Parcel::Unsubscribe(subscription) => {
-                    self.routes.remove(&subscription);
-                    subscription.close();
-                }
-            }
-        }
+impl actix::StreamHandler<()> for Carrier {
+    fn handle(&mut self, (): (), _: &mut Self::Context) {
+        drop(self.0.pass_round());
     }
 }

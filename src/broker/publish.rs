@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 
 use super::handle::Broker;
 use super::intake::{Inner, Watch};
-use crate::error::{Error, Refused};
+use crate::error::{Error, ErrorKind, Refused};
 use crate::message::envelope::TopicId;
 use crate::message::{Event, EventId, Message};
 use crate::queue::batch::Load;
@@ -255,7 +255,12 @@ impl<E: Event> Future for Publish<'_, E> {
             }
             done => {
                 self.broker.intake.unwatch(Watch::Room);
-                self.ticket = None;
+                if let Some(ticket) = self.ticket.take()
+                    && done.is_err()
+                {
+                    // Whoever stands behind it in the queue is not to wait for it.
+                    self.broker.give_up::<E>(ticket);
+                }
                 Poll::Ready(done.map_err(|(refused, _)| refused))
             }
         }
@@ -318,10 +323,15 @@ impl<E: Event> Future for PublishAll<'_, E> {
                     this.watching = true;
                 }
                 Ok(Poll::Pending) => return Poll::Pending,
-                Err(error) if error.kind() == crate::error::ErrorKind::Closed => {
-                    return Poll::Ready(Err(Refused::Closed(this.rest())));
+                Err(error) => {
+                    if let Some(ticket) = this.ticket.take() {
+                        this.broker.give_up::<E>(ticket);
+                    }
+                    return Poll::Ready(Err(match error.kind() {
+                        ErrorKind::Closed => Refused::Closed(this.rest()),
+                        _ => Refused::Invalid(this.rest(), error),
+                    }));
                 }
-                Err(error) => return Poll::Ready(Err(Refused::Invalid(this.rest(), error))),
             }
         }
     }

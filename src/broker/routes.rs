@@ -77,14 +77,15 @@ impl LocalRoutes {
         }
     }
 
-    /// Gives the batch to each subscription that wants any of it, once.
-    pub(crate) fn deliver(&self, batch: Arc<Batch>) {
+    /// Gives the batch to each subscription that wants any of it, once. What they push out goes to
+    /// `gone`.
+    pub(crate) fn deliver(&self, batch: &Arc<Batch>, gone: &mut Vec<Arc<Batch>>) {
         let mut before: Vec<TopicId> = Vec::new();
         for topic in batch.events.topics() {
             for subscription in self.topics.get(usize::from(topic.0)).into_iter().flatten() {
                 let has_it = before.iter().any(|of| subscription.wanted.which(*of).is_some());
                 if !has_it {
-                    subscription.push(batch.clone());
+                    subscription.push(batch.clone(), gone);
                 }
             }
             before.push(topic);

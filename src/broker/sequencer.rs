@@ -1,15 +1,16 @@
 //! The turn: takes what lies in the intake, gives it its place, hands it to every thread that
 //! wants it. Whoever has just published from inside the runtime takes the turn if it is free;
-//! else the broker actor does. It runs no user code and knows no event's type.
+//! else the broker actor does. It knows no event's type; the only code of the application that it
+//! calls are observers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::door::lane_bit;
 use super::intake::{Entry, Intake, Watch};
-use super::lane::{Lane, Parcel};
+use super::lane::{Lane, Parcel, Passed};
 use super::routes::LaneRoutes;
 use crate::clock::Clock;
 use crate::message::Seq;
@@ -21,6 +22,8 @@ struct Order {
     next: Seq,
     /// Room for the lanes of one batch.
     lanes: Vec<usize>,
+    /// To be dropped when the turn is over.
+    passed: Passed,
     names: Vec<&'static str>,
 }
 
@@ -46,6 +49,7 @@ impl Sequencer {
             routes: LaneRoutes::default(),
             next: Seq::default(),
             lanes: Vec::new(),
+            passed: Vec::new(),
             names: Vec::new(),
         };
         let lanes = (0..lanes).map(|_| Arc::default()).collect();
@@ -89,18 +93,19 @@ impl Sequencer {
 
     /// Takes the turn, waiting for it if somebody else has it.
     pub(crate) fn turn(&self) {
-        self.put_in_order(&mut self.order.lock());
+        drop(self.put_in_order(self.order.lock()));
     }
 
     /// Takes the turn if it is free; false if somebody else has it, who may not have seen what was
     /// published last.
     fn try_turn(&self) -> bool {
-        let Some(mut order) = self.order.try_lock() else { return false };
-        self.put_in_order(&mut order);
+        let Some(order) = self.order.try_lock() else { return false };
+        drop(self.put_in_order(order));
         true
     }
 
-    fn put_in_order(&self, order: &mut Order) {
+    fn put_in_order(&self, mut order: MutexGuard<'_, Order>) -> Passed {
+        let order = &mut *order;
         let entries = self.intake.lock().take();
         for entry in entries {
             match entry {
@@ -122,6 +127,7 @@ impl Sequencer {
         if self.intake.is_watched(Watch::Rest) {
             self.intake.wake_resters();
         }
+        std::mem::take(&mut order.passed)
     }
 
     fn broadcast(&self, order: &mut Order, events: Events) {
@@ -140,9 +146,14 @@ impl Sequencer {
             self.resting.fetch_and(!woken, SeqCst);
         }
         for lane in others {
-            self.lanes[*lane].push(Parcel::Batch(batch.clone()));
+            order.passed.extend(self.hand_to(*lane, batch.clone()));
         }
-        self.lanes[*last].push(Parcel::Batch(batch));
+        order.passed.extend(self.hand_to(*last, batch));
+    }
+
+    fn hand_to(&self, lane: usize, batch: Arc<Batch>) -> Passed {
+        let lane = &self.lanes[lane];
+        if lane.push(Parcel::Batch(batch)) { lane.try_pass_round() } else { Vec::new() }
     }
 
     fn state_published(&self, order: &mut Order, events: &Events) {
@@ -209,11 +220,11 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             // A task of its own: what the runtime blocks on is polled also when nobody woke it.
-            let mut arrivals = Arrivals(sequencer.lanes()[0].clone());
+            let lane = sequencer.lanes()[0].clone();
+            let mut arrivals = Arrivals(lane.clone());
             let told = async move {
-                while let Some(parcels) = arrivals.next().await {
-                    for parcel in parcels {
-                        let Parcel::Batch(batch) = parcel else { continue };
+                while let Some(()) = arrivals.next().await {
+                    for batch in lane.pass_round() {
                         for run in batch.events.runs() {
                             for Ping(publisher) in batch.events.typed::<Ping>(run).unwrap() {
                                 publishers[*publisher as usize].send(()).unwrap();
@@ -245,7 +256,7 @@ mod tests {
     #[test]
     fn who_finds_the_turn_taken_asks_the_broker() {
         let broker = Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()));
-        let mut arrived = Arrived(broker.intake.clone());
+        let mut arrived = Arrived(Arc::downgrade(&broker.intake));
         let taken = broker.sequencer.order.lock();
         assert!(arrived.next().now_or_never().is_none(), "it sleeps");
         broker.sequencer.take_turn();
@@ -265,7 +276,7 @@ mod tests {
         let broker_thread = std::thread::spawn({
             let broker = broker.clone();
             move || {
-                let mut arrived = Arrived(broker.intake.clone());
+                let mut arrived = Arrived(Arc::downgrade(&broker.intake));
                 while pollster::block_on(arrived.next()).is_some() {
                     broker.sequencer.turn();
                 }

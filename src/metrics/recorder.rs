@@ -155,6 +155,11 @@ impl Recorder {
         self.on(|recorder| recorder.register_histogram(&key, &METADATA))
     }
 
+    /// Its counters are there from the start.
+    pub(crate) fn add_topic(&self, index: usize, name: &str) {
+        self.topic(index, name);
+    }
+
     fn topic(&self, index: usize, name: &str) -> Arc<TopicHandles> {
         known_or(&self.topics, index, || TopicHandles {
             published: self.counter(&catalog::PUBLISHED, &[name]),
@@ -208,6 +213,19 @@ impl Recorder {
             handles.parked_now.set(now.parked as f64);
             handles.behind.set(now.behind as f64);
             handles.stopped.set(f64::from(u8::from(now.stopped)));
+        }
+    }
+
+    /// Folds away what has been recorded, so that it does not pile up until somebody reads it. False
+    /// if that is the application's business.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn keep_up(&self) -> bool {
+        match &self.target {
+            Target::Application => false,
+            Target::Own(own) => {
+                own.handle().run_upkeep();
+                true
+            }
         }
     }
 

@@ -202,7 +202,13 @@ impl Context {
             return;
         }
         match self.link.one_event(event, &self.origin) {
-            Ok(events) => self.delayed.push((self.link.broker.clock.now().after(wait), events)),
+            Ok(events) => {
+                self.delayed.push((self.link.broker.clock.now().after(wait), events));
+                if !self.link.has_room_for_delayed(self.delayed.iter().map(|(_, of)| of)) {
+                    let most = self.link.subscription.settings.most_held;
+                    self.refuse(Ended::TooManyDelayed(most));
+                }
+            }
             Err(failure) => self.refuse(Ended::Misused(failure)),
         }
     }

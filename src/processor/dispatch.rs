@@ -12,10 +12,10 @@ use super::link::Link;
 use super::outcome::Ended;
 use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
-use crate::message::{Declared, Event, codec};
+use crate::message::{Declared, Event, EventId, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
-use crate::signal::During;
+use crate::signal::{During, Signals};
 
 /// Which events of a type a subscription wants.
 pub(crate) type Filter<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
@@ -165,15 +165,31 @@ where
             Err(failure) => return Some(Box::new(Ended::Undecodable(failure))),
         };
         let link = cx.link.clone();
-        if !self.0.wants(&event) {
+        let id = cx.head().map(|(head, index)| head.id(index));
+        let event = Decoded { event: Some(event), id, signals: &link.broker.signals };
+        let event_itself = event.event.as_ref()?;
+        if !self.0.wants(event_itself) {
             link.count_filtered();
             return None;
         }
-        let ended = drive(pin!(processor.handle(&event, cx)), &link).await;
+        let ended = drive(pin!(processor.handle(event_itself, cx)), &link).await;
         // The handler has had its say; a panic here is not its failure.
-        let id = cx.head().map(|(head, index)| head.id(index));
-        link.broker.signals.contain(During::EventDrop, id, move || drop(event));
+        drop(event);
         ended.or_else(|| cx.refuses())
+    }
+}
+
+/// An event of our own: its `Drop` may panic, even while a panic of its handler is under way.
+struct Decoded<'a, E> {
+    event: Option<E>,
+    id: Option<EventId>,
+    signals: &'a Signals,
+}
+
+impl<E> Drop for Decoded<'_, E> {
+    fn drop(&mut self) {
+        let event = self.event.take();
+        self.signals.contain(During::EventDrop, self.id, move || drop(event));
     }
 }
 

@@ -47,8 +47,8 @@ pub(super) struct Crew<P> {
     pub(super) drivers: Cell<usize>,
     /// A driver's handler waits.
     pub(super) waits: Rc<Cell<bool>>,
-    /// All slots were built once.
-    pub(super) built: Cell<bool>,
+    /// One driver is still building, and has no instance of its own.
+    pub(super) building: Cell<bool>,
     signals: Arc<Signals>,
 }
 
@@ -60,7 +60,7 @@ impl<P> Crew<P> {
             resting: Cell::new(0),
             drivers: Cell::new(0),
             waits: Rc::new(Cell::new(false)),
-            built: Cell::new(false),
+            building: Cell::new(false),
             signals,
         })
     }
@@ -102,10 +102,8 @@ impl<P> Crew<P> {
     }
 
     fn needs_driver(&self) -> bool {
-        self.waits.take()
-            && self.built.get()
-            && self.resting.get() == 0
-            && self.drivers.get() < self.slots.borrow().len()
+        let drivers = self.drivers.get() - usize::from(self.building.get());
+        self.waits.take() && self.resting.get() == 0 && drivers < self.slots.borrow().len()
     }
 }
 
@@ -114,6 +112,12 @@ impl<P> Drop for Crew<P> {
         for instance in self.slots.take() {
             drop_instance(instance, &self.signals);
         }
+    }
+}
+
+fn say_ended(ended: Result<(), String>) {
+    if let Err(panic) = ended {
+        tracing::error!(panic, "a driver ended by a fault of the runtime");
     }
 }
 
@@ -144,7 +148,7 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
 }
 
 /// The drivers of one host, polled together.
-struct Drivers<P, F: Future, S: Fn() -> F> {
+struct Drivers<P, F, S> {
     /// The first driver, which is the only one unless handlers wait.
     first: Option<F>,
     running: FuturesUnordered<F>,
@@ -152,7 +156,7 @@ struct Drivers<P, F: Future, S: Fn() -> F> {
     crew: Rc<Crew<P>>,
 }
 
-impl<P, F: Future + Unpin, S: Fn() -> F> Future for Drivers<P, F, S>
+impl<P, F: Future<Output = Result<(), String>> + Unpin, S: Fn() -> F> Future for Drivers<P, F, S>
 where
     Self: Unpin,
 {
@@ -166,11 +170,14 @@ where
             }
             loop {
                 if let Some(first) = &mut this.first
-                    && Pin::new(first).poll(task).is_ready()
+                    && let Poll::Ready(ended) = Pin::new(first).poll(task)
                 {
+                    say_ended(ended);
                     this.first = None;
                 }
-                while let Poll::Ready(Some(_)) = Pin::new(&mut this.running).poll_next(task) {}
+                while let Poll::Ready(Some(ended)) = Pin::new(&mut this.running).poll_next(task) {
+                    say_ended(ended);
+                }
                 if !this.crew.needs_driver() {
                     break;
                 }

@@ -10,6 +10,7 @@ pub(crate) mod executor;
 pub(crate) mod host;
 pub(crate) mod link;
 pub(crate) mod outcome;
+mod pressure;
 pub(crate) mod recipient;
 pub(crate) mod spec;
 

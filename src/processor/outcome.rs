@@ -27,7 +27,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// At most that many deliveries in all; 1 (or 0) means: park at the first failure.
+    /// At most that many deliveries in all; 1 (or 0) means: park at the first failure. After a
+    /// panic or a timeout an event is delivered once more in any case.
     pub const fn attempts(attempts: u32) -> Self {
         let most = Duration::from_secs(30);
         Self { attempts, backoff: Backoff::new(Duration::from_millis(100), most) }
@@ -51,6 +52,8 @@ pub(crate) enum Ended {
     Overflowed(&'static str),
     /// It published beyond the hop limit.
     TooManyHops(u16),
+    /// Too many of its publications wait for their time, at most so many.
+    TooManyDelayed(usize),
     /// It published a message that cannot be published.
     Misused(Failure),
     /// The kept bytes are no event of its type.
@@ -98,6 +101,13 @@ impl Ended {
                      fullest subscription: raise its `bound` or `reserve`, or publish less"
                 )),
             ),
+            Self::TooManyDelayed(most) => (
+                Cause::Overflow,
+                Failure::transient(format!(
+                    "too many of its publications wait for their time already: raise `held` (at \
+                     {most}) or `bound_bytes`, or publish less ahead"
+                )),
+            ),
             Self::TooManyHops(limit) => (
                 Cause::HopLimit,
                 Failure::permanent(format!(
@@ -110,12 +120,19 @@ impl Ended {
     }
 }
 
-/// Decides about an event that failed for the `failures`-th time. `jitter` is from 0 to 1.
-pub(crate) fn decide(retry: &Retry, cause: Cause, failures: u32, jitter: f64) -> Decision {
+/// Decides about an event that failed for the `failures`-th time, and has broken `broke` instances.
+/// `jitter` is from 0 to 1.
+pub(crate) fn decide(
+    retry: &Retry,
+    cause: Cause,
+    failures: u32,
+    broke: u32,
+    jitter: f64,
+) -> Decision {
     let again = match cause {
         Cause::Permanent | Cause::HopLimit | Cause::Undecodable => false,
         // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
-        Cause::Panicked | Cause::TimedOut => failures < 2 && retry.attempts > 1,
+        Cause::Panicked | Cause::TimedOut => broke < 2,
         Cause::Failed | Cause::Overflow => failures < retry.attempts,
     };
     if !again {
@@ -127,39 +144,14 @@ pub(crate) fn decide(retry: &Retry, cause: Cause, failures: u32, jitter: f64) ->
     }
 }
 
-/// How many outcomes in a row may be refused for want of room before the driver pauses.
-const PATIENCE: u32 = 8;
-
-/// How long to hand out nothing fresh after `refused` outcomes in a row, and one more, found no
-/// room. The first few times the others of this thread get their turn, which may be enough; then
-/// the pressure is to reach who publishes from outside.
-pub(crate) fn pause_under_pressure(refused: u32) -> Option<Duration> {
-    let doublings = refused.checked_sub(PATIENCE)?.min(10);
-    Some(Duration::from_millis(1 << doublings))
-}
-
-/// How long to wait for who reads what one publishes, after `pauses` pauses in a row.
-pub(crate) fn pause_for_readers(pauses: u32) -> Duration {
-    Duration::from_millis(1 << pauses.min(6))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pressure_is_felt_step_by_step_and_not_for_ever() {
-        let pauses: Vec<_> = (0..100).map(pause_under_pressure).collect();
-        assert!(pauses[..8].iter().all(Option::is_none));
-        assert_eq!(pauses[8], Some(Duration::from_millis(1)));
-        assert!(pauses[8..].is_sorted());
-        assert_eq!(pauses[99], Some(Duration::from_millis(1024)));
-    }
-
-    #[test]
     fn a_transient_failure_is_retried_until_its_attempts_are_used_up() {
         let retry = Retry::attempts(3).backoff(Backoff::none());
-        let decide = |failures| decide(&retry, Cause::Failed, failures, 0.5);
+        let decide = |failures| decide(&retry, Cause::Failed, failures, 0, 0.5);
         assert_eq!(decide(1), Decision::RetryAfter(Duration::ZERO));
         assert_eq!(decide(2), Decision::RetryAfter(Duration::ZERO));
         assert_eq!(decide(3), Decision::Park);
@@ -167,10 +159,14 @@ mod tests {
 
     #[test]
     fn a_panic_or_a_timeout_gets_one_more_delivery_whatever_the_policy_says() {
-        let retry = Retry::attempts(100);
-        for cause in [Cause::Panicked, Cause::TimedOut] {
-            assert_eq!(decide(&retry, cause, 1, 0.0), Decision::RetryAfter(Duration::ZERO));
-            assert_eq!(decide(&retry, cause, 2, 0.0), Decision::Park);
+        for retry in [Retry::attempts(1), Retry::attempts(100)] {
+            for cause in [Cause::Panicked, Cause::TimedOut] {
+                for failures in [1, 7] {
+                    let once_more = decide(&retry, cause, failures, 1, 0.0);
+                    assert_eq!(once_more, Decision::RetryAfter(Duration::ZERO));
+                    assert_eq!(decide(&retry, cause, failures + 1, 2, 0.0), Decision::Park);
+                }
+            }
         }
     }
 
@@ -178,7 +174,7 @@ mod tests {
     fn what_cannot_get_better_is_parked_at_once() {
         let retry = Retry::default();
         for cause in [Cause::Permanent, Cause::HopLimit, Cause::Undecodable] {
-            assert_eq!(decide(&retry, cause, 1, 0.0), Decision::Park);
+            assert_eq!(decide(&retry, cause, 1, 0, 0.0), Decision::Park);
         }
     }
 }

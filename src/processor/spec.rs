@@ -214,8 +214,9 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         self
     }
 
-    /// How many events may be held: retried, parked, or waiting behind one. At the bound the
-    /// subscription takes nothing new, and `/readyz` says why. Default: 65,536.
+    /// How many events may be held: retried, parked, or waiting behind one. At the bound, and when
+    /// they weigh as much as [`bound_bytes`](Self::bound_bytes), the subscription takes nothing new,
+    /// and `/readyz` says why. As many may wait to be published later. Default: 65,536.
     #[must_use]
     pub fn held(mut self, events: usize) -> Self {
         self.settings.most_held = events;

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use std::collections::BTreeMap;
+
 use super::batch::Batch;
 use super::report::Report;
 use crate::error::Failure;
 use crate::guard::contain;
 use crate::message::envelope::Head;
-use crate::message::{EventId, Key};
+use crate::message::{EventId, Key, Seq};
 
 /// The event itself.
 #[derive(Clone)]
@@ -38,11 +40,7 @@ impl Kept {
 
     /// The event at `index` of `run`, as bytes if it can be, else pinned where it is.
     pub(crate) fn encoded(batch: &Arc<Batch>, run: u32, index: u32, which: u16) -> Self {
-        let mut kept = Self::pinned(batch, run, index, which);
-        if let Ok(bytes) = encode(batch, run, index) {
-            kept.body = Body::Bytes(bytes);
-        }
-        kept
+        Self::pinned(batch, run, index, which).unpinned()
     }
 
     /// The event at `index` of `run`, where it is.
@@ -52,6 +50,29 @@ impl Kept {
         Self { which, head, key: None, body, report: None }
     }
 
+    pub(crate) fn is_pinned(&self) -> bool {
+        matches!(self.body, Body::Pinned { .. })
+    }
+
+    /// The same, as bytes if it can be.
+    pub(crate) fn unpinned(mut self) -> Self {
+        if let Body::Pinned { batch, run, index } = &self.body
+            && let Ok(bytes) = encode(batch, *run, *index)
+        {
+            self.body = Body::Bytes(bytes);
+        }
+        self
+    }
+
+    fn weight(&self) -> u64 {
+        match &self.body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Pinned { batch, run, index } => {
+                batch.events.weight_of(&batch.events.runs()[*run as usize], *index..*index + 1)
+            }
+        }
+    }
+
     /// The bytes; an empty slice if the event cannot be encoded.
     pub(crate) fn payload(&self) -> Arc<[u8]> {
         match &self.body {
@@ -59,6 +80,62 @@ impl Kept {
             Body::Pinned { batch, run, index } => {
                 encode(batch, *run, *index).unwrap_or_else(|_| Arc::from([]))
             }
+        }
+    }
+}
+
+/// All kept events of a subscription, in their order, and what they weigh.
+#[derive(Default)]
+pub(crate) struct KeptEvents {
+    events: BTreeMap<Seq, Kept>,
+    weight: u64,
+}
+
+impl KeptEvents {
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Kept> {
+        self.events.get(&seq)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Seq, &Kept)> {
+        self.events.iter()
+    }
+
+    /// Gives back what it replaces, to be dropped outside of any lock.
+    pub(crate) fn insert(&mut self, seq: Seq, kept: Kept) -> Option<Kept> {
+        self.weight += kept.weight();
+        let before = self.events.insert(seq, kept);
+        self.weight -= before.as_ref().map_or(0, Kept::weight);
+        before
+    }
+
+    /// As [`KeptEvents::insert`], if the event is still there and still pinned.
+    pub(crate) fn unpin(&mut self, seq: Seq, unpinned: Kept) -> Option<Kept> {
+        match self.events.get(&seq) {
+            Some(kept) if kept.is_pinned() && !unpinned.is_pinned() => self.insert(seq, unpinned),
+            _ => Some(unpinned),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, seq: Seq) -> Option<Kept> {
+        let kept = self.events.remove(&seq);
+        self.weight -= kept.as_ref().map_or(0, Kept::weight);
+        kept
+    }
+
+    /// It begins anew: the way it came is forgotten.
+    pub(crate) fn forget_way(&mut self, seq: Seq) {
+        let Some(kept) = self.events.get_mut(&seq) else { return };
+        kept.head.forget_way();
+        if let Some(report) = &mut kept.report {
+            Arc::make_mut(report).broke = 0;
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod batch;
+mod delayed;
 pub(crate) mod kept;
 pub(crate) mod report;
 pub(crate) mod settlement;

@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) reason: &'static str,
     pub(crate) chain: Vec<String>,
     pub(crate) deliveries: u32,
+    /// How often it broke the instance that handled it.
+    pub(crate) broke: u32,
     pub(crate) first_failed: Timestamp,
     pub(crate) last_failed: Timestamp,
     pub(crate) path: Vec<&'static str>,
@@ -33,6 +35,7 @@ impl Report {
             reason: failure.named_reason().unwrap_or(cause.as_str()),
             chain: failure.into_chain(),
             deliveries: before.map_or(1, |report| report.deliveries + 1),
+            broke: before.map_or(0, |report| report.broke) + u32::from(cause.breaks_instance()),
             first_failed: before.map_or(now, |report| report.first_failed),
             last_failed: now,
             path,

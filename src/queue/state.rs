@@ -163,6 +163,11 @@ impl State {
         self.lines.contains_key(key)
     }
 
+    /// The events that wait behind this key's head.
+    pub(crate) fn behind(&self, key: &Key) -> impl Iterator<Item = Seq> {
+        self.lines.get(key).into_iter().flat_map(|line| line.behind.iter().copied())
+    }
+
     /// Whether an event behind this key's head waits for something that is held itself, and so
     /// may wait long.
     pub(crate) fn waits_long(&self, key: &Key) -> bool {
@@ -205,12 +210,23 @@ impl State {
     /// The event in hand failed for the `failures`-th time.
     pub(crate) fn failed(&mut self, seq: Seq, key: Option<Key>, failures: u32, verdict: Verdict) {
         let key = self.forget(seq).and_then(|held| held.key).or(key);
-        let status = match verdict {
-            Verdict::Retry(due) => {
+        let line = key.as_ref().and_then(|key| self.lines.get_mut(key));
+        let status = match (verdict, line) {
+            // One that was parked before it was handed back meanwhile, and has the turn.
+            (Verdict::Retry(_), Some(line)) if line.head != seq => {
+                let place = line.behind.partition_point(|&other| other < seq);
+                line.behind.insert(place, seq);
+                let head = line.head;
+                self.behind += 1;
+                self.behind_parked += usize::from(self.is_parked(head));
+                self.held.insert(seq, Held { key, failures, status: Status::Behind });
+                return;
+            }
+            (Verdict::Retry(due), _) => {
                 self.due.insert((due, seq));
                 Status::Retrying(due)
             }
-            Verdict::Park => {
+            (Verdict::Park, _) => {
                 self.parked += 1;
                 Status::Parked
             }

@@ -52,23 +52,29 @@ impl Control {
         started: &Sender<Result<(), Error>>,
     ) {
         let system = actix_rt::System::new();
-        system.block_on(async move {
+        let held = core.clone();
+        let last = system.block_on(async move {
             let mut control = Self::new(core, backoffs);
             let up = match serve {
                 Some(address) => control.serve(address),
                 None => Ok(()),
             };
-            if serve.is_none() {
-                actix_rt::spawn(keep_gauges(control.core.clone()));
-            }
+            actix_rt::spawn(keep_metrics(control.core.clone()));
             let up = up.and_then(|()| control.start_all());
             let failed = up.is_err();
             started.send(up).ok();
             if !failed {
                 control.obey(commands).await;
             }
-            control.stop_threads();
+            control.stop_threads()
         });
+        drop(system);
+        // If nobody else has it any more, what it holds is dropped, which is code of the
+        // application: not on this thread.
+        if let Some(worker) = last {
+            worker.spawn_fn(move || drop(held));
+            worker.stop();
+        }
     }
 
     fn new(core: Arc<Core>, backoffs: Vec<Backoff>) -> Self {
@@ -82,10 +88,10 @@ impl Control {
             (0..core.threads).map(|lane| worker(lane, sequencer.clone())).collect();
         for (worker, lane) in workers.iter().zip(sequencer.lanes()) {
             let lane = lane.clone();
-            worker.spawn_fn(move || drop(Carrier::new(lane).start()));
+            worker.spawn_fn(move || drop(Carrier(lane).start()));
         }
         let broker = Arbiter::new();
-        broker.spawn_fn(move || drop(BrokerActor(sequencer).start()));
+        broker.spawn_fn(move || drop(BrokerActor(Arc::downgrade(&sequencer)).start()));
         let supervisors = backoffs
             .into_iter()
             .map(|backoff| SupervisorActor::new(backoff, clock.clone()).start())
@@ -190,7 +196,6 @@ impl Control {
                     drop(std::mem::replace(&mut self.host_alive, alive));
                     tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
                     self.core.broker.sequencer.turn();
-                    self.stop_threads();
                     done.send(()).ok();
                     return;
                 }
@@ -202,14 +207,18 @@ impl Control {
         for running in self.core.all().iter().rev() {
             running.subscription.halt();
         }
+        self.core.broker.intake.wake_resters();
     }
 
-    /// Asks all threads to end; waits for none, for one may be stuck in user code.
-    fn stop_threads(&mut self) {
+    /// Asks all threads to end but one, which is given back; waits for none, for one may be stuck in
+    /// user code.
+    fn stop_threads(mut self) -> Option<Arbiter> {
         self.core.broker.intake.end();
+        let last = self.workers.pop();
         for thread in self.workers.drain(..).chain(self.pools.drain(..)).chain(self.broker.take()) {
             thread.stop();
         }
+        last
     }
 }
 
@@ -221,23 +230,33 @@ fn no_thread(processor: &str, instance: usize, why: &str) -> Error {
     Error::new(ErrorKind::System, text)
 }
 
-/// The application's own recorder is read without our knowing: its gauges are set every second.
-async fn keep_gauges(core: Arc<Core>) {
+/// The application's own recorder is read without our knowing: its gauges are set every second. In
+/// one of ours histograms would grow until somebody reads them.
+async fn keep_metrics(core: Arc<Core>) {
     let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         every.tick().await;
-        core.set_gauges();
+        core.keep_metrics();
     }
 }
 
 /// A thread for processors. When it runs out of work it looks for more before it sleeps.
 fn worker(lane: usize, sequencer: Arc<Sequencer>) -> Arbiter {
     Arbiter::with_tokio_rt(move || {
-        let (rests, works) = (sequencer.clone(), sequencer.clone());
+        // Weak, because a runtime of tokio lives as long as anybody may wake a task of it.
+        let (rests, works) = (Arc::downgrade(&sequencer), Arc::downgrade(&sequencer));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all();
-        builder.on_thread_park(move || rests.rests(lane));
-        builder.on_thread_unpark(move || works.works(lane));
+        builder.on_thread_park(move || {
+            if let Some(sequencer) = rests.upgrade() {
+                sequencer.rests(lane);
+            }
+        });
+        builder.on_thread_unpark(move || {
+            if let Some(sequencer) = works.upgrade() {
+                sequencer.works(lane);
+            }
+        });
         builder.build().unwrap_or_else(|error| panic!("no runtime for a thread: {error}"))
     })
 }

@@ -16,6 +16,7 @@ use crate::broker::publish::{Publish, PublishAll};
 use crate::broker::topics::TopicReport;
 use crate::error::{Error, Refused};
 use crate::message::{Event, EventId, Key};
+use crate::queue::kept::Kept;
 use crate::queue::report::ParkedEvent;
 use crate::store::memory::{KeptState, typed};
 use crate::supervise::IntoChild;
@@ -175,10 +176,11 @@ impl Runtime {
 
     /// All parked events, in their order.
     pub fn parked(&self) -> Vec<ParkedEvent> {
-        let names = self.core.broker.intake.lock().topics.names();
+        let intake = &self.core.broker.intake;
+        let name_of = |kept: &Kept| intake.lock().topics.name(kept.head.topic);
         let mut all: Vec<ParkedEvent> = Vec::new();
         for running in self.core.processors.read().iter() {
-            all.extend(running.subscription.parked(|kept| names[usize::from(kept.head.topic.0)]));
+            all.extend(running.subscription.parked(name_of));
         }
         all.sort_by_key(|event| event.seq);
         all
@@ -298,6 +300,8 @@ impl Runtime {
 
     /// How the processors are doing, in the order they were added.
     pub fn processors(&self) -> Vec<super::watch::ProcessorReport> {
+        let lanes = self.core.broker.sequencer.lanes();
+        lanes.iter().for_each(|lane| drop(lane.try_pass_round()));
         self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
     }
 

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::control::Command;
 use super::core::Core;
-use crate::broker::lane::Parcel;
 use crate::broker::publish::is_inside_handler;
-use crate::broker::routes::LocalRoutes;
+use crate::clock::deadline;
 use crate::error::Error;
 use crate::message::{EventId, Key};
 use crate::queue::Unsettled;
@@ -74,7 +72,7 @@ impl Shutdown {
             return Err(Error::inside_handler("shutdown"));
         }
         let (done, stopped) = oneshot::channel();
-        let deadline = Instant::now() + self.timeout;
+        let deadline = deadline(self.timeout);
         let command = Command::Shutdown(deadline, done);
         self.core.commands.send(command).map_err(|_| Error::closed())?;
         stopped.await.map_err(|_| Error::closed())?;
@@ -91,42 +89,12 @@ impl IntoFuture for Shutdown {
     }
 }
 
-/// What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted there.
-fn carry_the_rest(core: &Core) {
-    let processors = core.all();
-    for (lane, arrivals) in core.broker.sequencer.lanes().iter().enumerate() {
-        let parcels = arrivals.take();
-        let mut later: Vec<_> = parcels
-            .iter()
-            .filter_map(|parcel| match parcel {
-                Parcel::Subscribe(subscription) => Some(subscription.clone()),
-                _ => None,
-            })
-            .collect();
-        for parcel in parcels {
-            match parcel {
-                Parcel::Subscribe(begun) => later.retain(|of| !Arc::ptr_eq(of, &begun)),
-                Parcel::Unsubscribe(_) => {}
-                Parcel::Batch(batch) => {
-                    let mut local = LocalRoutes::default();
-                    for running in processors.iter().filter(|running| running.lane == lane) {
-                        let subscription = &running.subscription;
-                        if !later.iter().any(|of| Arc::ptr_eq(of, subscription)) {
-                            local.add(subscription.clone());
-                        }
-                    }
-                    local.deliver(batch);
-                }
-            }
-        }
-    }
-}
-
 /// Collected on the caller's thread, because encoding is user code.
 fn undone(core: &Core) -> Vec<Undone> {
     let names = core.broker.intake.lock().topics.names();
     let name = |kept: &Kept| names[usize::from(kept.head.topic.0)];
-    carry_the_rest(core);
+    // What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted.
+    core.broker.sequencer.lanes().iter().for_each(|lane| drop(lane.pass_round()));
     let mut all = Vec::new();
     for running in core.all() {
         let processor = running.declaration.name.clone();

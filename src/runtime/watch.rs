@@ -33,6 +33,9 @@ pub struct ProcessorReport {
 impl Core {
     /// Sets what is not counted as it happens, but read.
     pub(crate) fn set_gauges(&self) {
+        // A thread that is stuck in a handler does not look into its lane.
+        let lanes = self.broker.sequencer.lanes();
+        lanes.iter().for_each(|lane| lane.try_pass_round_only());
         self.recorder.set_gauges(&self.gauges());
     }
 
@@ -70,6 +73,15 @@ impl Core {
             }
         });
         gauges.collect()
+    }
+
+    /// Called every second.
+    pub(crate) fn keep_metrics(&self) {
+        #[cfg(feature = "prometheus")]
+        if self.recorder.keep_up() {
+            return;
+        }
+        self.set_gauges();
     }
 
     /// All metrics in Prometheus' text format, if this runtime has its own recorder.

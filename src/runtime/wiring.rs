@@ -75,10 +75,6 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         names.push(supervisor.name);
         backoffs.push(supervisor.backoff);
     }
-    if backoffs.is_empty() {
-        // For processors that are added while running.
-        backoffs.push(crate::queue::backoff::Backoff::default());
-    }
     let core = Arc::new(core);
     let (started, up) = crossbeam_channel::bounded(1);
     let thread = std::thread::Builder::new().name(format!("{}-control", core.name)).spawn({
@@ -100,7 +96,9 @@ pub(super) fn admit(
     supervisor: usize,
 ) -> Result<Arc<Running>, Error> {
     let mut declaration = child.declaration();
-    check(core, &declaration)?;
+    // Until it is in the list: nobody else may take its name meanwhile.
+    let mut processors = core.processors.write();
+    check(&processors, &declaration)?;
     let mut inner = core.broker.intake.lock();
     let mut topics = Vec::new();
     for handled in &declaration.handles {
@@ -112,7 +110,11 @@ pub(super) fn admit(
             report.declared_publishers.insert(declaration.name.to_string());
         }
     }
+    let names = inner.topics.names();
     drop(inner);
+    for (index, name) in names.into_iter().enumerate() {
+        core.recorder.add_topic(index, name);
+    }
     let settings = &mut declaration.settings;
     settings.hosts = match declaration.blocking {
         true => settings.instances,
@@ -130,14 +132,14 @@ pub(super) fn admit(
     ));
     let lane = index % core.threads;
     let running = Arc::new(Running { declaration, subscription, child, supervisor, lane });
-    core.processors.write().push(running.clone());
+    processors.push(running.clone());
     Ok(running)
 }
 
-fn check(core: &Core, declaration: &Declaration) -> Result<(), Error> {
+fn check(processors: &[Arc<Running>], declaration: &Declaration) -> Result<(), Error> {
     let name = &declaration.name;
     check_name("the processor name", name)?;
-    if core.find(name).is_some() {
+    if processors.iter().any(|running| running.declaration.name == *name) {
         return Err(Error::config(format!(
             "two processors are named `{name}`: a processor's name is its place in the order, so \
              give one of them another name"

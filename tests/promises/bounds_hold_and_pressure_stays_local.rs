@@ -1,7 +1,12 @@
+use std::sync::Arc;
+
 use cueline::prelude::*;
+use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::support::{
-    Heard, Log, Number, Word, idle, number, one, publish, supervisor, with, within, words_to,
+    Heard, Log, Number, Word, idle, number, one, publish, quick, supervisor, with, within, words_to,
 };
 
 #[test]
@@ -228,4 +233,100 @@ fn a_flood_through_a_slower_reader_is_slowed_down_and_not_refused() {
     within("the flood", move || publisher.publish_all((0..200_000).map(number)).wait().unwrap());
     idle(&runtime);
     assert_eq!(heard.count("Retried"), 0, "none found no room");
+}
+
+/// One that waits at the door and turns out to be too heavy leaves the queue.
+#[test]
+fn a_publisher_that_is_refused_while_it_waits_holds_up_nobody_behind_it() {
+    let runtime = one(with("full", |_, _| Ok(())).bound(4));
+    runtime.pause("full").unwrap();
+    publish(&runtime, (0..4).map(number));
+    let waiting = {
+        let runtime = runtime.clone();
+        let mut waits = Box::pin(async move { runtime.publish(number(4)).await });
+        assert!((&mut waits).now_or_never().is_none());
+        waits
+    };
+    runtime.add("tests", with("light", |_, _| Ok(())).bound_bytes(8)).unwrap();
+    let refused = within("the answer", move || pollster::block_on(waiting).unwrap_err());
+    assert!(matches!(refused, Refused::Invalid(..)), "{refused}");
+    runtime.remove("light").unwrap();
+    runtime.resume("full").unwrap();
+    let publisher = runtime.clone();
+    within("the next one", move || publish(&publisher, [number(5)]));
+}
+
+#[derive(Serialize, Deserialize)]
+struct Heavy(u64);
+impl Message for Heavy {
+    const NAME: &'static str = "heavy";
+    type Reply = ();
+    fn weight(&self) -> usize {
+        1_000
+    }
+}
+
+struct Counted(Arc<Semaphore>);
+impl Processor for Counted {}
+impl Handle<Heavy> for Counted {
+    async fn handle(&mut self, _: &Heavy, _: &mut Context) -> Outcome {
+        self.0.acquire().await?.forget();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_bound_in_bytes_lets_publishers_in_as_soon_as_there_is_room() {
+    let permits = Arc::new(Semaphore::new(0));
+    let taken = permits.clone();
+    let counted = processor("counted", move || Counted(taken.clone())).on::<Heavy>();
+    let runtime = one(counted.bound_bytes(20_000));
+    publish(&runtime, (0..20).map(Heavy));
+    assert!(matches!(runtime.try_publish(Heavy(20)), Err(Refused::Full(_))));
+    permits.add_permits(10);
+    let publisher = runtime.clone();
+    within("room for one more", move || publish(&publisher, [Heavy(20)]));
+    permits.add_permits(11);
+    idle(&runtime);
+}
+
+#[test]
+fn publications_that_wait_for_their_time_are_bounded() {
+    let ahead = with("ahead", |event, cx| {
+        cx.publish_after(secs(3_600), Word(event.value.to_string()));
+        Ok(())
+    });
+    let runtime = one(ahead.held(10).retry(quick(2)));
+    publish(&runtime, (0..12).map(number));
+    idle(&runtime);
+    let parked = runtime.parked();
+    assert_eq!(parked.iter().map(|event| event.reason).collect::<Vec<_>>(), ["overflow"; 2]);
+    assert!(parked[0].chain[0].contains("`held`"), "{:?}", parked[0].chain);
+    let undone = within("shutdown", move || runtime.shutdown(secs(20)).wait().unwrap());
+    let delayed = undone.iter().filter(|of| of.stood == cueline::Unsettled::Delayed).count();
+    assert_eq!((delayed, undone.len()), (10, 12));
+}
+
+#[test]
+fn what_is_held_is_bounded_by_its_weight_too() {
+    let fails = processor("fails", || Fails).on::<Heavy>().bound_bytes(5_000);
+    let runtime = one(fails.reserve(0));
+    runtime.tell(Heavy(0)).unwrap();
+    let stopped = runtime.clone();
+    within("it takes no more", move || {
+        let mut number = 0;
+        while !stopped.processors()[0].stopped {
+            number += 1;
+            stopped.tell(Heavy(number)).unwrap();
+        }
+    });
+    assert!(runtime.why_not_ready()[0].contains("held"), "{:?}", runtime.why_not_ready());
+}
+
+struct Fails;
+impl Processor for Fails {}
+impl Handle<Heavy> for Fails {
+    async fn handle(&mut self, _: &Heavy, _: &mut Context) -> Outcome {
+        Err(Failure::permanent("never"))
+    }
 }

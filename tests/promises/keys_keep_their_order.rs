@@ -1,10 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 
 use cueline::prelude::*;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
-use crate::support::{Log, idle, keyed, number, one, publish, quick, with};
+use crate::support::{Log, idle, keyed, number, one, publish, quick, with, within};
 
 /// Fails each event as often as `failures` says, and notes who succeeded.
 fn flaky(
@@ -145,4 +148,72 @@ fn with_several_instances_too_those_behind_a_parked_event_leave_the_runtime_idle
     });
     idle(&runtime);
     assert_eq!(runtime.processors()[0].waiting_behind, 199);
+}
+
+/// One that was handed back has the key's turn, and one that was in hand meanwhile and failed waits
+/// behind it, before those that come later.
+#[test]
+fn with_let_key_go_a_resubmitted_event_does_not_let_others_overtake() {
+    let ((tell, told), (go, wait)) = (channel(), channel());
+    let (tell, wait) = (Arc::new(Mutex::new(tell)), Arc::new(Mutex::new(wait)));
+    let (log, mended) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let (seen, is_mended) = (log.clone(), mended.clone());
+    let runtime = one(with("goes-on", move |event, cx| {
+        match (event.value, cx.attempt()) {
+            (0, _) if !is_mended.load(SeqCst) => return Err(Failure::permanent("not yet")),
+            (1, 1) => {
+                tell.lock().send(()).ok();
+                wait.lock().recv().ok();
+                return Err(Failure::transient("once"));
+            }
+            _ => {}
+        }
+        seen.push(event.value);
+        Ok(())
+    })
+    .on_park(OnPark::LetKeyGo));
+    publish(&runtime, [keyed(1, 0)]);
+    idle(&runtime);
+    let id = runtime.parked()[0].id;
+    publish(&runtime, [keyed(1, 1), keyed(1, 2)]);
+    told.recv().unwrap();
+    mended.store(true, SeqCst);
+    runtime.resubmit("goes-on", id).unwrap();
+    drop::<std::sync::mpsc::Sender<()>>(go);
+    idle(&runtime);
+    assert_eq!(log.all(), [0, 1, 2]);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tracked {
+    key: u64,
+    #[serde(skip)]
+    alive: Arc<()>,
+}
+cueline::event!(Tracked, "tracked", key: |event| event.key);
+
+struct Holds;
+impl Processor for Holds {}
+impl Handle<Tracked> for Holds {
+    async fn handle(&mut self, event: &Tracked, _: &mut Context) -> Outcome {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        if event.key == 0 {
+            return Err(Failure::permanent("never"));
+        }
+        Ok(())
+    }
+}
+
+/// Behind an event that was in hand when they came, and is parked now.
+#[test]
+fn events_behind_a_parked_one_do_not_keep_their_whole_batch() {
+    let alive = Arc::new(());
+    let runtime = one(processor("holds", || Holds).on::<Tracked>().instances(4));
+    let events = (0..200u64).map(|number| Tracked { key: number / 2, alive: alive.clone() });
+    runtime.publish_all(events).wait().unwrap();
+    idle(&runtime);
+    assert_eq!(runtime.processors()[0].waiting_behind, 1);
+    within("the others go", move || while Arc::strong_count(&alive) > 1 {});
 }

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod a_stopped_runtime_keeps_nothing;
+mod a_thread_is_shared_fairly;
 mod bad_programs_are_refused_at_start;
 mod bounds_hold_and_pressure_stays_local;
 mod faults;

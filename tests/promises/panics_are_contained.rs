@@ -295,3 +295,64 @@ fn in_an_observer_others_are_told_and_nothing_stops() {
     assert!(heard.count("PanicContained { during: Observer") > 0);
     assert!(heard.count("Handled") > 0);
 }
+
+#[derive(Serialize, Deserialize)]
+struct OftenBadKey(u64);
+impl Message for OftenBadKey {
+    const NAME: &'static str = "often.bad.key";
+    type Reply = ();
+    fn key(&self) -> Option<Key> {
+        assert!(!self.0.is_multiple_of(5), "in key");
+        Some(Key::from(self.0))
+    }
+}
+
+struct Tallies(Arc<Vec<AtomicU32>>);
+impl Processor for Tallies {}
+impl Handle<OftenBadKey> for Tallies {
+    async fn handle(&mut self, event: &OftenBadKey, _: &mut Context) -> Outcome {
+        self.0[event.0 as usize].fetch_add(1, SeqCst);
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
+#[test]
+fn in_key_before_several_threads_no_other_event_is_lost_or_doubled() {
+    let tally: Arc<Vec<AtomicU32>> = Arc::new((0..2_000).map(|_| AtomicU32::new(0)).collect());
+    let counts = tally.clone();
+    let crew = processor("crew", move || Tallies(counts.clone())).on::<OftenBadKey>();
+    let heard = Heard::default();
+    let runtime = Runtime::builder("test")
+        .threads(2)
+        .supervise(supervisor().child(crew.instances(4)))
+        .observe(heard.clone())
+        .start()
+        .unwrap();
+    for first in (0..2_000).step_by(10) {
+        runtime.publish_all((first..first + 10).map(OftenBadKey)).wait().unwrap();
+    }
+    idle(&runtime);
+    for (number, count) in tally.iter().enumerate() {
+        let expected = u32::from(number % 5 != 0);
+        assert_eq!(count.load(SeqCst), expected, "deliveries of number {number}");
+    }
+    assert_eq!((runtime.parked().len(), heard.count("Parked")), (400, 400));
+}
+
+struct Breaks;
+impl Processor for Breaks {}
+impl Handle<Fuse> for Breaks {
+    async fn handle(&mut self, _: &Fuse, _: &mut Context) -> Outcome {
+        panic!("in the handler")
+    }
+}
+
+/// The second delivery is from bytes, and its event the handler's own to drop.
+#[test]
+fn in_the_handler_and_in_the_drop_of_its_event_too() {
+    let runtime = one(processor("breaks", || Breaks).on::<Fuse>());
+    runtime.publish(Fuse(true)).wait().unwrap();
+    idle(&runtime);
+    assert_eq!(runtime.parked()[0].attempts, 2);
+}

@@ -1,3 +1,5 @@
+use std::sync::{Arc, OnceLock};
+
 use cueline::prelude::*;
 
 use crate::support::{
@@ -151,4 +153,45 @@ fn what_a_failed_delivery_published_does_not_stand_in_the_way_of_others() {
     publish(&runtime, [number(2)]);
     idle(&runtime);
     assert_eq!(log.all(), ["said"]);
+}
+
+struct Up;
+impl Processor for Up {}
+impl Handle<Number> for Up {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        *cx.state::<u64>("last")? = event.value;
+        cx.publish(Word(event.value.to_string()));
+        Ok(())
+    }
+}
+
+/// Looks at the state of who published the word.
+struct Down(Arc<OnceLock<Runtime>>, Log<String>);
+impl Processor for Down {}
+impl Handle<Word> for Down {
+    async fn handle(&mut self, event: &Word, _: &mut Context) -> Outcome {
+        let seen = self.0.get().and_then(|runtime| runtime.state::<u64>("up", "last"));
+        if seen.unwrap_or(0) < event.0.parse()? {
+            self.1.push(format!("{} came before its state: {seen:?}", event.0));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn whoever_sees_a_publication_sees_the_state_of_the_same_commit() {
+    let (runtime_of, log) = (Arc::new(OnceLock::new()), Log::default());
+    let (looks, writes) = (runtime_of.clone(), log.clone());
+    let down = processor("down", move || Down(looks.clone(), writes.clone())).on::<Word>();
+    let runtime = Runtime::builder("test")
+        .threads(2)
+        .supervise(supervisor().child(processor("up", || Up).on::<Number>()).child(down))
+        .start()
+        .unwrap();
+    runtime_of.set(runtime.clone()).ok();
+    for round in 0..5_000 {
+        publish(&runtime, (round * 3 + 1..round * 3 + 4).map(number));
+        runtime.idle().wait();
+    }
+    assert!(log.all().is_empty(), "{:?}", log.all());
 }

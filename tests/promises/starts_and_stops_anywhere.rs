@@ -1,5 +1,11 @@
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
 use cueline::prelude::*;
 use cueline::{ErrorKind, Unsettled};
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 
 use crate::support::{
     Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within,
@@ -243,4 +249,141 @@ fn catches_sigterm(line: &str) -> bool {
     let caught =
         line.strip_prefix("SigCgt:").and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     caught.is_some_and(|bits| bits & (1 << 14) != 0)
+}
+
+#[test]
+fn limits_that_no_clock_can_say_are_as_good_as_none() {
+    struct Naps;
+    impl Processor for Naps {}
+    impl Handle<Number> for Naps {
+        async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+            tokio::task::yield_now().await;
+            Ok(())
+        }
+    }
+    let runtime = one(processor("naps", || Naps).on::<Number>().timeout(Duration::MAX));
+    publish(&runtime, [number(1)]);
+    idle(&runtime);
+    assert!(runtime.parked().is_empty(), "{:?}", runtime.parked());
+    let undone = within("shutdown", move || runtime.shutdown(Duration::MAX).wait().unwrap());
+    assert!(undone.is_empty());
+}
+
+/// What was published after it had left is not counted as undone by it, wherever it lies.
+#[test]
+fn a_removed_processor_gets_nothing_that_came_later_not_even_at_the_end() {
+    let ((go, wait), (stuck, is_stuck)) = (channel(), channel());
+    let wait = Arc::new(Mutex::new(wait));
+    let stuck = Mutex::new(stuck);
+    let stuck = Arc::new(stuck);
+    let blocks = with("blocks", move |_, _| {
+        stuck.lock().send(()).ok();
+        wait.lock().recv().ok();
+        Ok(())
+    });
+    struct Parks;
+    impl Processor for Parks {}
+    impl Handle<Word> for Parks {
+        async fn handle(&mut self, _: &Word, _: &mut Context) -> Outcome {
+            Err(Failure::permanent("never"))
+        }
+    }
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .supervise(supervisor().child(processor("leaver", || Parks).on::<Word>()).child(blocks))
+        .start()
+        .unwrap();
+    publish(&runtime, [Word("before".into())]);
+    idle(&runtime);
+    runtime.remove("leaver").unwrap();
+    publish(&runtime, [number(0)]);
+    is_stuck.recv().unwrap();
+    publish(&runtime, (0..3).map(|_| Word("after".into())));
+    let undone = within("shutdown", move || runtime.shutdown(millis(50)).wait().unwrap());
+    let words: Vec<_> = undone.iter().filter(|of| of.topic == "word").map(|of| of.stood).collect();
+    assert_eq!(words, [Unsettled::Parked]);
+    drop::<std::sync::mpsc::Sender<()>>(go);
+}
+
+#[test]
+fn a_processor_that_cannot_be_built_can_be_removed() {
+    struct Never;
+    impl Processor for Never {}
+    impl Handle<Number> for Never {
+        async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+            Ok(())
+        }
+    }
+    let runtime = one(with("sound", |_, _| Ok(())));
+    let make = || -> Never { panic!("in the factory") };
+    runtime.add("tests", processor("broken", make).on::<Number>().instances(3)).unwrap();
+    publish(&runtime, [number(1)]);
+    runtime.remove("broken").unwrap();
+    idle(&runtime);
+    let ready = runtime.clone();
+    within("ready", move || pollster::block_on(ready.ready()));
+    assert!(runtime.why_not_ready().is_empty(), "{:?}", runtime.why_not_ready());
+    let undone = within("shutdown", move || runtime.shutdown(secs(3_600)).wait().unwrap());
+    assert_eq!(undone.iter().map(|of| &*of.processor).collect::<Vec<_>>(), ["broken"]);
+}
+
+#[test]
+fn of_two_that_add_the_same_name_at_once_one_is_refused() {
+    let runtime = one(with("other", |_, _| Ok(())));
+    for round in 0..100 {
+        let name = format!("twin-{round}");
+        let added: Vec<bool> = std::thread::scope(|scope| {
+            let add = || runtime.add("tests", with(&name, |_, _| Ok(()))).is_ok();
+            let threads = [scope.spawn(add), scope.spawn(add)];
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(added.iter().filter(|added| **added).count(), 1);
+        runtime.remove(&name).unwrap();
+    }
+}
+
+/// Stands in the way of one signal until it is told to let it pass.
+struct Holds(
+    &'static str,
+    Mutex<std::sync::mpsc::Sender<()>>,
+    Mutex<std::sync::mpsc::Receiver<()>>,
+);
+impl cueline::Observer for Holds {
+    fn observe(&self, signal: &cueline::Signal<'_>) {
+        if format!("{signal:?}").starts_with(self.0) {
+            self.1.lock().send(()).ok();
+            self.2.lock().recv().ok();
+        }
+    }
+}
+
+#[test]
+fn it_rests_only_when_everything_that_was_done_has_been_told() {
+    for what in ["Handled", "Parked", "Restarted"] {
+        let ((tell, told), (go, wait)) = (channel(), channel());
+        let fails = with("fails", |event, cx| match (event.value, cx.attempt()) {
+            (1, _) => Err(Failure::permanent("never")),
+            (2, 1) => panic!("once"),
+            _ => Ok(()),
+        });
+        let runtime = Runtime::builder("test")
+            .threads(1)
+            .supervise(supervisor().child(fails))
+            .observe(Holds(what, Mutex::new(tell), Mutex::new(wait)))
+            .start()
+            .unwrap();
+        pollster::block_on(runtime.ready());
+        publish(
+            &runtime,
+            [number(match what {
+                "Parked" => 1,
+                "Restarted" => 2,
+                _ => 0,
+            })],
+        );
+        told.recv().unwrap();
+        assert!(runtime.idle().now_or_never().is_none(), "{what} has not been told yet");
+        drop(go);
+        idle(&runtime);
+    }
 }

@@ -30,7 +30,7 @@ pub fn keyed(key: u32, value: u64) -> Number {
     Number { key: Some(key), value }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Word(pub String);
 cueline::event!(Word, "word");
 
@@ -129,9 +129,9 @@ pub fn idle(runtime: &Runtime) {
     within("idle", move || runtime.idle().wait());
 }
 
-pub fn publish(runtime: &Runtime, numbers: impl IntoIterator<Item = Number>) {
-    for number in numbers {
-        runtime.publish(number).wait().unwrap();
+pub fn publish<E: Event>(runtime: &Runtime, events: impl IntoIterator<Item = E>) {
+    for event in events {
+        runtime.publish(event).wait().unwrap();
     }
 }
 

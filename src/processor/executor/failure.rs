@@ -52,9 +52,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Vec::new()
         };
         let report = Report::next(kept.report.as_deref(), cause, failure, path, Timestamp::now());
-        let deliveries = report.deliveries;
+        let (deliveries, broke) = (report.deliveries, report.broke);
         kept.report = Some(Arc::new(report));
-        let decision = decide(&self.spec.retry, cause, failures, fastrand::f64());
+        let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
         let verdict = match decision {
             Decision::RetryAfter(wait) => Verdict::Retry(self.seat.broker.clock.now().after(wait)),
             Decision::Park => Verdict::Park,
@@ -64,14 +64,14 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             _ => None,
         };
         let settle = Settle::Failed { seq, failures, verdict, kept };
-        self.link.commit_under_pressure(Some(settle), pressed_until);
         let processor = &self.seat.subscription.name;
-        self.seat.broker.signals.state(&match decision {
+        let told = match decision {
             Decision::RetryAfter(wait) => {
                 Signal::Retried { processor, event, attempt: deliveries, cause, wait }
             }
             Decision::Park => Signal::Parked { processor, event, attempts: deliveries, cause },
-        });
+        };
+        self.link.commit_and_tell(Some(settle), pressed_until, Some(&told));
         event
     }
 }

@@ -1,9 +1,11 @@
 //! Instances: built, started, rebuilt when they broke, stopped. All of it is user code, contained.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Executor;
+use crate::clock::deadline;
 use crate::error::{Failure, Outcome};
 use crate::guard::{contain, contained};
 use crate::message::EventId;
@@ -15,24 +17,40 @@ use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
 use crate::signal::{RestartCause, Signal};
 use crate::supervise::ChildFailed;
+use crate::supervise::child::Seat;
+
+/// While it lives, the runtime does not rest: something was done and is to be told.
+pub(super) struct Telling(Rc<Seat>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.subscription.told();
+        self.0.broker.progressed(&self.0.subscription);
+    }
+}
 
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Builds every instance of this host. False if the runtime stops meanwhile.
     pub(super) async fn build_all(&mut self) -> bool {
+        self.crew.building.set(true);
         for number in 0..self.seat.slots {
             let instance = match self.build().await {
                 Ok(instance) => instance,
                 Err((cause, error)) => match self.try_again(cause, error).await {
                     Some(instance) => instance,
-                    None => return false,
+                    None => {
+                        (self.seat.built)();
+                        return false;
+                    }
                 },
             };
             self.crew.add(instance);
+            self.seat.subscription.instance_made();
             if number as u32 % BUDGET == BUDGET - 1 {
                 yield_now().await;
             }
         }
-        self.crew.built.set(true);
+        self.crew.building.set(false);
         (self.seat.built)();
         true
     }
@@ -70,13 +88,20 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     }
 
     /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
-    /// runtime stops meanwhile.
+    /// runtime stops meanwhile, or the processor was removed.
     async fn try_again(&mut self, mut cause: RestartCause, mut error: String) -> Option<P> {
         loop {
             let wait = self.charge().await?;
             let processor = &self.seat.subscription.name;
             let signals = &self.seat.broker.signals;
             signals.state(&Signal::StartFailed { processor, cause, wait, error: &error });
+            if self.seat.subscription.is_closed() {
+                if !self.seat.subscription.has_instances() {
+                    self.seat.subscription.halt();
+                    self.seat.broker.progressed(&self.seat.subscription);
+                }
+                return None;
+            }
             self.pause(wait).await?;
             match self.build().await {
                 Ok(instance) => return Some(instance),
@@ -85,32 +110,51 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
     }
 
-    /// Replaces an instance that broke. None if the runtime stops meanwhile.
+    /// Something is about to be done, and told later.
+    pub(super) fn telling(&self) -> Telling {
+        self.seat.subscription.about_to_tell();
+        Telling(self.seat.clone())
+    }
+
+    /// Replaces an instance that broke, and tells. None if the runtime stops meanwhile.
     pub(super) async fn rebuild(
         &mut self,
         broken: P,
         cause: RestartCause,
         event: EventId,
+        telling: Telling,
     ) -> Option<P> {
+        // If it has to wait, nobody else has to wait for it.
+        let mut telling = Some(telling);
         let began = self.seat.broker.clock.now();
+        self.seat.subscription.instance_broke();
         drop_instance(broken, &self.seat.broker.signals);
         if !std::mem::take(&mut self.succeeded) {
             let wait = self.charge().await?;
+            if !wait.is_zero() {
+                telling = None;
+            }
             self.pause(wait).await?;
         }
         let instance = match self.build().await {
             Ok(instance) => instance,
-            Err((cause, error)) => self.try_again(cause, error).await?,
+            Err((cause, error)) => {
+                telling = None;
+                self.try_again(cause, error).await?
+            }
         };
         let took = self.seat.broker.clock.now().since(began);
         let processor = &self.seat.subscription.name;
         self.seat.broker.signals.state(&Signal::Restarted { processor, cause, event, took });
+        drop(telling);
+        self.seat.subscription.instance_made();
         Some(instance)
     }
 
     /// Asks the supervisor how long to wait. None if the runtime stops.
     async fn charge(&self) -> Option<Duration> {
         let child = self.seat.subscription.name.index;
+        self.crew.waits.set(true);
         self.seat.supervisor.send(ChildFailed { child }).await.ok()
     }
 
@@ -118,10 +162,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         if wait.is_zero() {
             return Some(());
         }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Some(()),
-            () = self.seat.subscription.halted() => None,
-        }
+        // The other instances need a driver meanwhile.
+        self.crew.waits.set(true);
+        let subscription = &self.seat.subscription;
+        tokio::time::timeout_at(deadline(wait), subscription.leaves()).await.ok();
+        (!subscription.is_halted()).then_some(())
     }
 
     /// Runs the `stopping` hook of every instance that is free.

@@ -3,6 +3,7 @@
 
 mod failure;
 mod instance;
+mod single;
 mod timed;
 
 use std::future::poll_fn;
@@ -13,7 +14,6 @@ use std::task::Poll;
 
 use crate::clock::Moment;
 use crate::guard::contained;
-use crate::message::Seq;
 use crate::processor::Processor;
 use crate::processor::context::{Context, InHand};
 use crate::processor::dispatch::{HandlerList, Ran, Stretch};
@@ -22,8 +22,7 @@ use crate::processor::link::{BUDGET, Link, yield_now};
 use crate::processor::outcome::Ended;
 use crate::processor::spec::ProcessorSpec;
 use crate::queue::batch::Batch;
-use crate::queue::kept::{Body, Kept};
-use crate::queue::settlement::Settle;
+use crate::queue::kept::Kept;
 use crate::queue::state::Offer;
 use crate::queue::{Claim, Cursor, Driver, key_of};
 use crate::signal::Sample;
@@ -40,6 +39,10 @@ pub(super) struct Executor<P: Processor, L> {
     /// Some event succeeded since this driver last rebuilt an instance.
     succeeded: bool,
     ticks: Vec<Moment>,
+    /// How many events it may still handle before others on the thread get their turn.
+    budget: u32,
+    /// The tick in which its turn began.
+    tick: u64,
 }
 
 enum Work {
@@ -70,7 +73,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
         let me = Driver { host: seat.host, number };
         let cx = Context::new(link.clone());
-        Self { spec, seat, crew, link, cx, me, succeeded: false, ticks }
+        let tick = seat.broker.clock.tick();
+        Self { spec, seat, crew, link, cx, me, succeeded: false, ticks, budget: BUDGET, tick }
     }
 
     /// Runs until the subscription has nothing more to give.
@@ -79,32 +83,48 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             return;
         }
         loop {
-            match self.next().await {
-                Work::Tick(tick) => self.tick(tick),
-                Work::Claim(Claim::Range { batch, from, end, clear }) => {
-                    if !self.range(batch, from, end, clear).await {
-                        break;
-                    }
+            if self.budget == 0 || self.seat.broker.clock.tick() > self.tick + 1 {
+                yield_now().await;
+                self.begin_turn();
+            }
+            let goes_on = match self.next().await {
+                Work::Tick(tick) => {
+                    self.tick(tick);
+                    true
                 }
-                Work::Claim(Claim::One { batch, at, which, home, .. }) => {
-                    if !self.one(batch, at, which, home).await {
-                        break;
-                    }
+                Work::Claim(Claim::Range { batch, from, end, clear }) => {
+                    self.range(batch, from, end, clear).await
+                }
+                Work::Claim(Claim::One { batch, at, which, home }) => {
+                    self.one(batch, at, which, home).await
                 }
                 Work::Claim(Claim::Kept { seq, failures, kept }) => {
-                    if !self.kept(seq, failures, kept).await {
-                        break;
-                    }
+                    self.kept(seq, failures, kept).await
                 }
-                Work::Claim(Claim::Publish(events)) => self.publish_delayed(events),
-                Work::Claim(Claim::Nothing { .. }) => {}
+                Work::Claim(Claim::Publish(events)) => {
+                    self.publish_delayed(events);
+                    true
+                }
+                Work::Claim(Claim::Nothing { .. }) => true,
                 Work::Claim(Claim::Closed) => break,
+            };
+            if !goes_on {
+                if self.seat.subscription.is_halted() {
+                    break;
+                }
+                return; // Its instance is gone; the others are other drivers'.
             }
         }
         self.stop().await;
     }
 
+    fn begin_turn(&mut self) {
+        self.budget = BUDGET;
+        self.tick = self.seat.broker.clock.tick();
+    }
+
     async fn next(&mut self) -> Work {
+        let mut slept = false;
         // Nothing is in hand: the batch of the last event may go.
         self.cx.take(InHand::Nothing, 0, 0);
         self.crew.resting.set(self.crew.resting.get() + 1);
@@ -128,6 +148,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),
                 };
+                slept = true;
                 let Some(due) = due else { return Poll::Pending };
                 self.link.arm(clock.instant(due));
                 if self.link.poll_timer(task).is_pending() {
@@ -136,20 +157,22 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             }
         })
         .await;
+        if slept {
+            self.begin_turn();
+        }
         self.crew.resting.set(self.crew.resting.get() - 1);
         self.seat.broker.clock.working();
         work
     }
 
-    /// Handles the front batch between two places. False if the runtime stops.
+    /// Handles the front batch between two places. False if its instance is gone.
     async fn range(&mut self, batch: Arc<Batch>, from: Cursor, end: Cursor, clear: bool) -> bool {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         let wanted = self.seat.subscription.clone();
         let clock = self.seat.broker.clock.clone();
         self.link.clear.set(clear);
         let mut began = Some(clock.now());
-        let tick = clock.tick();
-        let mut budget = BUDGET;
+        let (tick, mut budget) = (self.tick, self.budget);
         let mut at = from;
         let mut pressed = false;
         while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end)
@@ -163,6 +186,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     Asked::Aside => {
                         at = here.next();
                         self.link.clear.set(wanted.is_clear());
+                        budget -= 1;
+                        if budget == 0 {
+                            break;
+                        }
                         continue;
                     }
                     Asked::Full => break,
@@ -186,32 +213,24 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Ran::Through => Cursor { run: here.run, index: to },
                 Ran::Ask(index) => Cursor { run: here.run, index },
                 Ran::Yield(index) => {
-                    self.succeeded = true;
-                    self.link.commit(None);
-                    self.crew.put(slot, instance);
-                    if let Some(until) = self.link.pause_for_readers() {
-                        self.seat.subscription.press(until);
-                    }
-                    let more = Cursor { run: here.run, index };
-                    if more < end {
-                        yield_now().await;
-                    }
-                    return true;
+                    at = Cursor { run: here.run, index };
+                    break;
                 }
                 Ran::Ended(index, ended) => {
                     self.succeeded |= index > here.index || here > from;
                     let here = Cursor { run: here.run, index };
-                    let breaks = ended.breaks_instance();
+                    let breaks = ended.breaks_instance().map(|cause| (cause, self.telling()));
                     pressed = matches!(*ended, Ended::Overflowed(_));
                     let event = self.fail_first(&batch, here, which, *ended);
                     self.link.clear.set(wanted.is_clear());
-                    if let Some(cause) = breaks {
-                        match self.rebuild(instance, cause, event).await {
+                    if let Some((cause, telling)) = breaks {
+                        match self.rebuild(instance, cause, event, telling).await {
                             Some(fresh) => instance = fresh,
                             None => return false,
                         }
                     }
-                    if pressed {
+                    budget -= 1;
+                    if pressed || budget == 0 {
                         break;
                     }
                     here.next()
@@ -221,9 +240,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.succeeded |= at > from;
         self.link.commit(None);
         self.crew.put(slot, instance);
+        self.budget = if pressed { 0 } else { budget };
         if pressed {
-            yield_now().await;
-        } else if let Some(until) = self.link.pause_for_readers() {
+            return true;
+        }
+        if let Some(until) = self.link.pause_for_readers() {
             self.seat.subscription.press(until);
         }
         true
@@ -244,7 +265,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Ok(key) => key,
             Err(panic) => {
                 self.link.commit(None);
-                subscription.park_keyless(batch, here, which, panic);
+                subscription.park_first(batch, here, which, panic);
                 return Asked::Aside;
             }
         };
@@ -262,100 +283,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             }
             _ => Asked::Start,
         }
-    }
-
-    /// Handles one event that was handed out by itself. False if the runtime stops.
-    async fn one(&mut self, batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64>) -> bool {
-        let Some((slot, mut instance)) = self.crew.take(home) else { return true };
-        let run = &batch.events.runs()[at.run as usize];
-        let seq = batch.seq(run, at.index);
-        let mut began = Some(self.seat.broker.clock.now());
-        let mut budget = BUDGET;
-        let stretch = Stretch {
-            batch: &batch,
-            run: at.run,
-            from: at.index,
-            to: at.index + 1,
-            asked: true,
-            failures: 0,
-            budget: &mut budget,
-            tick: self.seat.broker.clock.tick(),
-        };
-        let ran = self.stretch(which, &mut instance, stretch).await;
-        // What is handed out by itself is settled by name, not by how far the batch was handled.
-        self.link.forget_reached();
-        self.sample(&batch, &mut began);
-        if let Ran::Ended(_, ended) = ran {
-            let breaks = ended.breaks_instance();
-            let kept = Kept::encoded(&batch, at.run, at.index, which);
-            let event = self.fail(seq, 0, kept, *ended);
-            if let Some(cause) = breaks {
-                match self.rebuild(instance, cause, event).await {
-                    Some(fresh) => instance = fresh,
-                    None => return false,
-                }
-            }
-        } else {
-            self.succeeded = true;
-            self.link.count_handled();
-            self.link.commit(Some(Settle::Done { seq, key: None }));
-        }
-        self.crew.put(slot, instance);
-        true
-    }
-
-    /// Delivers a held event. False if the runtime stops.
-    async fn kept(&mut self, seq: Seq, failures: u32, kept: Kept) -> bool {
-        let Some((slot, mut instance)) = self.crew.take(None) else { return true };
-        let ended = match &kept.body {
-            Body::Bytes(bytes) => {
-                self.cx.take(InHand::Kept { kept: kept.clone(), seq }, 0, failures);
-                let handled =
-                    self.spec.handlers.kept(kept.which, &mut instance, &mut self.cx, bytes);
-                match contained(pin!(handled)).await {
-                    Ok(ended) => ended,
-                    Err(panic) => Some(Box::new(Ended::Panicked(panic))),
-                }
-            }
-            Body::Pinned { batch, run, index } => {
-                let mut budget = BUDGET;
-                let stretch = Stretch {
-                    batch,
-                    run: *run,
-                    from: *index,
-                    to: *index + 1,
-                    asked: true,
-                    failures,
-                    budget: &mut budget,
-                    tick: self.seat.broker.clock.tick(),
-                };
-                let ran = self.stretch(kept.which, &mut instance, stretch).await;
-                self.link.forget_reached();
-                match ran {
-                    Ran::Ended(_, ended) => Some(ended),
-                    _ => None,
-                }
-            }
-        };
-        match ended {
-            None => {
-                self.succeeded = true;
-                self.link.count_handled();
-                self.link.commit(Some(Settle::Done { seq, key: kept.key }));
-            }
-            Some(ended) => {
-                let breaks = ended.breaks_instance();
-                let event = self.fail(seq, failures, kept, *ended);
-                if let Some(cause) = breaks {
-                    match self.rebuild(instance, cause, event).await {
-                        Some(fresh) => instance = fresh,
-                        None => return false,
-                    }
-                }
-            }
-        }
-        self.crew.put(slot, instance);
-        true
     }
 
     /// Runs handlers over a stretch of a run. A panic ends it; the context knows at which event.

@@ -19,7 +19,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         if let Err(events) = self.seat.broker.flush_later(events) {
             let again = self.seat.broker.clock.now().after(ASK_AGAIN);
             let delayed = vec![(again, events)];
-            self.seat.subscription.commit(Commit { delayed, ..Commit::default() });
+            let commit = Commit { delayed, ..Commit::default() };
+            self.seat.subscription.commit(commit).finish(&self.seat.subscription);
         }
     }
 

@@ -47,10 +47,11 @@ impl Subscription {
     }
 
     fn claim_quietly(&self, driver: Driver, waker: &Waker, stopped: &mut Option<bool>) -> Claim {
-        let mut known: Option<(Seq, Option<Key>, Option<Kept>)> = None;
+        let mut known: Option<(Seq, Result<Option<Key>, String>, Option<Kept>)> = None;
         loop {
             let now = self.clock.now();
             let mut inner = self.inner.lock();
+            inner.gets_up(driver);
             if inner.halted {
                 return Claim::Closed;
             }
@@ -61,30 +62,39 @@ impl Subscription {
                 return claim;
             }
             *stopped = inner.held_changed().or(*stopped);
-            let free = !inner.paused && !inner.state.is_full() && now >= inner.pressed_until;
+            let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
             if let Some((batch, at, which)) =
                 inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
             {
                 if !self.one_by_one {
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
-                    let clear = inner.state.is_clear();
+                    let clear = inner.is_clear();
                     return Claim::Range { batch, from: at, end, clear };
                 }
                 let run = &batch.events.runs()[at.run as usize];
                 let seq = batch.seq(run, at.index);
                 let Some((_, key, kept)) = known.take().filter(|(of, _, _)| *of == seq) else {
                     drop(inner);
-                    match key_of(&batch, at) {
-                        Ok(key) => known = Some((seq, key, None)),
-                        Err(panic) => self.park_keyless(&batch, at, which, panic),
-                    }
+                    let key = key_of(&batch, at);
+                    let panicked = key.is_err();
+                    let kept = panicked.then(|| Kept::encoded(&batch, at.run, at.index, which));
+                    known = Some((seq, key, kept));
                     continue;
+                };
+                let (key, kept) = match (key, kept) {
+                    (Ok(key), kept) => (key, kept),
+                    (Err(panic), kept) => {
+                        let parked =
+                            kept.map(|kept| self.park_keyless(inner, at, seq, kept, panic));
+                        parked.into_iter().for_each(|parked| parked.finish(self));
+                        continue;
+                    }
                 };
                 let waits = key.as_ref().is_some_and(|key| inner.state.waits_long(key));
                 if waits && kept.is_none() {
                     drop(inner);
                     let kept = Kept::encoded(&batch, at.run, at.index, which);
-                    known = Some((seq, key, Some(kept)));
+                    known = Some((seq, Ok(key), Some(kept)));
                     continue;
                 }
                 let home = key.as_ref().map(home_of);
@@ -148,7 +158,7 @@ impl Subscription {
         let stopped = inner.held_changed();
         // One instance: nothing else starts meanwhile, so that it is busy need not be recorded.
         let offer = match key {
-            _ if inner.state.is_full() => Offer::Full,
+            _ if inner.is_full() => Offer::Full,
             Some(key) if inner.state.is_taken(key) => Offer::Behind,
             _ => Offer::Start,
         };
@@ -175,7 +185,7 @@ impl Subscription {
 
     /// Whether first deliveries need not be asked for.
     pub(crate) fn is_clear(&self) -> bool {
-        self.inner.lock().state.is_clear()
+        self.inner.lock().is_clear()
     }
 
     fn say_held(&self, stopped: Option<bool>) {
@@ -190,32 +200,36 @@ impl Inner {
         if self.paused {
             return None;
         }
-        if self.delayed.last().is_some_and(|(due, _)| *due <= now) {
-            return self.delayed.pop().map(|(_, events)| Claim::Publish(events));
+        if let Some(events) = self.delayed.pop(Some(now)) {
+            return Some(Claim::Publish(events));
         }
         let (seq, failures) = self.state.next(now)?;
-        let kept = self.kept.get(&seq)?.clone();
+        let kept = self.kept.get(seq)?.clone();
         Some(Claim::Kept { seq, failures, kept })
     }
 
     /// Whether taking stopped, or goes on, because of what is held; told once a change.
     fn held_changed(&mut self) -> Option<bool> {
-        let stopped = self.state.is_full();
+        let stopped = self.is_full();
         (stopped != std::mem::replace(&mut self.stopped, stopped)).then_some(stopped)
     }
 
     fn next_due(&self, now: Moment) -> Option<Moment> {
-        let delayed = self.delayed.last().map(|(due, _)| *due);
+        let delayed = self.delayed.next_due();
         let pressed = (self.pressed_until > now).then_some(self.pressed_until);
         [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
     }
 
+    /// It is awake: whoever has something to do shall not wake it in vain.
+    fn gets_up(&mut self, driver: Driver) {
+        if let Some(place) = self.idle.iter().position(|idle| idle.driver == driver) {
+            self.idle.swap_remove(place);
+        }
+    }
+
     /// Remembers whom to wake when there is something to do.
     fn rest(&mut self, driver: Driver, waker: &Waker) {
-        match self.idle.iter_mut().find(|idle| idle.driver == driver) {
-            Some(idle) => idle.waker.clone_from(waker),
-            None => self.idle.push(Idle { driver, waker: waker.clone() }),
-        }
+        self.idle.push(Idle { driver, waker: waker.clone() });
     }
 
     fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use super::{InHand, Inner, Subscription, Wakers};
 use crate::clock::Timestamp;
 use crate::error::Failure;
+use crate::message::{Key, Seq};
 use crate::queue::batch::Batch;
 use crate::queue::kept::Kept;
 use crate::queue::report::Report;
@@ -13,13 +16,40 @@ use crate::queue::state::Verdict;
 use crate::queue::waiting::{Cursor, load_between};
 use crate::signal::{Cause, Signal};
 
+/// A commit that was carried out, and what is left to do when no lock is held. Until it is
+/// finished, the runtime does not rest.
+#[must_use = "wakes nobody until it is finished"]
+pub(crate) struct Committed {
+    /// How many events of the front batch it settled.
+    pub(crate) passed: u64,
+    wakers: Wakers,
+    released: Released,
+    /// The key of an event that failed: those behind it may have to wait long.
+    failed: Option<Key>,
+}
+
+impl Committed {
+    /// To be called when all has been told that there is to tell.
+    pub(crate) fn finish(self, subscription: &Subscription) {
+        subscription.told();
+        self.wakers.wake();
+        drop(self.released);
+        if let Some(key) = self.failed {
+            subscription.unpin_behind(&key);
+        }
+    }
+}
+
 impl Subscription {
-    /// Carries out a commit. Everything in it happens, under one lock. Returns how many events of
-    /// the front batch it settled.
-    pub(crate) fn commit(&self, commit: Commit) -> u64 {
+    /// Carries out a commit. Everything in it happens, under one lock.
+    pub(crate) fn commit(&self, commit: Commit) -> Committed {
+        self.carry_out(self.inner.lock(), commit)
+    }
+
+    fn carry_out(&self, mut inner: MutexGuard<'_, Inner>, commit: Commit) -> Committed {
         let mut passed = 0;
         let mut released = Released::default();
-        let mut inner = self.inner.lock();
+        self.about_to_tell();
         if let Some(to) = commit.to {
             let (left, gone) = inner.line.advance(to, &self.wanted);
             self.left.add(left);
@@ -27,8 +57,9 @@ impl Subscription {
             released.batches.extend(gone);
         }
         let mut wakes = false;
+        let mut failed = None;
         if let Some(settle) = commit.settle {
-            self.settle(&mut inner, settle, &mut released);
+            failed = self.settle(&mut inner, settle, &mut released);
             wakes = true;
         }
         if let Some(until) = commit.pressed_until {
@@ -37,9 +68,8 @@ impl Subscription {
         for (name, value) in commit.states {
             released.values.extend(inner.table.put(name, value));
         }
-        if !commit.delayed.is_empty() {
-            inner.delayed.extend(commit.delayed);
-            inner.delayed.sort_by_key(|(due, _)| std::cmp::Reverse(*due));
+        for (due, events) in commit.delayed {
+            inner.delayed.push(due, events);
             wakes = true;
         }
         let wakers = match wakes {
@@ -47,13 +77,11 @@ impl Subscription {
             true => inner.wake_one(),
             false => Wakers::default(),
         };
-        drop(inner);
-        wakers.wake();
-        drop(released);
-        passed
+        Committed { passed, wakers, released, failed }
     }
 
-    fn settle(&self, inner: &mut Inner, settle: Settle, released: &mut Released) {
+    /// Returns the key if the event failed.
+    fn settle(&self, inner: &mut Inner, settle: Settle, released: &mut Released) -> Option<Key> {
         let seq = match &settle {
             Settle::Done { seq, .. } | Settle::Failed { seq, .. } => *seq,
         };
@@ -63,16 +91,18 @@ impl Subscription {
             inner.line.load = inner.line.load.less(load);
             self.left.add(load);
         }
+        let mut failed = None;
         match settle {
             Settle::Done { seq, key } => {
                 let key = key.or_else(|| in_hand.as_ref().and_then(|hand| hand.key.clone()));
                 inner.state.finished(seq, key.as_ref());
-                released.kept.extend(inner.kept.remove(&seq));
+                released.kept.extend(inner.kept.remove(seq));
             }
             Settle::Failed { seq, failures, verdict, mut kept } => {
                 if kept.key.is_none() {
                     kept.key = in_hand.as_ref().and_then(|hand| hand.key.clone());
                 }
+                failed.clone_from(&kept.key);
                 inner.state.failed(seq, kept.key.clone(), failures, verdict);
                 if verdict == Verdict::Park {
                     inner.parked.insert(kept.id(), seq);
@@ -81,19 +111,52 @@ impl Subscription {
             }
         }
         released.batches.extend(in_hand.map(|hand| hand.batch));
+        failed
+    }
+
+    /// Whoever waits behind an event that is held may wait long, and is kept as bytes from now on:
+    /// no batch is pinned by one event.
+    fn unpin_behind(&self, key: &Key) {
+        let pinned: Vec<(Seq, Kept)> = {
+            let inner = self.inner.lock();
+            let behind = inner.state.behind(key);
+            let kept = behind.filter_map(|seq| Some((seq, inner.kept.get(seq)?.clone())));
+            kept.filter(|(_, kept)| kept.is_pinned()).collect()
+        };
+        for (seq, kept) in pinned {
+            let unpinned = kept.unpinned();
+            let mut inner = self.inner.lock();
+            let before = inner.kept.unpin(seq, unpinned);
+            drop(inner);
+            drop(before);
+        }
     }
 
     /// Parks the event at `at` of the front batch, whose `key()` panicked.
-    pub(crate) fn park_keyless(&self, batch: &Arc<Batch>, at: Cursor, which: u16, panic: String) {
-        let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
-        let mut kept = Kept::encoded(batch, at.run, at.index, which);
+    pub(super) fn park_keyless(
+        &self,
+        inner: MutexGuard<'_, Inner>,
+        at: Cursor,
+        seq: Seq,
+        mut kept: Kept,
+        panic: String,
+    ) -> Committed {
         let failure = Failure::permanent(format!("key() panicked: {panic}"));
         let report = Report::next(None, Cause::Panicked, failure, Vec::new(), Timestamp::now());
         kept.report = Some(Arc::new(report));
         let (event, attempts) = (kept.id(), 0);
         let settle = Settle::Failed { seq, failures: 1, verdict: Verdict::Park, kept };
-        self.commit(Commit { to: Some(at.next()), settle: Some(settle), ..Commit::default() });
+        let commit = Commit { to: Some(at.next()), settle: Some(settle), ..Commit::default() };
+        let committed = self.carry_out(inner, commit);
         let (processor, cause) = (&self.name, Cause::Panicked);
         self.signals.state(&Signal::Parked { processor, event, attempts, cause });
+        committed
+    }
+
+    /// As [`Subscription::park_keyless`], for the one driver of a range.
+    pub(crate) fn park_first(&self, batch: &Arc<Batch>, at: Cursor, which: u16, panic: String) {
+        let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
+        let kept = Kept::encoded(batch, at.run, at.index, which);
+        self.park_keyless(self.inner.lock(), at, seq, kept, panic).finish(self);
     }
 }

@@ -44,7 +44,7 @@ impl Subscription {
         let parked: Vec<(Seq, Kept)> = {
             let inner = self.inner.lock();
             let seqs = inner.parked.values();
-            seqs.filter_map(|seq| Some((*seq, inner.kept.get(seq)?.clone()))).collect()
+            seqs.filter_map(|seq| Some((*seq, inner.kept.get(*seq)?.clone()))).collect()
         };
         let mut events: Vec<_> = parked
             .into_iter()
@@ -79,7 +79,7 @@ impl Subscription {
         let inner = self.inner.lock();
         let mut by_reason = BTreeMap::new();
         for seq in inner.parked.values() {
-            if let Some(report) = inner.kept.get(seq).and_then(|kept| kept.report.as_ref()) {
+            if let Some(report) = inner.kept.get(*seq).and_then(|kept| kept.report.as_ref()) {
                 *by_reason.entry(report.reason).or_default() += 1;
             }
         }
@@ -94,9 +94,7 @@ impl Subscription {
             return false;
         }
         inner.parked.remove(&id);
-        if let Some(kept) = inner.kept.get_mut(&seq) {
-            kept.head.forget_way();
-        }
+        inner.kept.forget_way(seq);
         let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();
@@ -112,7 +110,7 @@ impl Subscription {
             return false;
         }
         inner.parked.remove(&id);
-        let kept = inner.kept.remove(&seq);
+        let kept = inner.kept.remove(seq);
         let wakers = inner.wake_one();
         drop(inner);
         drop(kept);
@@ -161,9 +159,9 @@ impl Subscription {
         all
     }
 
-    /// Publications that were to leave later.
+    /// Publications that were to leave later, in their order.
     pub(crate) fn take_delayed(&self) -> Vec<Events> {
-        let delayed = std::mem::take(&mut self.inner.lock().delayed);
-        delayed.into_iter().map(|(_, events)| events).collect()
+        let mut delayed = std::mem::take(&mut self.inner.lock().delayed);
+        std::iter::from_fn(|| delayed.pop(None)).collect()
     }
 }

@@ -6,7 +6,7 @@ mod held;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Moment};
 use crate::guard::contain;
 use crate::message::{EventId, Key, Seq};
-use crate::queue::batch::{Batch, Events, Load};
-use crate::queue::kept::Kept;
+use crate::queue::batch::{Batch, Load};
+use crate::queue::delayed::DelayedEvents;
+use crate::queue::kept::KeptEvents;
 use crate::queue::settlement::Left;
 use crate::queue::state::{Counts, OnPark, State};
 use crate::queue::waiting::{Cursor, Line, Wanted};
@@ -69,11 +70,13 @@ struct InHand {
 struct Inner {
     line: Line,
     state: State,
-    kept: BTreeMap<Seq, Kept>,
+    kept: KeptEvents,
+    /// What may be held at most, in bytes.
+    most_held_weight: u64,
     parked: BTreeMap<EventId, Seq>,
     in_hand: BTreeMap<Seq, InHand>,
     table: StateTable,
-    delayed: Vec<(Moment, Events)>,
+    delayed: DelayedEvents,
     idle: Vec<Idle>,
     paused: bool,
     /// Hands out nothing fresh before that: what its handlers publish finds no room.
@@ -90,9 +93,13 @@ pub(crate) struct Subscription {
     pub(crate) wanted: Wanted,
     pub(crate) left: Left,
     one_by_one: bool,
-    halt: Notify,
+    leaving: Notify,
+    /// Those that live.
+    instances: AtomicUsize,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
+    /// What was done and has not been told yet: until then the runtime does not rest.
+    untold: AtomicU32,
     inner: Mutex<Inner>,
     clock: Arc<Clock>,
     signals: Arc<Signals>,
@@ -110,11 +117,12 @@ impl Subscription {
         let inner = Inner {
             line: Line::default(),
             state: State::new(settings.on_park, crew, settings.most_held),
-            kept: BTreeMap::new(),
+            kept: KeptEvents::default(),
+            most_held_weight: settings.bound.weight,
             parked: BTreeMap::new(),
             in_hand: BTreeMap::new(),
             table: StateTable::default(),
-            delayed: Vec::new(),
+            delayed: DelayedEvents::default(),
             idle: Vec::new(),
             paused: false,
             pressed_until: Moment::default(),
@@ -129,19 +137,21 @@ impl Subscription {
             wanted,
             left: Left::default(),
             one_by_one,
-            halt: Notify::new(),
+            leaving: Notify::new(),
+            instances: AtomicUsize::new(0),
             fullness: AtomicU64::new(0),
+            untold: AtomicU32::new(0),
             inner: Mutex::new(inner),
             clock,
             signals,
         }
     }
 
-    /// A batch arrives. Never waits: whoever publishes was let in before.
-    pub(crate) fn push(&self, batch: Arc<Batch>) {
+    /// A batch arrives. Never waits: whoever publishes was let in before. What it pushes out goes to
+    /// `gone`, because `Drop` is user code.
+    pub(crate) fn push(&self, batch: Arc<Batch>, gone: &mut Vec<Arc<Batch>>) {
         let mut inner = self.inner.lock();
         let settings = &self.settings;
-        let mut gone = Vec::new();
         let (dropped, reason) = match settings.when_full {
             WhenFull::Block => {
                 inner.line.push(batch, &self.wanted, None);
@@ -149,14 +159,13 @@ impl Subscription {
             }
             WhenFull::DropNewest => {
                 let room = settings.bound.less(inner.line.load);
-                let (_, dropped) = inner.line.push(batch.clone(), &self.wanted, Some(room));
-                gone.push(batch);
+                let (_, dropped) = inner.line.push(batch, &self.wanted, Some(room));
                 (dropped, DropReason::Newest)
             }
             WhenFull::DropOldest => {
                 inner.line.push(batch, &self.wanted, None);
                 let (dropped, batches) = inner.line.drop_oldest(&self.wanted, settings.bound);
-                gone = batches;
+                gone.extend(batches);
                 (dropped, DropReason::Oldest)
             }
         };
@@ -164,7 +173,6 @@ impl Subscription {
         let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();
-        drop(gone);
         if dropped.events > 0 {
             let processor = &self.name;
             self.signals.state(&Signal::Dropped { processor, events: dropped.events, reason });
@@ -178,22 +186,49 @@ impl Subscription {
         let wakers = inner.wake_all();
         drop(inner);
         wakers.wake();
+        self.leaving.notify_waiters();
     }
 
-    /// Hands out nothing any more, whatever waits: the runtime stops.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
+    pub(crate) fn instance_made(&self) {
+        self.instances.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn instance_broke(&self) {
+        self.instances.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether any instance lives, on any thread.
+    pub(crate) fn has_instances(&self) -> bool {
+        self.instances.load(Relaxed) > 0
+    }
+
+    /// Hands out nothing any more, whatever waits: the runtime stops, or there is nobody to handle
+    /// it.
     pub(crate) fn halt(&self) {
         let mut inner = self.inner.lock();
         inner.halted = true;
         let wakers = inner.wake_all();
         drop(inner);
         wakers.wake();
-        self.halt.notify_waiters();
+        self.leaving.notify_waiters();
     }
 
-    /// Resolves when [`Subscription::halt`] was called.
-    pub(crate) async fn halted(&self) {
-        let called = self.halt.notified();
-        if !self.inner.lock().halted {
+    pub(crate) fn is_halted(&self) -> bool {
+        self.inner.lock().halted
+    }
+
+    /// Resolves when it was closed or halted.
+    pub(crate) async fn leaves(&self) {
+        let called = self.leaving.notified();
+        let leaves = {
+            let inner = self.inner.lock();
+            inner.halted || inner.closed
+        };
+        if !leaves {
             called.await;
         }
     }
@@ -242,16 +277,20 @@ impl Subscription {
     /// Whether there is clearly more room than when this was asked last: worth waking publishers
     /// for, who pay for a wake-up with many events.
     pub(crate) fn has_made_room(&self) -> bool {
-        let waiting = self.waiting().events;
-        let step = waiting / (self.settings.bound.events / 8).max(1);
-        self.fullness.swap(step, Relaxed) != step || waiting == 0
+        let (waiting, bound) = (self.waiting(), self.settings.bound);
+        let eighths = |of: u64, bound: u64| of / (bound / 8).max(1);
+        let by_weight = eighths(waiting.weight, bound.weight);
+        let step = eighths(waiting.events, bound.events).max(by_weight);
+        self.fullness.swap(step, Relaxed) != step || waiting.events == 0
     }
 
     /// How long the oldest waiting event has been waiting.
     pub(crate) fn oldest(&self) -> Option<std::time::Duration> {
         let now = self.clock.now();
         let inner = self.inner.lock();
-        inner.line.batches.front().map(|front| now.since(front.batch.at))
+        let waits = inner.line.batches.front().map(|front| front.batch.at);
+        let in_hand = inner.in_hand.values().next().map(|hand| hand.batch.at);
+        waits.into_iter().chain(in_hand).min().map(|oldest| now.since(oldest))
     }
 
     /// Whether nothing more will come, and nothing is left of what came.
@@ -262,7 +301,29 @@ impl Subscription {
 
     /// Whether it takes nothing new because too many events are held.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.inner.lock().state.is_full()
+        self.inner.lock().is_full()
+    }
+
+    /// Something is done and about to be told; the runtime does not rest before
+    /// [`Subscription::told`].
+    pub(crate) fn about_to_tell(&self) {
+        self.untold.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn told(&self) {
+        self.untold.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether something was done that has not been told yet.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.untold.load(SeqCst) > 0
+    }
+
+    /// Whether one more publication may wait for its time, beside so many that are about to.
+    pub(crate) fn has_room_for_delayed(&self, more: Load) -> bool {
+        let mut load = self.inner.lock().delayed.load();
+        load.add(more);
+        load.fits(Load::new(self.settings.most_held as u64, self.settings.bound.weight))
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -271,6 +332,16 @@ impl Subscription {
 }
 
 impl Inner {
+    /// Too many events are held, or too heavy ones: nothing new is taken until some have left.
+    fn is_full(&self) -> bool {
+        self.state.is_full() || self.kept.weight() >= self.most_held_weight
+    }
+
+    /// Nobody waits behind anybody, and there is room: first deliveries need not be asked for.
+    fn is_clear(&self) -> bool {
+        self.state.is_clear() && !self.is_full()
+    }
+
     fn is_finished(&self) -> bool {
         self.closed
             && self.line.batches.is_empty()

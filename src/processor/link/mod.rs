@@ -3,7 +3,8 @@
 //!
 //! [`Context`]: super::context::Context
 
-use std::any::TypeId;
+mod publications;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -15,13 +16,12 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::emitted::Emitted;
-use super::outcome::{Ended, pause_for_readers, pause_under_pressure};
+use super::outcome::Ended;
+use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
-use crate::clock::{Moment, Timestamp};
-use crate::error::{Failure, Outcome};
-use crate::message::envelope::{Origin, TopicId};
+use crate::clock::{Moment, Timestamp, deadline};
+use crate::message::envelope::TopicId;
 use crate::message::id::IdSource;
-use crate::message::{Event, EventId};
 use crate::queue::batch::{Events, Load};
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Subscription};
@@ -36,6 +36,8 @@ struct Chunk {
     emitted: Vec<Emitted>,
     staged: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
     delayed: Vec<(Moment, Events)>,
+    /// What those take up.
+    delayed_load: Load,
     now: Option<Timestamp>,
 }
 
@@ -50,10 +52,7 @@ pub(crate) struct Link {
     /// Where in the outbox the publications of the event in hand begin, and where they end.
     mark: Cell<u32>,
     published: Cell<u32>,
-    /// Outcomes in a row that found no room for what they published.
-    refused_in_a_row: Cell<u32>,
-    /// Claims in a row after which it paused for who reads what it publishes.
-    pauses: Cell<u32>,
+    pressure: Pressure,
     /// Some lease was too small for what the event in hand published.
     short: Cell<bool>,
     /// Everything of the front batch before this is settled, once it is committed.
@@ -82,6 +81,7 @@ impl Link {
             emitted: Vec::new(),
             staged: HashMap::default(),
             delayed: Vec::new(),
+            delayed_load: Load::default(),
             now: None,
         };
         Rc::new(Self {
@@ -93,8 +93,7 @@ impl Link {
             chunk: RefCell::new(chunk),
             mark: Cell::new(0),
             published: Cell::new(0),
-            refused_in_a_row: Cell::new(0),
-            pauses: Cell::new(0),
+            pressure: Pressure::default(),
             short: Cell::new(false),
             progress: Cell::new(None),
             handled: Cell::new(0),
@@ -106,127 +105,29 @@ impl Link {
         })
     }
 
-    /// Stages a publication of the event in hand.
-    #[inline]
-    pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
-        let weight = event.weight() as u64;
-        let chunk = &mut *self.chunk.borrow_mut();
-        let slot = self.emitted::<E>(&mut chunk.emitted)?;
-        let mut ids = self.ids.borrow_mut();
-        let now = *chunk.now.get_or_insert_with(|| {
-            let now = Timestamp::now();
-            ids.advance(now);
-            now
-        });
-        let id = ids.draw();
-        let emitted = &mut chunk.emitted[slot];
-        let load = Load::new(1, weight);
-        if load.fits(emitted.lease.allowed) {
-            emitted.lease.spend(load);
-        } else {
-            emitted.short.add(load);
-            self.short.set(true);
-        }
-        let event = std::iter::once(event);
-        chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
-        self.published.set(chunk.outbox.len());
-        Ok(id)
+    /// The topics it publishes on and does not read itself.
+    fn topics_of_others(&self) -> Vec<TopicId> {
+        let wanted = &self.subscription.wanted;
+        let chunk = self.chunk.borrow();
+        let topics = chunk.emitted.iter().map(|emitted| emitted.topic);
+        topics.filter(|topic| wanted.which(*topic).is_none()).collect()
     }
 
-    /// A publication that travels alone, later.
-    pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
-        let weight = event.weight() as u64;
-        let chunk = &mut *self.chunk.borrow_mut();
-        let slot = self.emitted::<E>(&mut chunk.emitted)?;
-        let mut ids = self.ids.borrow_mut();
-        let now = Timestamp::now();
-        ids.advance(now);
-        let mut events = Events::new(self.broker.signals.clone());
-        let (topic, event) = (chunk.emitted[slot].topic, std::iter::once(event));
-        events.push(topic, event, weight, ids.draw(), origin, || now);
-        Ok(events)
-    }
-
-    #[inline]
-    fn emitted<E: Event>(&self, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
-        let of = TypeId::of::<E>();
-        match emitted.iter().position(|emitted| emitted.of == of) {
-            Some(known) => Ok(known),
-            None => self.emits_too::<E>(of, emitted),
-        }
-    }
-
-    #[cold]
-    fn emits_too<E: Event>(&self, of: TypeId, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
-        let topic = self
-            .broker
-            .topic::<E>(&self.subscription.name.name)
-            .map_err(|error| Failure::permanent(error.to_string()))?;
-        let (lease, short) = (Lease::default(), Load::default());
-        emitted.push(Emitted { of, topic, name: E::NAME, lease, short });
-        Ok(emitted.len() - 1)
-    }
-
-    /// Asks for room for what the event in hand published. On failure, the topic that has none.
-    #[inline]
-    pub(crate) fn admit_publications(&self) -> Result<(), &'static str> {
-        if self.short.get() {
-            let chunk = &mut *self.chunk.borrow_mut();
-            for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
-                let more = self.broker.lease(emitted.topic, emitted.short).ok_or(emitted.name)?;
-                emitted.lease.allowed.add(more);
-                emitted.lease.spend(std::mem::take(&mut emitted.short));
-            }
-            self.short.set(false);
-        }
-        self.mark.set(self.published.get());
-        self.refused_in_a_row.set(0);
-        Ok(())
+    /// After a claim: what this driver publishes lives off the reserve of who reads it, so it pauses
+    /// for a while, before its outcomes have to be refused. Until when, if so.
+    pub(crate) fn pause_for_readers(&self) -> Option<Moment> {
+        let others = self.topics_of_others();
+        let full = !others.is_empty()
+            && self.broker.lives_off_reserve(others.into_iter(), u64::from(BUDGET));
+        let pause = self.pressure.of_readers(full)?;
+        Some(self.broker.clock.now().after(pause))
     }
 
     /// An outcome found no room for what it published: until when nothing fresh should be handed
     /// out, if at all.
     pub(crate) fn under_pressure(&self, at_most: Moment) -> Option<Moment> {
-        let times = self.refused_in_a_row.get();
-        self.refused_in_a_row.set(times.saturating_add(1));
-        let pause = pause_under_pressure(times)?;
+        let pause = self.pressure.of_refusal()?;
         Some(self.broker.clock.now().after(pause).min(at_most))
-    }
-
-    /// After a claim: what this driver publishes lives off the reserve of who reads it, so it pauses
-    /// for a while, before its outcomes have to be refused. Until when, if so. Never for ever:
-    /// processors that answer each other would wait for each other.
-    pub(crate) fn pause_for_readers(&self) -> Option<Moment> {
-        let chunk = self.chunk.borrow();
-        let wanted = &self.subscription.wanted;
-        let others = chunk.emitted.iter().map(|emitted| emitted.topic);
-        let mut others = others.filter(|topic| wanted.which(*topic).is_none()).peekable();
-        let full =
-            others.peek().is_some() && self.broker.lives_off_reserve(others, u64::from(BUDGET));
-        let pauses = if full { self.pauses.get() } else { 0 };
-        self.pauses.set(if full { pauses + 1 } else { 0 });
-        full.then(|| self.broker.clock.now().after(pause_for_readers(pauses)))
-    }
-
-    /// Drops what the event in hand published.
-    pub(crate) fn drop_publications(&self) {
-        let dropped = {
-            let chunk = &mut *self.chunk.borrow_mut();
-            let dropped = chunk.outbox.split_off(self.mark.get());
-            self.published.set(self.mark.get());
-            for emitted in &mut chunk.emitted {
-                let mut spent = Load::default();
-                for (_, load) in dropped.loads().filter(|(topic, _)| *topic == emitted.topic) {
-                    spent.add(load);
-                }
-                spent = spent.less(std::mem::take(&mut emitted.short));
-                emitted.lease.allowed.add(spent);
-                emitted.lease.used = emitted.lease.used.less(spent);
-            }
-            self.short.set(false);
-            dropped
-        };
-        drop(dropped);
     }
 
     /// The value as an earlier event of the same commit left it.
@@ -244,6 +145,13 @@ impl Link {
         self.subscription.has_room_for_state(&staged)
     }
 
+    /// Whether the event's own publications may wait for their time, beside those staged before.
+    pub(crate) fn has_room_for_delayed<'a>(&self, own: impl Iterator<Item = &'a Events>) -> bool {
+        let mut load = self.chunk.borrow().delayed_load;
+        own.flat_map(Events::loads).for_each(|(_, more)| load.add(more));
+        self.subscription.has_room_for_delayed(load)
+    }
+
     pub(crate) fn stage(
         &self,
         states: impl Iterator<Item = (StateKey, Box<dyn Value>)>,
@@ -254,7 +162,10 @@ impl Link {
         for (name, value) in states {
             replaced.extend(chunk.staged.insert(name, Arc::from(value)));
         }
-        chunk.delayed.extend(delayed);
+        for (due, events) in delayed {
+            events.loads().for_each(|(_, load)| chunk.delayed_load.add(load));
+            chunk.delayed.push((due, events));
+        }
         drop(chunk);
         drop(replaced);
     }
@@ -284,14 +195,16 @@ impl Link {
 
     /// Commits all that was staged: publications leave, state is kept, events are settled.
     pub(crate) fn commit(&self, settle: Option<Settle>) {
-        self.commit_under_pressure(settle, None);
+        self.commit_and_tell(settle, None, None);
     }
 
-    /// As [`Link::commit`]; hands out nothing fresh before that moment.
-    pub(crate) fn commit_under_pressure(
+    /// As [`Link::commit`]; hands out nothing fresh before `pressed_until`, and says `also` as well
+    /// before the runtime may rest.
+    pub(crate) fn commit_and_tell(
         &self,
         settle: Option<Settle>,
         pressed_until: Option<Moment>,
+        also: Option<&Signal<'_>>,
     ) {
         let (outbox, leases, states, delayed) = {
             let chunk = &mut *self.chunk.borrow_mut();
@@ -308,35 +221,31 @@ impl Link {
             };
             self.published.set(chunk.outbox.len());
             chunk.now = None;
+            chunk.delayed_load = Load::default();
             let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_used).collect();
             let states: Vec<_> = chunk.staged.drain().collect();
             (outbox, leases, states, std::mem::take(&mut chunk.delayed))
         };
-        if !leases.is_empty() {
-            self.broker.flush(outbox, leases.into_iter());
-        }
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
-        let passed =
-            self.subscription.commit(Commit { to, settle, states, delayed, pressed_until });
-        let events = self.handled.take() + passed - u64::from(failed);
+        let commit = Commit { to, settle, states, delayed, pressed_until };
+        let committed = match leases.is_empty() {
+            true => self.subscription.commit(commit),
+            false => {
+                self.broker.flush(outbox, leases.into_iter(), || self.subscription.commit(commit))
+            }
+        };
+        let events = self.handled.take() + committed.passed - u64::from(failed);
         let filtered = self.filtered.take();
         if events > 0 {
             let (processor, sample) = (&self.subscription.name, self.sample.take());
             self.broker.signals.state(&Signal::Handled { processor, events, filtered, sample });
         }
-        self.broker.progressed(&self.subscription);
-    }
-
-    /// The driver rests: what it was allowed to publish and did not need comes back.
-    pub(crate) fn give_back_leases(&self) {
-        let mut chunk = self.chunk.borrow_mut();
-        let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
-        drop(chunk);
-        if !leases.is_empty() {
-            let nothing = Events::new(self.broker.signals.clone());
-            self.broker.flush(nothing, leases.into_iter());
+        if let Some(signal) = also {
+            self.broker.signals.state(signal);
         }
+        committed.finish(&self.subscription);
+        self.broker.progressed(&self.subscription);
     }
 
     /// Commits what a hook staged, if it staged anything.
@@ -360,7 +269,7 @@ impl Link {
     ) -> Poll<Ended> {
         if !std::mem::replace(pending, true) {
             self.commit(None);
-            self.arm(Instant::now() + self.timeout);
+            self.arm(deadline(self.timeout));
             self.waits.set(true);
         }
         self.poll_timer(task).map(|()| Ended::TimedOut(self.timeout))

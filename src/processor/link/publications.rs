@@ -1,0 +1,124 @@
+//! What the event in hand publishes: staged in the driver's outbox, paid for by leases.
+
+use std::any::TypeId;
+
+use super::{Leases, Link};
+use crate::broker::handle::Lease;
+use crate::clock::Timestamp;
+use crate::error::{Failure, Outcome};
+use crate::message::envelope::Origin;
+use crate::message::{Event, EventId};
+use crate::processor::emitted::Emitted;
+use crate::queue::batch::{Events, Load};
+
+impl Link {
+    /// Stages a publication of the event in hand.
+    #[inline]
+    pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
+        let weight = event.weight() as u64;
+        let chunk = &mut *self.chunk.borrow_mut();
+        let slot = self.emitted::<E>(&mut chunk.emitted)?;
+        let mut ids = self.ids.borrow_mut();
+        let now = *chunk.now.get_or_insert_with(|| {
+            let now = Timestamp::now();
+            ids.advance(now);
+            now
+        });
+        let id = ids.draw();
+        let emitted = &mut chunk.emitted[slot];
+        let load = Load::new(1, weight);
+        if load.fits(emitted.lease.allowed) {
+            emitted.lease.spend(load);
+        } else {
+            emitted.short.add(load);
+            self.short.set(true);
+        }
+        let event = std::iter::once(event);
+        chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
+        self.published.set(chunk.outbox.len());
+        Ok(id)
+    }
+
+    /// A publication that travels alone, later.
+    pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
+        let weight = event.weight() as u64;
+        let chunk = &mut *self.chunk.borrow_mut();
+        let slot = self.emitted::<E>(&mut chunk.emitted)?;
+        let mut ids = self.ids.borrow_mut();
+        let now = Timestamp::now();
+        ids.advance(now);
+        let mut events = Events::new(self.broker.signals.clone());
+        let (topic, event) = (chunk.emitted[slot].topic, std::iter::once(event));
+        events.push(topic, event, weight, ids.draw(), origin, || now);
+        Ok(events)
+    }
+
+    #[inline]
+    fn emitted<E: Event>(&self, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
+        let of = TypeId::of::<E>();
+        match emitted.iter().position(|emitted| emitted.of == of) {
+            Some(known) => Ok(known),
+            None => self.emits_too::<E>(of, emitted),
+        }
+    }
+
+    #[cold]
+    fn emits_too<E: Event>(&self, of: TypeId, emitted: &mut Vec<Emitted>) -> Outcome<usize> {
+        let topic = self
+            .broker
+            .topic::<E>(&self.subscription.name.name)
+            .map_err(|error| Failure::permanent(error.to_string()))?;
+        let (lease, short) = (Lease::default(), Load::default());
+        emitted.push(Emitted { of, topic, name: E::NAME, lease, short });
+        Ok(emitted.len() - 1)
+    }
+
+    /// Asks for room for what the event in hand published. On failure, the topic that has none.
+    #[inline]
+    pub(crate) fn admit_publications(&self) -> Result<(), &'static str> {
+        if self.short.get() {
+            let chunk = &mut *self.chunk.borrow_mut();
+            for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
+                let more = self.broker.lease(emitted.topic, emitted.short).ok_or(emitted.name)?;
+                emitted.lease.allowed.add(more);
+                emitted.lease.spend(std::mem::take(&mut emitted.short));
+            }
+            self.short.set(false);
+        }
+        self.mark.set(self.published.get());
+        self.pressure.is_off();
+        Ok(())
+    }
+
+    /// Drops what the event in hand published.
+    pub(crate) fn drop_publications(&self) {
+        let dropped = {
+            let chunk = &mut *self.chunk.borrow_mut();
+            let dropped = chunk.outbox.split_off(self.mark.get());
+            self.published.set(self.mark.get());
+            for emitted in &mut chunk.emitted {
+                let mut spent = Load::default();
+                for (_, load) in dropped.loads().filter(|(topic, _)| *topic == emitted.topic) {
+                    spent.add(load);
+                }
+                spent = spent.less(std::mem::take(&mut emitted.short));
+                emitted.lease.allowed.add(spent);
+                emitted.lease.used = emitted.lease.used.less(spent);
+            }
+            self.short.set(false);
+            dropped
+        };
+        drop(dropped);
+    }
+
+    /// The driver rests: what it was allowed to publish and did not need comes back.
+    pub(crate) fn give_back_leases(&self) {
+        let mut chunk = self.chunk.borrow_mut();
+        let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
+        drop(chunk);
+        if !leases.is_empty() {
+            let nothing = Events::new(self.broker.signals.clone());
+            self.broker.flush(nothing, leases.into_iter(), || ());
+        }
+    }
+}

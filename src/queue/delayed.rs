@@ -1,0 +1,73 @@
+//! Publications that leave later, soonest first. Pure.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::batch::{Events, Load};
+use crate::clock::Moment;
+
+struct Delayed {
+    due: Moment,
+    /// Those of one moment leave in the order they were published.
+    number: u64,
+    events: Events,
+}
+
+impl PartialEq for Delayed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Delayed {}
+
+impl PartialOrd for Delayed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Delayed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.due, self.number).cmp(&(other.due, other.number))
+    }
+}
+
+/// Publications that leave later.
+#[derive(Default)]
+pub(crate) struct DelayedEvents {
+    heap: BinaryHeap<Reverse<Delayed>>,
+    next: u64,
+    load: Load,
+}
+
+impl DelayedEvents {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// What they take up.
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
+    pub(crate) fn push(&mut self, due: Moment, events: Events) {
+        events.loads().for_each(|(_, load)| self.load.add(load));
+        self.heap.push(Reverse(Delayed { due, number: self.next, events }));
+        self.next += 1;
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.heap.peek().map(|Reverse(first)| first.due)
+    }
+
+    /// The first one, if it is due by `now`; whenever it is due without one.
+    pub(crate) fn pop(&mut self, now: Option<Moment>) -> Option<Events> {
+        if now.is_some_and(|now| self.next_due().is_none_or(|due| due > now)) {
+            return None;
+        }
+        let Reverse(Delayed { events, .. }) = self.heap.pop()?;
+        events.loads().for_each(|(_, load)| self.load = self.load.less(load));
+        Some(events)
+    }
+}
