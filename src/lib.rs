@@ -47,6 +47,11 @@
 
 #![deny(missing_docs)]
 
+/// What the README shows compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub(crate) mod broker;
 mod clock;
 #[cfg(feature = "console")]

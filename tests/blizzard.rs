@@ -2,15 +2,17 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-fn blizzard(arguments: &[&str]) -> Output {
+fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let binary = BUILT.get_or_init(|| {
+    BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cargo = Command::new(env!("CARGO"))
             .args(["build", "--release", "--example", "blizzard"])
@@ -20,8 +22,11 @@ fn blizzard(arguments: &[&str]) -> Output {
         assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), Into::into);
         target.join("release/examples/blizzard")
-    });
-    Command::new(binary).args(arguments).output().unwrap()
+    })
+}
+
+fn blizzard(arguments: &[&str]) -> Output {
+    Command::new(built()).args(arguments).output().unwrap()
 }
 
 fn report(arguments: &[&str]) -> Value {
@@ -102,10 +107,56 @@ fn bad_rows_among_good_ones_are_parked_and_the_run_goes_on() {
     let mut rows: Vec<String> = week().lines().map(str::to_owned).collect();
     rows[10] = rows[10].chars().take(20).collect(); // torn
     rows[20] = rows[20].replace("2013-", "20x3-"); // no time
+    rows[30].insert(12, '"'); // a stray quote
     let path = std::env::temp_dir().join(format!("cueline-{}-rows.csv", std::process::id()));
     std::fs::write(&path, rows.join("\n")).unwrap();
     let report = report(&["--json", "--flights", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(report["flights"], 6102);
-    assert_eq!(report["parked"]["bad_row"], 2);
+    assert_eq!(report["flights"], 6101);
+    assert_eq!(report["parked"]["bad_row"], 3);
+}
+
+#[test]
+fn weather_that_cannot_be_used_is_named_too() {
+    let ran = blizzard(&["--weather", "/nowhere/weather.csv"]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(String::from_utf8(ran.stderr).unwrap().contains("/nowhere/weather.csv"));
+}
+
+#[test]
+fn help_names_every_option() {
+    let help = String::from_utf8(blizzard(&["--help"]).stdout).unwrap();
+    for option in ["--flights", "--weather", "--panic-every", "--speed", "--serve", "--json"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
+
+/// Serves while it runs slowly and after its report, until it is asked to end.
+#[test]
+fn served_and_slowed_down_it_can_be_watched_until_ctrl_c() {
+    let mut child = Command::new(built())
+        .args(["--serve", "127.0.0.1:0", "--speed", "100", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let served = said.find(|line| line.contains("http://")).expect("it says where it serves");
+    let address = served.split("http://").nth(1).unwrap().split(['/', ' ']).next().unwrap();
+    let mut report = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut report).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    check(&report);
+    // A week of 168 hours at 100 a second.
+    assert!(report["seconds"].as_f64().unwrap() > 1.5, "{}", report["seconds"]);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    let published = "cueline_events_published_total{topic=\"flight.scheduled\"} 6104";
+    assert!(metrics.contains(published), "{metrics}");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -39,7 +40,7 @@ impl From<BadRow> for BadFile {
 
 pub struct Table {
     path: PathBuf,
-    reader: csv::Reader<File>,
+    reader: BufReader<File>,
     /// The wanted columns: their names, and their places in the file.
     columns: &'static [&'static str],
     places: Vec<usize>,
@@ -57,19 +58,19 @@ impl Table {
         let file = File::open(path).map_err(|error| {
             bad(columns[0], format!("cannot be opened: {error}; is the path right?"))
         })?;
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-        let header = reader
-            .headers()
-            .map_err(|error| bad(columns[0], format!("cannot be read: {error}")))?
-            .clone();
-        if header.is_empty() {
+        let mut reader = BufReader::new(file);
+        let mut first = Vec::new();
+        let read = reader.read_until(b'\n', &mut first).map_err(|error| error.to_string());
+        let header = read.and_then(|_| fields_of(first.trim_ascii_end()));
+        let header =
+            header.map_err(|problem| bad(columns[0], format!("cannot be read: {problem}")))?;
+        if first.is_empty() {
             let problem = "the file is empty; expected a header and one row a line";
             return Err(bad(columns[0], problem.to_owned()));
         }
-        let place = |column: &&str| header.iter().position(|name| name == *column);
+        let place = |column: &&str| header.iter().position(|name| name == column.as_bytes());
         if columns.iter().filter_map(place).count() * 2 < columns.len() {
-            let found: String =
-                header.iter().collect::<Vec<_>>().join(",").chars().take(60).collect();
+            let found: String = String::from_utf8_lossy(&first).trim().chars().take(60).collect();
             let problem = format!("the first line is not the header, but `{found}`");
             return Err(bad(columns[0], problem));
         }
@@ -85,26 +86,31 @@ impl Table {
         Ok(Self { path: path.to_owned(), reader, columns, places, width })
     }
 
+    /// Line by line, so that a stray quote spoils its own row and no other.
     pub fn rows(mut self) -> impl Iterator<Item = Result<Row, BadRow>> {
-        let mut record = csv::ByteRecord::new();
+        let mut bytes = Vec::new();
+        let mut line = 1;
         std::iter::from_fn(move || {
-            let line = self.reader.position().line();
-            match self.reader.read_byte_record(&mut record) {
-                Ok(false) => None,
-                Ok(true) => {
-                    let line = record.position().map_or(line, csv::Position::line);
-                    Some(self.row(&record, line))
-                }
-                Err(error) => {
-                    let problem = format!("cannot be read: {error}");
-                    Some(Err(self.bad(line, self.columns[0], problem, String::new())))
+            loop {
+                bytes.clear();
+                line += 1;
+                match self.reader.read_until(b'\n', &mut bytes) {
+                    Ok(0) => return None,
+                    Ok(_) if bytes.trim_ascii().is_empty() => {}
+                    Ok(_) => return Some(self.row(bytes.trim_ascii_end(), line)),
+                    Err(error) => {
+                        let problem = format!("cannot be read: {error}");
+                        return Some(Err(self.bad(line, self.columns[0], problem, String::new())));
+                    }
                 }
             }
         })
     }
 
-    fn row(&self, record: &csv::ByteRecord, line: u64) -> Result<Row, BadRow> {
-        let text = String::from_utf8_lossy(record.as_slice()).into_owned();
+    fn row(&self, bytes: &[u8], line: u64) -> Result<Row, BadRow> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let record = fields_of(bytes)
+            .map_err(|problem| self.bad(line, self.columns[0], problem, text.clone()))?;
         if record.len() != self.width {
             let (found, width) = (record.len(), self.width);
             let after = self
@@ -131,6 +137,17 @@ impl Table {
     fn bad(&self, line: u64, column: &str, problem: String, text: String) -> BadRow {
         BadRow { file: self.path.clone(), line, column: column.to_owned(), problem, text }
     }
+}
+
+/// The fields of one line.
+fn fields_of(line: &[u8]) -> Result<csv::ByteRecord, String> {
+    if !line.contains(&b'"') {
+        return Ok(line.split(|byte| *byte == b',').collect::<Vec<_>>().into());
+    }
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(line);
+    let mut record = csv::ByteRecord::new();
+    reader.read_byte_record(&mut record).map_err(|error| error.to_string())?;
+    Ok(record)
 }
 
 /// The wanted fields of one row, in the order they were asked for.

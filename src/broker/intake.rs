@@ -250,3 +250,33 @@ impl Stream for Arrived {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Ping;
+    crate::event!(Ping, "ping");
+
+    /// What handlers publish may be there first, with times of its own.
+    #[test]
+    fn events_from_outside_have_their_own_time_whatever_lies_there_already() {
+        let signals = Signals::new(Vec::new());
+        let intake = Intake::new(IdSpace::new(), signals.clone());
+        let mut inner = intake.lock();
+        let topic = inner.topics.topic::<Ping>().unwrap();
+        for _ in 0..2 {
+            let mut outbox = Events::new(signals.clone());
+            let (old, one) = (Timestamp::default(), std::iter::once(Ping));
+            outbox.push(topic, one, 0, EventId(7), &Origin::OUTSIDE, || old);
+            inner.push_outbox(outbox);
+            let before = Timestamp::now();
+            let id = inner.push(topic, std::iter::once(Ping), 0);
+            assert!(id.timestamp() >= before, "{id}");
+            assert!(inner.open.runs().last().unwrap().head.at >= before);
+            drop(inner.take());
+        }
+    }
+}

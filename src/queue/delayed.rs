@@ -71,3 +71,46 @@ impl DelayedEvents {
         Some(events)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::EventId;
+    use crate::message::envelope::{Origin, TopicId};
+    use crate::signal::Signals;
+    use proptest::prelude::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Ping;
+    crate::event!(Ping, "ping");
+
+    fn one(id: u128) -> Events {
+        let mut events = Events::new(Signals::new(Vec::new()));
+        let (topic, event) = (TopicId(0), std::iter::once(Ping));
+        events.push(topic, event, 3, EventId(id), &Origin::OUTSIDE, Default::default);
+        events
+    }
+
+    proptest! {
+        #[test]
+        fn they_leave_by_their_time_then_by_their_order_and_none_too_early(
+            dues in prop::collection::vec(0u64..20, 0..60), now in 0u64..20
+        ) {
+            let mut delayed = DelayedEvents::default();
+            for (id, due) in dues.iter().enumerate() {
+                delayed.push(Moment(*due), one(id as u128));
+            }
+            prop_assert_eq!(delayed.load(), Load::new(dues.len() as u64, 3 * dues.len() as u64));
+            let mut expected: Vec<_> = (0..dues.len()).filter(|id| dues[*id] <= now).collect();
+            expected.sort_by_key(|id| (dues[*id], *id));
+            for id in expected {
+                let events = delayed.pop(Some(Moment(now)));
+                prop_assert_eq!(events.map(|of| of.runs()[0].head.id(0)), Some(EventId(id as u128)));
+            }
+            prop_assert!(delayed.pop(Some(Moment(now))).is_none());
+            prop_assert!(delayed.next_due().is_none_or(|due| due > Moment(now)));
+            while delayed.pop(None).is_some() {}
+            prop_assert_eq!(delayed.load(), Load::default());
+        }
+    }
+}

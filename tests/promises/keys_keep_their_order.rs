@@ -196,6 +196,7 @@ struct Holds;
 impl Processor for Holds {}
 impl Handle<Tracked> for Holds {
     async fn handle(&mut self, event: &Tracked, _: &mut Context) -> Outcome {
+        let _held = event.alive.clone();
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
