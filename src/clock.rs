@@ -50,7 +50,7 @@ impl Timestamp {
 }
 
 /// How long one tick lasts while there is work.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without any work after which the ticker sleeps, so that an idle runtime uses no CPU.
 const IDLE_TICKS: u32 = 8;
 

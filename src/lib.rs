@@ -85,7 +85,7 @@ pub use queue::state::OnPark;
 pub use queue::{Unsettled, WhenFull};
 pub use runtime::{Idle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown, Undone};
 pub use signal::{
-    Cause, DropReason, During, Observer, ProcessorName, RestartCause, Sample, Signal,
+    Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Sample, Signal,
 };
 pub use store::Store;
 pub use store::memory::KeptState;

@@ -173,6 +173,29 @@ impl During {
     }
 }
 
+/// Which hook of a processor failed. A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hook {
+    /// One of [`every`](crate::ProcessorSpec::every).
+    Every,
+    /// [`stopping`](crate::Processor::stopping).
+    Stopping,
+}
+
+impl Hook {
+    /// All of them, for counters that start at zero.
+    pub const ALL: [Self; 2] = [Self::Every, Self::Stopping];
+
+    /// The word used in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Every => "every",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// One fact. Counts come once a batch; rare things one by one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -205,8 +228,8 @@ pub enum Signal<'a> {
         events: u64,
         /// How many of them a filter left out.
         filtered: u64,
-        /// How long the sampled one waited and was handled, if one was sampled.
-        sample: Option<Sample>,
+        /// How long those took that were measured.
+        samples: &'a [Sample],
     },
     /// A failed event will be delivered again.
     Retried {
@@ -270,6 +293,15 @@ pub enum Signal<'a> {
         /// What it said.
         error: &'a str,
     },
+    /// A hook failed that no event depends on; what it published is dropped.
+    HookFailed {
+        /// Whose.
+        processor: &'a ProcessorName,
+        /// Which one.
+        hook: Hook,
+        /// What it said.
+        error: &'a str,
+    },
     /// Code of the application panicked where no event depends on it.
     PanicContained {
         /// Which code.
@@ -286,13 +318,19 @@ pub enum Signal<'a> {
     },
 }
 
-/// The waiting and handling time of one event.
+/// How long one event took: the first of every few that are handled together, and every one that
+/// took long.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Sample {
-    /// From its place in the order to the start of its handler.
-    pub waited: Duration,
+    /// From its place in the order to the start of its handler; none for one that was delivered
+    /// again.
+    pub waited: Option<Duration>,
     /// From the start of its handler to its outcome.
     pub handled: Duration,
+    /// From the publication of the initiating event to the outcome of this handler, in whole
+    /// milliseconds.
+    pub end_to_end: Duration,
 }
 
 /// Something that wants to know. Called on the thread where the fact arose: be quick, never block.
@@ -383,8 +421,14 @@ fn log(signal: &Signal<'_>) {
             let event = event.map(tracing::field::display);
             error!(during = during.as_str(), event, "panic contained");
         }
-        Signal::Held { processor, stopped } => {
-            error!(%processor, stopped, "too many events are held: takes no new ones");
+        Signal::HookFailed { processor, hook, error } => {
+            error!(%processor, hook = hook.as_str(), error, "a hook failed");
+        }
+        Signal::Held { processor, stopped: true } => {
+            error!(%processor, "too many events are held: takes no new ones");
+        }
+        Signal::Held { processor, stopped: false } => {
+            info!(%processor, "takes new events again");
         }
     }
 }

@@ -60,10 +60,10 @@ impl Watch {
 impl Observer for Watch {
     fn observe(&self, signal: &Signal<'_>) {
         match signal {
-            Signal::Handled { events, sample, .. } => {
+            Signal::Handled { events, samples, .. } => {
                 self.0.deliveries.fetch_add(*events, Relaxed);
-                if let Some(Sample { waited, handled, .. }) = sample {
-                    self.0.waited.add(*waited);
+                for Sample { waited, handled, .. } in *samples {
+                    waited.iter().for_each(|waited| self.0.waited.add(*waited));
                     self.0.handled.add(*handled);
                 }
             }

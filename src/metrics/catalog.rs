@@ -74,12 +74,16 @@ catalog! {
     START_FAILURES = "cueline_processor_start_failures_total", Counter, Count,
         ["processor", "cause"],
         "Instances that could not be built.";
+    HOOK_FAILURES = "cueline_hook_failures_total", Counter, Count, ["processor", "hook"],
+        "Failures of what runs by the clock, or when a processor stops.";
     PANICS = "cueline_panics_contained_total", Counter, Count, ["during"],
         "Panics of user code outside of a handler.";
     WAITING = "cueline_waiting_seconds", Histogram, Seconds, ["processor"],
         "From an event's place in the order to the start of its handler; sampled.";
     HANDLING = "cueline_handling_seconds", Histogram, Seconds, ["processor"],
         "From the start of a handler to its outcome; sampled.";
+    END_TO_END = "cueline_end_to_end_seconds", Histogram, Seconds, ["processor"],
+        "From the initiating event's publication to an outcome here, in milliseconds; sampled.";
     RESTARTING = "cueline_restart_seconds", Histogram, Seconds, ["processor"],
         "From a failure to the new instance.";
     QUEUE_EVENTS = "cueline_queue_events", Gauge, Count, ["processor"],

@@ -7,7 +7,9 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedStri
 use parking_lot::RwLock;
 
 use super::catalog::{self, CATALOG, Kind, Metric};
-use crate::signal::{Cause, DropReason, During, Observer, ProcessorName, RestartCause, Signal};
+use crate::signal::{
+    Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Signal,
+};
 
 const METADATA: Metadata<'static> = Metadata::new("cueline", Level::INFO, None);
 
@@ -35,8 +37,10 @@ struct ProcessorHandles {
     dropped: Vec<Counter>,
     restarts: Vec<Counter>,
     start_failures: Vec<Counter>,
+    hook_failures: Vec<Counter>,
     waiting: Histogram,
     handling: Histogram,
+    end_to_end: Histogram,
     restarting: Histogram,
     queue_events: Gauge,
     queue_bytes: Gauge,
@@ -189,8 +193,13 @@ impl Recorder {
                 .collect(),
             restarts: restart_causes(&catalog::RESTARTS),
             start_failures: restart_causes(&catalog::START_FAILURES),
+            hook_failures: Hook::ALL
+                .iter()
+                .map(|of| self.counter(&catalog::HOOK_FAILURES, &[name, of.as_str()]))
+                .collect(),
             waiting: self.histogram(&catalog::WAITING, &[name]),
             handling: self.histogram(&catalog::HANDLING, &[name]),
+            end_to_end: self.histogram(&catalog::END_TO_END, &[name]),
             restarting: self.histogram(&catalog::RESTARTING, &[name]),
             queue_events: self.gauge(&catalog::QUEUE_EVENTS, &[name]),
             queue_bytes: self.gauge(&catalog::QUEUE_BYTES, &[name]),
@@ -278,15 +287,18 @@ impl Observer for Arc<Recorder> {
                 let handles = self.topic(*index, topic);
                 if *dropped { &handles.dropped } else { &handles.returned }.increment(1);
             }
-            Signal::Handled { processor, events, filtered, sample } => {
+            Signal::Handled { processor, events, filtered, samples } => {
                 let handles = self.processor(processor);
                 handles.handled.increment(*events);
                 if *filtered > 0 {
                     handles.filtered.increment(*filtered);
                 }
-                if let Some(sample) = sample {
-                    handles.waiting.record(sample.waited.as_secs_f64());
+                for sample in *samples {
+                    if let Some(waited) = sample.waited {
+                        handles.waiting.record(waited.as_secs_f64());
+                    }
                     handles.handling.record(sample.handled.as_secs_f64());
+                    handles.end_to_end.record(sample.end_to_end.as_secs_f64());
                 }
             }
             Signal::Retried { processor, cause, .. } => {
@@ -310,6 +322,9 @@ impl Observer for Arc<Recorder> {
             Signal::StartFailed { processor, cause, .. } => {
                 let place = place(&RestartCause::ALL, cause);
                 self.processor(processor).start_failures[place].increment(1);
+            }
+            Signal::HookFailed { processor, hook, .. } => {
+                self.processor(processor).hook_failures[place(&Hook::ALL, hook)].increment(1);
             }
             Signal::PanicContained { during, .. } => {
                 if let Some(panics) = self.panics.get(place(&During::ALL, during)) {

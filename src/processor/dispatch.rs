@@ -126,7 +126,7 @@ where
             return Ran::Through;
         };
         let link = cx.link.clone();
-        let clock = &*link.broker.clock;
+        let mut before = link.broker.clock.tick();
         for index in from..to {
             if !(asked || link.clear.get()) {
                 return Ran::Ask(index);
@@ -134,7 +134,9 @@ where
             cx.index = index;
             let event = &events[index as usize];
             if self.0.wants(event) {
+                cx.begin_span();
                 let ended = drive(pin!(processor.handle(event, cx)), &link).await;
+                before = cx.ended_at(before);
                 if let Some(ended) = ended.or_else(|| cx.refuses()) {
                     return Ran::Ended(index, ended);
                 }
@@ -143,7 +145,7 @@ where
             }
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
-            if *budget == 0 || clock.tick() > tick + 1 {
+            if *budget == 0 || before > tick + 1 {
                 return Ran::Yield(index + 1);
             }
         }
@@ -172,7 +174,10 @@ where
             link.count_filtered();
             return None;
         }
+        cx.begin_span();
+        let before = link.broker.clock.tick();
         let ended = drive(pin!(processor.handle(event_itself, cx)), &link).await;
+        cx.ended_at(before);
         // The handler has had its say; a panic here is not its failure.
         drop(event);
         ended.or_else(|| cx.refuses())
@@ -204,7 +209,7 @@ pub(super) fn drive<'a, F: Future<Output = Outcome>>(
     link: &'a Link,
 ) -> impl Future<Output = Option<Box<Ended>>> + use<'a, F> {
     let mut pending = false;
-    poll_fn(move |task| match handler.as_mut().poll(task) {
+    poll_fn(move |task| match link.measured.in_span(|| handler.as_mut().poll(task)) {
         Poll::Ready(Ok(())) => Poll::Ready(None),
         Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
         Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),

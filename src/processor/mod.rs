@@ -9,6 +9,7 @@ mod emitted;
 pub(crate) mod executor;
 pub(crate) mod host;
 pub(crate) mod link;
+pub(crate) mod measured;
 pub(crate) mod outcome;
 mod pressure;
 pub(crate) mod recipient;

@@ -15,7 +15,7 @@ use crate::processor::dispatch::{HandlerList, drive};
 use crate::processor::host::drop_instance;
 use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
-use crate::signal::{RestartCause, Signal};
+use crate::signal::{Hook, RestartCause, Signal};
 use crate::supervise::ChildFailed;
 use crate::supervise::child::Seat;
 
@@ -74,6 +74,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
         self.cx.take(InHand::Nothing, 0, 0);
         let link = self.link.clone();
+        link.measured.begin(false);
         let ended = {
             let hook = pin!(hook(&mut self.cx));
             contained(pin!(drive(hook, &link))).await
@@ -169,13 +170,18 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         (!subscription.is_halted()).then_some(())
     }
 
+    pub(super) fn say_hook_failed(&self, hook: Hook, failure: &Failure) {
+        let (processor, error) = (&self.seat.subscription.name, failure.chain().join(": "));
+        let signal = Signal::HookFailed { processor, hook, error: &error };
+        self.seat.broker.signals.state(&signal);
+    }
+
     /// Runs the `stopping` hook of every instance that is free.
     pub(super) async fn stop(&mut self) {
         while let Some((_, mut instance)) = self.crew.take(None) {
             let failed = self.hook(async |cx: &mut Context| instance.stopping(cx).await).await;
             if let Some(failure) = failed {
-                let (processor, error) = (self.cx.processor(), failure.chain().join(": "));
-                tracing::error!(processor, error, "`stopping` failed");
+                self.say_hook_failed(Hook::Stopping, &failure);
             }
             drop_instance(instance, &self.seat.broker.signals);
         }

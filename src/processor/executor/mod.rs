@@ -25,7 +25,6 @@ use crate::queue::batch::Batch;
 use crate::queue::kept::Kept;
 use crate::queue::state::Offer;
 use crate::queue::{Claim, Cursor, Driver, key_of};
-use crate::signal::Sample;
 use crate::supervise::child::Seat;
 
 /// One driver of a host.
@@ -172,6 +171,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let clock = self.seat.broker.clock.clone();
         self.link.clear.set(clear);
         let mut began = Some(clock.now());
+        self.link.measured.begin(true);
         let (tick, mut budget) = (self.tick, self.budget);
         let mut at = from;
         let mut pressed = false;
@@ -208,7 +208,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 tick,
             };
             let ran = self.stretch(which, &mut instance, stretch).await;
-            self.sample(&batch, &mut began);
+            self.sample(&mut began);
             at = match ran {
                 Ran::Through => Cursor { run: here.run, index: to },
                 Ran::Ask(index) => Cursor { run: here.run, index },
@@ -251,10 +251,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     }
 
     /// One event of a batch in every few is timed: the first.
-    fn sample(&mut self, batch: &Batch, began: &mut Option<Moment>) {
+    fn sample(&mut self, began: &mut Option<Moment>) {
         if let Some(began) = began.take() {
             let now = self.seat.broker.clock.now();
-            self.link.sampled(Sample { waited: began.since(batch.at), handled: now.since(began) });
+            self.cx.measure(now, now.since(began));
         }
     }
 

@@ -29,6 +29,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let run = &batch.events.runs()[at.run as usize];
         let seq = batch.seq(run, at.index);
         let mut began = Some(self.seat.broker.clock.now());
+        self.link.measured.begin(true);
         let mut budget = self.budget;
         let stretch = Stretch {
             batch: &batch,
@@ -44,7 +45,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.budget = self.budget.saturating_sub(1);
         // What is handed out by itself is settled by name, not by how far the batch was handled.
         self.link.forget_reached();
-        self.sample(&batch, &mut began);
+        self.sample(&mut began);
         if let Ran::Ended(_, ended) = ran {
             let breaks = ended.breaks_instance().map(|cause| (cause, self.telling()));
             let kept = Kept::encoded(&batch, at.run, at.index, which);
@@ -68,6 +69,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     pub(super) async fn kept(&mut self, seq: Seq, failures: u32, kept: Kept) -> bool {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         self.budget = self.budget.saturating_sub(1);
+        self.link.measured.begin(false);
         let ended = match &kept.body {
             Body::Bytes(bytes) => {
                 self.cx.take(InHand::Kept { kept: kept.clone(), seq }, 0, failures);

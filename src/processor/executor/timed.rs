@@ -10,6 +10,7 @@ use crate::processor::dispatch::HandlerList;
 use crate::processor::outcome::Ended;
 use crate::queue::batch::Events;
 use crate::queue::settlement::Commit;
+use crate::signal::Hook;
 
 /// How long a delayed publication waits for room before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -37,10 +38,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         self.cx.forget();
         self.link.commit(None);
-        if let Some((cause, failure)) = ended.map(|ended| ended.into_failure()) {
-            let processor = self.cx.processor();
-            let error = failure.chain().join(": ");
-            tracing::error!(processor, cause = cause.as_str(), error, "a tick was not published");
+        if let Some((_, failure)) = ended.map(|ended| ended.into_failure()) {
+            self.say_hook_failed(Hook::Every, &failure);
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::emitted::Emitted;
+use super::measured::Measured;
 use super::outcome::Ended;
 use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
@@ -25,7 +26,7 @@ use crate::message::id::IdSource;
 use crate::queue::batch::{Events, Load};
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Subscription};
-use crate::signal::{Sample, Signal};
+use crate::signal::Signal;
 use crate::store::memory::{StateKey, Value};
 
 /// How many events a driver handles before others on its thread get their turn.
@@ -59,7 +60,7 @@ pub(crate) struct Link {
     progress: Cell<Option<Cursor>>,
     handled: Cell<u64>,
     filtered: Cell<u64>,
-    sample: Cell<Option<Sample>>,
+    pub(crate) measured: Measured,
     /// First deliveries need not be asked for.
     pub(crate) clear: Cell<bool>,
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
@@ -98,7 +99,7 @@ impl Link {
             progress: Cell::new(None),
             handled: Cell::new(0),
             filtered: Cell::new(0),
-            sample: Cell::new(None),
+            measured: Measured::default(),
             clear: Cell::new(true),
             timer: RefCell::new(None),
             waits,
@@ -189,10 +190,6 @@ impl Link {
         self.filtered.set(self.filtered.get() + 1);
     }
 
-    pub(crate) fn sampled(&self, sample: Sample) {
-        self.sample.set(Some(sample));
-    }
-
     /// Commits all that was staged: publications leave, state is kept, events are settled.
     pub(crate) fn commit(&self, settle: Option<Settle>) {
         self.commit_and_tell(settle, None, None);
@@ -237,9 +234,10 @@ impl Link {
         };
         let events = self.handled.take() + committed.passed - u64::from(failed);
         let filtered = self.filtered.take();
-        if events > 0 {
-            let (processor, sample) = (&self.subscription.name, self.sample.take());
-            self.broker.signals.state(&Signal::Handled { processor, events, filtered, sample });
+        let samples = self.measured.take();
+        if events > 0 || !samples.is_empty() {
+            let (processor, samples) = (&self.subscription.name, samples.as_slice());
+            self.broker.signals.state(&Signal::Handled { processor, events, filtered, samples });
         }
         if let Some(signal) = also {
             self.broker.signals.state(signal);
@@ -269,6 +267,7 @@ impl Link {
     ) -> Poll<Ended> {
         if !std::mem::replace(pending, true) {
             self.commit(None);
+            self.measured.went_pending(self.broker.clock.now());
             self.arm(deadline(self.timeout));
             self.waits.set(true);
         }

@@ -1,0 +1,120 @@
+//! What is measured and traced of an event's handler: the first of each claim, every one that went
+//! pending, and every one during which the coarse tick moved twice. The others cost no clock.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tracing::Span;
+
+use super::context::{Context, InHand};
+use crate::clock::{Moment, TICK, Timestamp};
+use crate::signal::Sample;
+
+/// What a driver measures between two commits.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    /// When the handler in hand went pending first, if it did.
+    pended: Cell<Option<Moment>>,
+    /// The driver times the event in hand anyway.
+    timed: Cell<bool>,
+    samples: RefCell<Vec<Sample>>,
+    /// Somebody reads spans.
+    traces: Cell<bool>,
+    span: RefCell<Option<Span>>,
+}
+
+impl Measured {
+    /// A claim begins: its first event is timed, or not.
+    pub(crate) fn begin(&self, timed: bool) {
+        self.timed.set(timed);
+        self.pended.set(None);
+        if self.traces.replace(tracing::enabled!(target: "cueline", tracing::Level::DEBUG)) {
+            self.span.take();
+        }
+    }
+
+    pub(crate) fn went_pending(&self, now: Moment) {
+        self.pended.set(Some(now));
+    }
+
+    pub(crate) fn take(&self) -> Vec<Sample> {
+        std::mem::take(&mut *self.samples.borrow_mut())
+    }
+
+    /// Runs one poll of the handler in hand inside its span, if there is one.
+    #[inline]
+    pub(crate) fn in_span<T>(&self, poll: impl FnOnce() -> T) -> T {
+        if !self.traces.get() {
+            return poll();
+        }
+        let span = self.span.borrow().clone();
+        span.unwrap_or_else(Span::none).in_scope(poll)
+    }
+}
+
+impl Context {
+    /// The handler of the event in hand begins.
+    #[inline]
+    pub(super) fn begin_span(&self) {
+        if self.link.measured.traces.get() {
+            self.open_span();
+        }
+    }
+
+    #[cold]
+    fn open_span(&self) {
+        let Some((head, index)) = self.head() else { return };
+        let span = tracing::debug_span!(
+            target: "cueline",
+            "handle",
+            processor = self.processor(),
+            event = %head.id(index),
+            correlation = %head.correlation(index),
+            causation = head.causation(index).map(tracing::field::display),
+            attempt = self.attempt(),
+        );
+        self.link.measured.span.replace(Some(span));
+    }
+
+    /// The handler of the event in hand has ended; `before` is the tick when it began. Returns the
+    /// tick now.
+    #[inline]
+    pub(super) fn ended_at(&self, before: u64) -> u64 {
+        let link = &self.link;
+        let tick = link.broker.clock.tick();
+        if tick > before + 1 || link.measured.pended.get().is_some() {
+            self.measure_long(tick - before);
+        }
+        tick
+    }
+
+    #[cold]
+    fn measure_long(&self, ticks: u64) {
+        let link = &self.link;
+        let pended = link.measured.pended.take();
+        if !link.measured.timed.get() {
+            let now = link.broker.clock.now();
+            let long = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
+            let handled = pended.map_or(long, |pended| now.since(pended));
+            self.measure(now, handled);
+        }
+    }
+
+    /// The event in hand was timed.
+    pub(super) fn measure(&self, now: Moment, handled: Duration) {
+        let Some((head, index)) = self.head() else { return };
+        let waited = match &self.hand {
+            InHand::Batch { batch, .. } => {
+                Some(now.since(batch.at).checked_sub(handled).unwrap_or_default())
+            }
+            // It waited for another delivery, and for its key.
+            _ => None,
+        };
+        let began = head.correlation(index).timestamp();
+        let whole = Timestamp::now().as_millis().saturating_sub(began.as_millis());
+        let sample = Sample { waited, handled, end_to_end: Duration::from_millis(whole) };
+        let measured = &self.link.measured;
+        measured.timed.set(false);
+        measured.samples.borrow_mut().push(sample);
+    }
+}
