@@ -67,26 +67,18 @@ impl Broker {
         self.intake.lock().door.lease(topic, need)
     }
 
-    /// What a handler published leaves together with its commit, and what it did not use of its
-    /// leases comes back.
-    pub(crate) fn flush<T>(
-        &self,
-        outbox: Events,
-        leases: impl Iterator<Item = (TopicId, Lease)>,
-        commit: impl FnOnce() -> T,
-    ) -> T {
+    /// What a handler published leaves, and what it did not use of its leases comes back.
+    pub(crate) fn flush(&self, outbox: Events, leases: impl Iterator<Item = (TopicId, Lease)>) {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
             inner.door.settle_lease(topic, lease.used, lease.allowed);
         }
-        let committed = commit();
         if outbox.is_empty() {
-            return committed;
+            return;
         }
         let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
         inner.push_outbox(outbox);
         self.gathered(inner, lanes);
-        committed
     }
 
     /// Whether any of these topics lives off the reserve of its subscriptions by now.

@@ -134,8 +134,14 @@ where
             cx.index = index;
             let event = &events[index as usize];
             if self.0.wants(event) {
-                cx.begin_span();
-                let ended = drive(pin!(processor.handle(event, cx)), &link).await;
+                let traced = cx.begin_span();
+                let ended = {
+                    let handler = pin!(processor.handle(event, cx));
+                    match traced {
+                        false => drive(handler, &link).await,
+                        true => drive_in_span(handler, &link).await,
+                    }
+                };
                 before = cx.ended_at(before);
                 if let Some(ended) = ended.or_else(|| cx.refuses()) {
                     return Ran::Ended(index, ended);
@@ -174,9 +180,12 @@ where
             link.count_filtered();
             return None;
         }
-        cx.begin_span();
         let before = link.broker.clock.tick();
-        let ended = drive(pin!(processor.handle(event_itself, cx)), &link).await;
+        cx.begin_span();
+        let ended = {
+            let handler = pin!(processor.handle(event_itself, cx));
+            drive_in_span(handler, &link).await
+        };
         cx.ended_at(before);
         // The handler has had its say; a panic here is not its failure.
         drop(event);
@@ -209,9 +218,22 @@ pub(super) fn drive<'a, F: Future<Output = Outcome>>(
     link: &'a Link,
 ) -> impl Future<Output = Option<Box<Ended>>> + use<'a, F> {
     let mut pending = false;
-    poll_fn(move |task| match link.measured.in_span(|| handler.as_mut().poll(task)) {
+    poll_fn(move |task| match handler.as_mut().poll(task) {
         Poll::Ready(Ok(())) => Poll::Ready(None),
         Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
         Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),
     })
+}
+
+/// As [`drive`], inside the span of the event.
+#[cold]
+async fn drive_in_span(
+    mut handler: Pin<&mut dyn Future<Output = Outcome>>,
+    link: &Link,
+) -> Option<Box<Ended>> {
+    let handler = poll_fn(|task| {
+        let _in_span = link.measured.enter();
+        handler.as_mut().poll(task)
+    });
+    drive(pin!(handler), link).await
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tracing::Span;
+use tracing::span::EnteredSpan;
 
 use super::context::{Context, InHand};
 use crate::clock::{Moment, TICK, Timestamp};
@@ -37,28 +38,28 @@ impl Measured {
         self.pended.set(Some(now));
     }
 
-    pub(crate) fn take(&self) -> Vec<Sample> {
-        std::mem::take(&mut *self.samples.borrow_mut())
+    /// Hands over the samples since the last time.
+    pub(crate) fn with_samples(&self, tell: impl FnOnce(&[Sample])) {
+        let samples = &mut *self.samples.borrow_mut();
+        tell(samples);
+        samples.clear();
     }
 
-    /// Runs one poll of the handler in hand inside its span, if there is one.
-    #[inline]
-    pub(crate) fn in_span<T>(&self, poll: impl FnOnce() -> T) -> T {
-        if !self.traces.get() {
-            return poll();
-        }
-        let span = self.span.borrow().clone();
-        span.unwrap_or_else(Span::none).in_scope(poll)
+    /// One poll of the handler in hand is inside its span, if it has one.
+    pub(crate) fn enter(&self) -> Option<EnteredSpan> {
+        Some(self.span.borrow().clone()?.entered())
     }
 }
 
 impl Context {
-    /// The handler of the event in hand begins.
+    /// The handler of the event in hand begins. Whether it has a span, because somebody reads them.
     #[inline]
-    pub(super) fn begin_span(&self) {
-        if self.link.measured.traces.get() {
+    pub(super) fn begin_span(&self) -> bool {
+        let traces = self.link.measured.traces.get();
+        if traces {
             self.open_span();
         }
+        traces
     }
 
     #[cold]

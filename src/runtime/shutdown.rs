@@ -3,7 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -93,10 +93,20 @@ impl IntoFuture for Shutdown {
 fn undone(core: &Core) -> Vec<Undone> {
     let names = core.broker.intake.lock().topics.names();
     let name = |kept: &Kept| names[usize::from(kept.head.topic.0)];
+    let processors = core.all();
+    processors.iter().for_each(|running| running.subscription.seal());
+    // Whoever was about to publish with its commit has done so in a moment.
+    let at_most = Instant::now() + Duration::from_secs(1);
+    while processors.iter().any(|running| running.subscription.has_untold())
+        && Instant::now() < at_most
+    {
+        std::thread::yield_now();
+    }
+    core.broker.sequencer.turn();
     // What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted.
     core.broker.sequencer.lanes().iter().for_each(|lane| drop(lane.pass_round()));
     let mut all = Vec::new();
-    for running in core.all() {
+    for running in processors {
         let processor = running.declaration.name.clone();
         for (_, kept, stood) in running.subscription.unsettled() {
             all.push(Undone {

@@ -38,7 +38,8 @@ pub(super) struct Executor<P: Processor, L> {
     /// Some event succeeded since this driver last rebuilt an instance.
     succeeded: bool,
     ticks: Vec<Moment>,
-    /// How many events it may still handle before others on the thread get their turn.
+    /// How many events it may handle before others on the thread get their turn, but for the claim
+    /// at hand.
     budget: u32,
     /// The tick in which its turn began.
     tick: u64,
@@ -172,7 +173,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.link.clear.set(clear);
         let mut began = Some(clock.now());
         self.link.measured.begin(true);
-        let (tick, mut budget) = (self.tick, self.budget);
+        // A claim is never cut short because of those before it: commits are dear.
+        let (tick, mut budget) = (self.tick, BUDGET);
         let mut at = from;
         let mut pressed = false;
         while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end)
@@ -240,7 +242,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.succeeded |= at > from;
         self.link.commit(None);
         self.crew.put(slot, instance);
-        self.budget = if pressed { 0 } else { budget };
+        let handled = if pressed { BUDGET } else { BUDGET - budget };
+        self.budget = self.budget.saturating_sub(handled);
         if pressed {
             return true;
         }

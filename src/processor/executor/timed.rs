@@ -21,7 +21,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let again = self.seat.broker.clock.now().after(ASK_AGAIN);
             let delayed = vec![(again, events)];
             let commit = Commit { delayed, ..Commit::default() };
-            self.seat.subscription.commit(commit).finish(&self.seat.subscription);
+            if let Some(committed) = self.seat.subscription.commit(commit) {
+                committed.finish(&self.seat.subscription);
+            }
         }
     }
 

@@ -226,19 +226,21 @@ impl Link {
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
         let commit = Commit { to, settle, states, delayed, pressed_until };
-        let committed = match leases.is_empty() {
-            true => self.subscription.commit(commit),
-            false => {
-                self.broker.flush(outbox, leases.into_iter(), || self.subscription.commit(commit))
-            }
-        };
+        // The runtime does not rest before it is finished, and whoever sees the publications sees the
+        // state of the same commit. Too late, and nothing of it happens.
+        let Some(committed) = self.subscription.commit(commit) else { return };
+        if !leases.is_empty() {
+            self.broker.flush(outbox, leases.into_iter());
+        }
         let events = self.handled.take() + committed.passed - u64::from(failed);
         let filtered = self.filtered.take();
-        let samples = self.measured.take();
-        if events > 0 || !samples.is_empty() {
-            let (processor, samples) = (&self.subscription.name, samples.as_slice());
-            self.broker.signals.state(&Signal::Handled { processor, events, filtered, samples });
-        }
+        self.measured.with_samples(|samples| {
+            if events > 0 || !samples.is_empty() {
+                let processor = &self.subscription.name;
+                let signal = Signal::Handled { processor, events, filtered, samples };
+                self.broker.signals.state(&signal);
+            }
+        });
         if let Some(signal) = also {
             self.broker.signals.state(signal);
         }

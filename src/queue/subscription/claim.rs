@@ -84,9 +84,11 @@ impl Subscription {
                 let (key, kept) = match (key, kept) {
                     (Ok(key), kept) => (key, kept),
                     (Err(panic), kept) => {
-                        let parked =
-                            kept.map(|kept| self.park_keyless(inner, at, seq, kept, panic));
-                        parked.into_iter().for_each(|parked| parked.finish(self));
+                        let park = |kept| self.park_keyless(inner, at, seq, kept, panic);
+                        match kept.and_then(park) {
+                            Some(parked) => parked.finish(self),
+                            None => return Claim::Closed,
+                        }
                         continue;
                     }
                 };

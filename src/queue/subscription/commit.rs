@@ -41,12 +41,16 @@ impl Committed {
 }
 
 impl Subscription {
-    /// Carries out a commit. Everything in it happens, under one lock.
-    pub(crate) fn commit(&self, commit: Commit) -> Committed {
+    /// Carries out a commit. Everything in it happens, under one lock; or nothing, if what was left
+    /// undone has been given back already.
+    pub(crate) fn commit(&self, commit: Commit) -> Option<Committed> {
         self.carry_out(self.inner.lock(), commit)
     }
 
-    fn carry_out(&self, mut inner: MutexGuard<'_, Inner>, commit: Commit) -> Committed {
+    fn carry_out(&self, mut inner: MutexGuard<'_, Inner>, commit: Commit) -> Option<Committed> {
+        if inner.sealed {
+            return None;
+        }
         let mut passed = 0;
         let mut released = Released::default();
         self.about_to_tell();
@@ -77,7 +81,7 @@ impl Subscription {
             true => inner.wake_one(),
             false => Wakers::default(),
         };
-        Committed { passed, wakers, released, failed }
+        Some(Committed { passed, wakers, released, failed })
     }
 
     /// Returns the key if the event failed.
@@ -140,23 +144,25 @@ impl Subscription {
         seq: Seq,
         mut kept: Kept,
         panic: String,
-    ) -> Committed {
+    ) -> Option<Committed> {
         let failure = Failure::permanent(format!("key() panicked: {panic}"));
         let report = Report::next(None, Cause::Panicked, failure, Vec::new(), Timestamp::now());
         kept.report = Some(Arc::new(report));
         let (event, attempts) = (kept.id(), 0);
         let settle = Settle::Failed { seq, failures: 1, verdict: Verdict::Park, kept };
         let commit = Commit { to: Some(at.next()), settle: Some(settle), ..Commit::default() };
-        let committed = self.carry_out(inner, commit);
+        let committed = self.carry_out(inner, commit)?;
         let (processor, cause) = (&self.name, Cause::Panicked);
         self.signals.state(&Signal::Parked { processor, event, attempts, cause });
-        committed
+        Some(committed)
     }
 
     /// As [`Subscription::park_keyless`], for the one driver of a range.
     pub(crate) fn park_first(&self, batch: &Arc<Batch>, at: Cursor, which: u16, panic: String) {
         let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
         let kept = Kept::encoded(batch, at.run, at.index, which);
-        self.park_keyless(self.inner.lock(), at, seq, kept, panic).finish(self);
+        if let Some(parked) = self.park_keyless(self.inner.lock(), at, seq, kept, panic) {
+            parked.finish(self);
+        }
     }
 }

@@ -83,6 +83,8 @@ struct Inner {
     pressed_until: Moment,
     closed: bool,
     halted: bool,
+    /// What was left undone is given back: nothing is done any more.
+    sealed: bool,
     stopped: bool,
 }
 
@@ -128,6 +130,7 @@ impl Subscription {
             pressed_until: Moment::default(),
             closed: false,
             halted: false,
+            sealed: false,
             stopped: false,
         };
         let one_by_one = crew || settings.when_full == WhenFull::DropOldest;
@@ -215,6 +218,11 @@ impl Subscription {
         drop(inner);
         wakers.wake();
         self.leaving.notify_waiters();
+    }
+
+    /// Nothing is done any more, not by whoever is still at it either.
+    pub(crate) fn seal(&self) {
+        self.inner.lock().sealed = true;
     }
 
     pub(crate) fn is_halted(&self) -> bool {

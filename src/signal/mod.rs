@@ -2,6 +2,8 @@
 //! seam, where it is logged (`tracing`, ids only, never payloads); metrics, a console and tests
 //! observe it.
 
+mod reasons;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::guard::contain;
 use crate::message::EventId;
+
+pub use reasons::{Cause, DropReason, During, Hook, RestartCause};
 
 /// A processor's number and name, as signals carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,171 +32,6 @@ impl ProcessorName {
 impl fmt::Display for ProcessorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
-    }
-}
-
-/// Why an event did not leave its queue by success. A closed set: safe as a metrics label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Cause {
-    /// The handler returned a transient failure.
-    Failed,
-    /// The handler returned a permanent failure.
-    Permanent,
-    /// The handler, the filter or `key()` panicked.
-    Panicked,
-    /// The handler did not finish in time.
-    TimedOut,
-    /// What the handler published found no room, not even in the reserve.
-    Overflow,
-    /// The handler published beyond the hop limit: a routing loop.
-    HopLimit,
-    /// The kept bytes could not be turned back into the event.
-    Undecodable,
-}
-
-impl Cause {
-    /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 7] = [
-        Self::Failed,
-        Self::Permanent,
-        Self::Panicked,
-        Self::TimedOut,
-        Self::Overflow,
-        Self::HopLimit,
-        Self::Undecodable,
-    ];
-
-    /// Whether the instance may be broken, and is rebuilt.
-    pub(crate) fn breaks_instance(self) -> bool {
-        matches!(self, Self::Panicked | Self::TimedOut)
-    }
-
-    /// The word used in metrics and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Permanent => "permanent",
-            Self::Panicked => "panicked",
-            Self::TimedOut => "timed_out",
-            Self::Overflow => "overflow",
-            Self::HopLimit => "hop_limit",
-            Self::Undecodable => "undecodable",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why an instance was rebuilt, or could not be built. A closed set: safe as a metrics label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RestartCause {
-    /// A handler panicked.
-    Panic,
-    /// A handler did not finish in time.
-    Timeout,
-    /// The factory panicked or failed.
-    Factory,
-    /// The `started` hook panicked or failed.
-    Started,
-}
-
-impl RestartCause {
-    /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 4] = [Self::Panic, Self::Timeout, Self::Factory, Self::Started];
-
-    /// The word used in metrics and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Panic => "panic",
-            Self::Timeout => "timeout",
-            Self::Factory => "factory",
-            Self::Started => "started",
-        }
-    }
-}
-
-/// Where events were dropped by the rule the application chose. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// The subscription was full and drops what comes.
-    Newest,
-    /// The subscription was full and drops what waits longest.
-    Oldest,
-    /// A person discarded a parked event.
-    Discarded,
-}
-
-impl DropReason {
-    /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 3] = [Self::Newest, Self::Oldest, Self::Discarded];
-
-    /// The word used in metrics and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Newest => "newest",
-            Self::Oldest => "oldest",
-            Self::Discarded => "discarded",
-        }
-    }
-}
-
-/// Which code of the application panicked where no event depends on it. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum During {
-    /// The `Drop` of an event.
-    EventDrop,
-    /// The `Drop` of a processor.
-    ProcessorDrop,
-    /// The `Drop` of a kept state.
-    StateDrop,
-    /// An [`Observer`].
-    Observer,
-}
-
-impl During {
-    /// All of them, for counters that start at zero.
-    pub const ALL: [Self; 4] =
-        [Self::EventDrop, Self::ProcessorDrop, Self::StateDrop, Self::Observer];
-
-    /// The word used in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EventDrop => "event_drop",
-            Self::ProcessorDrop => "processor_drop",
-            Self::StateDrop => "state_drop",
-            Self::Observer => "observer",
-        }
-    }
-}
-
-/// Which hook of a processor failed. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Hook {
-    /// One of [`every`](crate::ProcessorSpec::every).
-    Every,
-    /// [`stopping`](crate::Processor::stopping).
-    Stopping,
-}
-
-impl Hook {
-    /// All of them, for counters that start at zero.
-    pub const ALL: [Self; 2] = [Self::Every, Self::Stopping];
-
-    /// The word used in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Every => "every",
-            Self::Stopping => "stopping",
-        }
     }
 }
 
