@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::core::{Core, Running};
 use crate::metrics::Gauges;
 
-/// How one processor is doing; from [`Runtime::processors`].
+/// How one processor is doing; from
+/// [`Runtime::processors`](super::Runtime::processors).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessorReport {

@@ -1,8 +1,11 @@
 use std::cell::RefCell;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use cueline::ErrorKind;
 use cueline::prelude::*;
+use parking_lot::Mutex;
 
 use crate::support::{Log, Number, idle, number, one, publish, supervisor, with, within};
 
@@ -88,4 +91,40 @@ fn where_there_is_no_thread_for_a_blocking_processor_it_is_an_error_that_says_so
         .output()
         .unwrap();
     assert!(child.status.success(), "{child:?}");
+}
+
+type Gate = Arc<Mutex<Receiver<()>>>;
+
+struct Blocks(Log<String>, Sender<()>, Gate);
+impl Processor for Blocks {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        ENDS.set(Some(Ends(self.0.clone())));
+        Ok(())
+    }
+}
+impl Handle<Number> for Blocks {
+    async fn handle(&mut self, _: &Number, cx: &mut Context) -> Outcome {
+        *cx.state::<u64>("handled")? += 1;
+        self.1.send(()).ok();
+        self.2.lock().recv().ok();
+        Ok(())
+    }
+}
+
+/// What was given back as undone is not done after all.
+#[test]
+fn what_a_blocked_thread_finishes_after_a_shutdown_is_refused() {
+    let ((begun, has_begun), (open, opened)) = (channel(), channel());
+    let (log, gate) = (Log::default(), Arc::new(Mutex::new(opened)));
+    let ends = log.clone();
+    let make = move || Blocks(ends.clone(), begun.clone(), gate.clone());
+    let runtime = one(processor("blocks", make).on::<Number>());
+    publish(&runtime, [number(1)]);
+    has_begun.recv().unwrap();
+    let undone = runtime.shutdown(millis(10)).wait().unwrap();
+    assert_eq!(undone.len(), 1);
+    drop::<Sender<()>>(open);
+    let ended = log.clone();
+    within("the thread ends", move || while ended.all().is_empty() {});
+    assert_eq!(runtime.state::<u64>("blocks", "handled"), None);
 }
