@@ -67,28 +67,28 @@ impl Broker {
         self.intake.lock().door.lease(topic, need)
     }
 
-    /// What a handler published leaves, and what it did not use of its leases comes back.
-    pub(crate) fn flush(&self, outbox: Events, leases: impl Iterator<Item = (TopicId, Lease)>) {
+    /// What a handler published leaves, and what it did not use of its leases comes back. Whether one
+    /// of the topics that matter `to` it lives off the reserve of its subscriptions by now.
+    pub(crate) fn flush(
+        &self,
+        outbox: Events,
+        leases: &[(TopicId, Lease)],
+        to: impl Fn(TopicId) -> bool,
+        claim: u64,
+    ) -> bool {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
-            inner.door.settle_lease(topic, lease.used, lease.allowed);
+            inner.door.settle_lease(*topic, lease.used, lease.allowed);
         }
         if outbox.is_empty() {
-            return;
+            return false;
         }
+        let mut topics = leases.iter().map(|(topic, _)| *topic).filter(|topic| to(*topic));
+        let pressed = topics.any(|topic| inner.door.lives_off_reserve(topic, claim));
         let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
         inner.push_outbox(outbox);
         self.gathered(inner, lanes);
-    }
-
-    /// Whether any of these topics lives off the reserve of its subscriptions by now.
-    pub(crate) fn lives_off_reserve(
-        &self,
-        mut topics: impl Iterator<Item = TopicId>,
-        claim: u64,
-    ) -> bool {
-        let inner = self.intake.lock();
-        topics.any(|topic| inner.door.lives_off_reserve(topic, claim))
+        pressed
     }
 
     /// Publications that leave later than their commit: they need their room now. Gives them back

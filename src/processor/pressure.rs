@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) struct Pressure {
     /// Outcomes in a row that found no room for what they published.
     refused: Cell<u32>,
+    /// Its readers lived off their reserve when it published last.
+    full: Cell<bool>,
     /// Claims in a row after which it paused for its readers.
     pauses: Cell<u32>,
 }
@@ -28,8 +30,14 @@ impl Pressure {
         pause_under_pressure(times)
     }
 
-    /// After a claim, whether its readers live off their reserve: how long to pause for them.
-    pub(super) fn of_readers(&self, full: bool) -> Option<Duration> {
+    /// Whether its readers lived off their reserve when it published last.
+    pub(super) fn by_readers(&self, full: bool) {
+        self.full.set(full);
+    }
+
+    /// After a claim: how long to pause for its readers, if at all.
+    pub(super) fn of_readers(&self) -> Option<Duration> {
+        let full = self.full.take();
         let pauses = if full { self.pauses.get() } else { 0 };
         self.pauses.set(if full { pauses + 1 } else { 0 });
         full.then(|| pause_for_readers(pauses))

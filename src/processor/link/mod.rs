@@ -106,21 +106,10 @@ impl Link {
         })
     }
 
-    /// The topics it publishes on and does not read itself.
-    fn topics_of_others(&self) -> Vec<TopicId> {
-        let wanted = &self.subscription.wanted;
-        let chunk = self.chunk.borrow();
-        let topics = chunk.emitted.iter().map(|emitted| emitted.topic);
-        topics.filter(|topic| wanted.which(*topic).is_none()).collect()
-    }
-
     /// After a claim: what this driver publishes lives off the reserve of who reads it, so it pauses
     /// for a while, before its outcomes have to be refused. Until when, if so.
     pub(crate) fn pause_for_readers(&self) -> Option<Moment> {
-        let others = self.topics_of_others();
-        let full = !others.is_empty()
-            && self.broker.lives_off_reserve(others.into_iter(), u64::from(BUDGET));
-        let pause = self.pressure.of_readers(full)?;
+        let pause = self.pressure.of_readers()?;
         Some(self.broker.clock.now().after(pause))
     }
 
@@ -230,7 +219,15 @@ impl Link {
         // state of the same commit. Too late, and nothing of it happens.
         let Some(committed) = self.subscription.commit(commit) else { return };
         if !leases.is_empty() {
-            self.broker.flush(outbox, leases.into_iter());
+            // Its own topics are another matter: it would wait for itself.
+            let wanted = &self.subscription.wanted;
+            let of_others = |topic| wanted.which(topic).is_none();
+            self.pressure.by_readers(self.broker.flush(
+                outbox,
+                &leases,
+                of_others,
+                u64::from(BUDGET),
+            ));
         }
         let events = self.handled.take() + committed.passed - u64::from(failed);
         let filtered = self.filtered.take();

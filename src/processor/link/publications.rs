@@ -118,7 +118,7 @@ impl Link {
         drop(chunk);
         if !leases.is_empty() {
             let nothing = Events::new(self.broker.signals.clone());
-            self.broker.flush(nothing, leases.into_iter());
+            self.broker.flush(nothing, &leases, |_| false, 0);
         }
     }
 }
