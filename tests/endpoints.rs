@@ -155,3 +155,14 @@ fn gauges_of_a_removed_processor_do_not_stand_still() {
     gate.notify_one();
     reaches(0);
 }
+
+#[test]
+fn a_port_alone_is_served_on_the_loopback_address_only() {
+    for port in ["0", ":0"] {
+        let runtime = Runtime::builder("test").serve(port).start().unwrap();
+        let address = runtime.address().unwrap();
+        assert!(address.ip().is_loopback(), "{address}");
+        assert_eq!(get(address, "/healthz").0, 200);
+    }
+    assert!(Runtime::builder("test").serve(0).start().unwrap().address().is_some());
+}

@@ -1,6 +1,6 @@
 //! What a runtime consists of, before it starts.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::handle::Runtime;
 use crate::error::Error;
@@ -85,17 +85,22 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Serves `/metrics`, `/healthz` and `/readyz` on that address. Use a loopback address, as in
-    /// `127.0.0.1:9600`, unless the network is trusted: there is no login. Port 0 picks a free one;
-    /// [`Runtime::address`] tells which.
+    /// Serves `/metrics`, `/healthz` and `/readyz` on that address. A port alone, as in `9600`, is
+    /// served on the loopback address `127.0.0.1`; name another only if its network is trusted:
+    /// there is no login. Port 0 picks a free one; [`Runtime::address`] tells which.
     #[must_use]
-    pub fn serve(mut self, address: impl ToSocketAddrs + std::fmt::Debug) -> Self {
-        let found = match address.to_socket_addrs() {
-            Ok(mut addresses) => addresses.next().ok_or("it names no address".to_owned()),
+    pub fn serve(mut self, address: impl std::fmt::Display) -> Self {
+        let address = address.to_string();
+        let port = address.strip_prefix(':').unwrap_or(&address).parse::<u16>();
+        let found = match port.map_or_else(
+            |_| address.to_socket_addrs().map(Iterator::collect::<Vec<_>>),
+            |port| Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
+        ) {
+            Ok(addresses) => addresses.first().copied().ok_or("it names no address".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         self.serve = Some(found.map_err(|why| {
-            Error::config(format!("cannot serve on {address:?}: {why}; try `127.0.0.1:9600`"))
+            Error::config(format!("cannot serve on `{address}`: {why}; try `127.0.0.1:9600`"))
         }));
         self
     }

@@ -330,3 +330,23 @@ impl Handle<Heavy> for Fails {
         Err(Failure::permanent("never"))
     }
 }
+
+/// The reserve is what handlers may use beyond the bound; without it and without room their outcome
+/// is refused, and in the end parked with the way it came.
+#[test]
+fn a_handler_that_finds_no_room_is_parked_with_its_path() {
+    let full = words_to(Log::default()).bound(1).reserve(2);
+    let relay = processor("relay", || Relay).on::<Number>().retry(quick(2));
+    let runtime =
+        Runtime::builder("test").supervise(supervisor().child(relay).child(full)).start().unwrap();
+    runtime.pause("words").unwrap();
+    publish(&runtime, (0..5).map(number));
+    let stuck = runtime.clone();
+    within("two are parked", move || while stuck.parked().len() < 2 {});
+    for event in runtime.parked() {
+        assert_eq!((event.reason, event.path), ("overflow", vec!["number"]));
+    }
+    assert_eq!(runtime.processors()[1].waiting, 3, "one within its bound, two of its reserve");
+    runtime.resume("words").unwrap();
+    idle(&runtime);
+}

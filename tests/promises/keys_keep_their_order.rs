@@ -1,13 +1,15 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 
 use cueline::prelude::*;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Log, idle, keyed, number, one, publish, quick, with, within};
+use crate::support::{
+    Log, Number, idle, keyed, number, one, publish, quick, supervisor, with, within,
+};
 
 /// Fails each event as often as `failures` says, and notes who succeeded.
 fn flaky(
@@ -217,4 +219,41 @@ fn events_behind_a_parked_one_do_not_keep_their_whole_batch() {
     idle(&runtime);
     assert_eq!(runtime.processors()[0].waiting_behind, 1);
     within("the others go", move || while Arc::strong_count(&alive) > 1 {});
+}
+
+/// Which instance handled which key.
+struct Numbered(u32, Log<(String, u32)>);
+impl Processor for Numbered {}
+impl Handle<Number> for Numbered {
+    async fn handle(&mut self, _: &Number, cx: &mut Context) -> Outcome {
+        let key = cx.envelope().and_then(|envelope| envelope.key);
+        self.1.push((key.map(|key| key.to_string()).unwrap_or_default(), self.0));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_key_goes_to_the_same_instance_while_that_is_free() {
+    let (log, made) = (Log::default(), Arc::new(AtomicU32::new(0)));
+    let seen = log.clone();
+    let crew = processor("crew", move || Numbered(made.fetch_add(1, SeqCst), seen.clone()));
+    let runtime = Runtime::builder("test")
+        .threads(2)
+        .supervise(supervisor().child(crew.on::<Number>().instances(4)))
+        .start()
+        .unwrap();
+    pollster::block_on(runtime.ready());
+    for round in 0..10 {
+        for key in 0..16 {
+            publish(&runtime, [keyed(key, round)]);
+            idle(&runtime);
+        }
+    }
+    let mut homes: HashMap<String, HashSet<u32>> = HashMap::new();
+    for (key, instance) in log.all() {
+        homes.entry(key).or_default().insert(instance);
+    }
+    assert!(homes.values().all(|of| of.len() == 1), "{homes:?}");
+    let used: HashSet<u32> = homes.values().flatten().copied().collect();
+    assert!(used.len() > 1, "and not all to one");
 }

@@ -118,6 +118,13 @@ fn a_filter_leaves_events_out_and_counts_them_as_handled() {
     publish(&runtime, (0..10).map(number));
     idle(&runtime);
     assert_eq!(log.all(), ["0", "2", "4", "6", "8"]);
+    let sum = |field: &str| -> u64 {
+        let told = heard.0.all().into_iter().filter(|told| told.starts_with("Handled"));
+        let number =
+            |told: String| told.split(field).nth(1)?.split(',').next()?.parse::<u64>().ok();
+        told.map(|told| number(told).unwrap()).sum()
+    };
+    assert_eq!((sum("events: "), sum("filtered: ")), (10, 5));
 }
 
 #[test]
