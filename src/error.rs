@@ -58,8 +58,8 @@ impl Error {
         Self::new(
             ErrorKind::InsideHandler,
             format!(
-                "`runtime.{call}` was called inside a handler, which would wait for itself; \
-                 use cx: `cx.publish` leaves together with the acknowledgement"
+                "`runtime.{call}` was called inside a handler, which would wait for itself or leave \
+                 before its acknowledgement; use cx: `cx.publish` leaves together with it"
             ),
         )
     }
@@ -93,7 +93,8 @@ pub enum Refused<E> {
     Full(E),
     /// The runtime has stopped, or is stopping.
     Closed(E),
-    /// The call was made inside a handler and would wait for itself: use `cx.publish`.
+    /// The call was made inside a handler: it would wait for itself, or leave before its
+    /// acknowledgement. Use `cx.publish`.
     InsideHandler(E),
     /// The event cannot be published as it is; the error says why.
     Invalid(E, Error),

@@ -147,6 +147,7 @@ fn served_and_slowed_down_it_can_be_watched_until_ctrl_c() {
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut report).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     check(&report);
+    assert_eq!(report["events_published"], 30_450, "however fast it runs");
     // A week of 168 hours at 100 a second.
     assert!(report["seconds"].as_f64().unwrap() > 1.5, "{}", report["seconds"]);
     let mut stream = TcpStream::connect(address).unwrap();

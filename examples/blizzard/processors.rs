@@ -317,42 +317,69 @@ impl Handle<FlightCancelled> for Stranded {
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Runway {
-    storm: bool,
-    cancelled: u32,
+    storms: Vec<Storm>,
+    cancelled: Vec<Instant>,
 }
 
-/// Watches the airports: one that cancels fifty flights in one storm stands still.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Storm {
+    from: Instant,
+    until: Option<Instant>,
+    told: bool,
+}
+
+/// Watches the airports: one that cancels fifty flights in one storm stood still. Storms and
+/// cancellations come from different processors, in no order of their own: they are joined by when
+/// they happened, once the storm is over.
 pub struct Operations;
 
 impl Operations {
-    const STANDSTILL: u32 = 50;
+    const STANDSTILL: usize = 50;
+
+    fn look(origin: &Key, cx: &mut Context) -> Outcome {
+        let Runway { storms, cancelled } = cx.state::<Runway>(origin)?;
+        let mut found = Vec::new();
+        for storm in storms.iter_mut().filter(|storm| !storm.told) {
+            let Some(until) = storm.until else { continue };
+            let during = cancelled.iter().filter(|at| (storm.from..until).contains(*at));
+            let mut during: Vec<Instant> = during.copied().collect();
+            if during.len() >= Self::STANDSTILL {
+                storm.told = true;
+                during.sort_unstable();
+                found.push(during[Self::STANDSTILL - 1]);
+            }
+        }
+        for at in found {
+            let (origin, cancelled) = (origin.clone(), Self::STANDSTILL as u32);
+            cx.publish(AirportParalysed { origin, cancelled, at });
+        }
+        Ok(())
+    }
 }
 
 impl Processor for Operations {}
 
 impl Handle<StormDeclared> for Operations {
     async fn handle(&mut self, event: &StormDeclared, cx: &mut Context) -> Outcome {
-        *cx.state::<Runway>(&event.origin)? = Runway { storm: true, cancelled: 0 };
+        let storm = Storm { from: event.at, until: None, told: false };
+        cx.state::<Runway>(&event.origin)?.storms.push(storm);
         Ok(())
     }
 }
 
 impl Handle<StormLifted> for Operations {
     async fn handle(&mut self, event: &StormLifted, cx: &mut Context) -> Outcome {
-        cx.state::<Runway>(&event.origin)?.storm = false;
-        Ok(())
+        if let Some(storm) = cx.state::<Runway>(&event.origin)?.storms.last_mut() {
+            storm.until = Some(event.at);
+        }
+        Self::look(&event.origin, cx)
     }
 }
 
 impl Handle<FlightCancelled> for Operations {
     async fn handle(&mut self, event: &FlightCancelled, cx: &mut Context) -> Outcome {
-        let runway = cx.state::<Runway>(&event.origin)?;
-        runway.cancelled += u32::from(runway.storm);
-        if runway.storm && runway.cancelled == Self::STANDSTILL {
-            let (origin, cancelled, at) = (event.origin.clone(), runway.cancelled, event.at);
-            cx.publish(AirportParalysed { origin, cancelled, at });
-        }
-        Ok(())
+        cx.state::<Runway>(&event.origin)?.cancelled.push(event.at);
+        Self::look(&event.origin, cx)
     }
 }
 

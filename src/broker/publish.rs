@@ -43,6 +43,9 @@ pub(crate) fn is_inside_handler() -> bool {
 impl Broker {
     /// Publishes if there is room.
     pub(crate) fn try_publish<E: Event>(&self, event: E) -> Result<EventId, Refused<E>> {
+        if is_inside_handler() {
+            return Err(Refused::InsideHandler(event));
+        }
         self.offer(event, None, None).map_err(|(refused, _)| {
             if matches!(refused, Refused::Full(_)) {
                 self.state_refused::<E>(false);
@@ -53,6 +56,9 @@ impl Broker {
 
     /// Publishes, or drops and says so.
     pub(crate) fn tell<E: Event>(&self, event: E) -> Result<(), Refused<E>> {
+        if is_inside_handler() {
+            return Err(Refused::InsideHandler(event));
+        }
         match self.offer(event, None, None) {
             Err((Refused::Full(_), _)) => self.state_refused::<E>(true),
             Err((refused, _)) => return Err(refused),

@@ -12,7 +12,7 @@ use super::control::Command;
 use super::core::{Core, Running};
 use super::shutdown::Shutdown;
 use crate::broker::door::Door;
-use crate::broker::publish::{Publish, PublishAll};
+use crate::broker::publish::{Publish, PublishAll, is_inside_handler};
 use crate::broker::topics::TopicReport;
 use crate::error::{Error, Refused};
 use crate::message::{Event, EventId, Key};
@@ -138,8 +138,11 @@ impl Runtime {
     }
 
     /// Resolves when nothing is waiting, in hand or retrying. Parked events, and those behind them,
-    /// wait for a person and do not count; neither does what is to be published later. Not inside
-    /// a handler, which would wait for itself.
+    /// wait for a person and do not count; neither does what is to be published later.
+    ///
+    /// # Panics
+    ///
+    /// Inside a handler, which would wait for itself.
     pub fn idle(&self) -> Idle<'_> {
         Idle { rest: self.core.broker.rest(Door::is_idle) }
     }
@@ -259,8 +262,11 @@ impl Runtime {
             return Err(Error::closed());
         }
         let known = self.core.supervisors.iter().position(|name| name == supervisor);
-        let number = known
-            .ok_or_else(|| Error::not_found(format!("there is no supervisor `{supervisor}`")))?;
+        let number = known.ok_or_else(|| {
+            let known = self.core.supervisors.join("`, `");
+            let text = format!("there is no supervisor `{supervisor}`; there are `{known}`");
+            Error::not_found(text)
+        })?;
         let running = super::wiring::admit(&self.core, child.into_child(), number)?;
         self.core.broker.subscribe(&running.subscription, running.lane);
         let (answer, answered) = crossbeam_channel::bounded(1);
@@ -378,6 +384,7 @@ impl Future for Idle<'_> {
         mut self: std::pin::Pin<&mut Self>,
         task: &mut std::task::Context<'_>,
     ) -> std::task::Poll<()> {
+        assert!(!is_inside_handler(), "{}", Error::inside_handler("idle"));
         std::pin::Pin::new(&mut self.rest).poll(task)
     }
 }

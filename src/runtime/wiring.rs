@@ -16,6 +16,7 @@ use crate::broker::handle::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::message::check_name;
+use crate::queue::batch::same_name;
 use crate::queue::{Subscription, Wanted};
 use crate::signal::{ProcessorName, Signals};
 use crate::supervise::child::{Child, Declaration};
@@ -145,9 +146,18 @@ fn check(processors: &[Arc<Running>], declaration: &Declaration) -> Result<(), E
              give one of them another name"
         )));
     }
+    if declaration.handles.is_empty() && declaration.emits.is_empty() {
+        return Err(Error::config(format!(
+            "`{name}` subscribes to nothing and publishes nothing: call `.on::<E>()` for each event \
+             type it handles"
+        )));
+    }
     let mut handled = HashMap::new();
     for message in &declaration.handles {
         if let Some(before) = handled.insert(message.name, message.type_name) {
+            if before != message.type_name {
+                return Err(same_name(message.name, before, message.type_name));
+            }
             return Err(Error::config(format!(
                 "`{name}` subscribes to `{}` twice (`{before}` and `{}`): call `on` once for each \
                  type",

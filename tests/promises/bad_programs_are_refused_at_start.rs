@@ -70,6 +70,18 @@ fn a_type_handled_twice_and_two_processors_of_one_name_are_named() {
 }
 
 #[test]
+fn a_processor_that_neither_handles_nor_publishes_anything_is_refused() {
+    let text = refused(vec![child(processor("idle", || Any))]);
+    assert!(text.contains("`idle`") && text.contains(".on::<E>()"), "{text}");
+}
+
+#[test]
+fn two_types_of_one_name_in_one_processor_are_named_both() {
+    let text = refused(vec![child(processor("a", || Any).on::<Number>().on::<Impostor>())]);
+    assert!(text.contains("Number") && text.contains("Impostor"), "{text}");
+}
+
+#[test]
 fn bounds_of_zero_are_refused() {
     let zeros: [fn() -> Box<dyn FnOnce(Supervisor) -> Supervisor>; 4] = [
         || child(processor("a", || Any).on::<Number>().instances(0)),

@@ -185,14 +185,19 @@ fn inside_a_handler_waiting_for_the_runtime_is_refused_with_advice() {
         let runtime = handle.lock().clone().unwrap();
         seen.push(runtime.publish(number(2)).wait().unwrap_err().to_string());
         seen.push(runtime.publish_all([number(2)]).wait().unwrap_err().to_string());
+        seen.push(runtime.try_publish(number(2)).unwrap_err().to_string());
+        seen.push(runtime.tell(number(2)).unwrap_err().to_string());
         seen.push(runtime.shutdown(secs(1)).wait().unwrap_err().to_string());
+        runtime.idle().wait();
         Ok(())
     }));
     *shared.lock() = Some(runtime.clone());
     publish(&runtime, [number(1)]);
     idle(&runtime);
-    assert_eq!(log.all().len(), 3);
+    assert_eq!(log.all().len(), 2 * 5, "it is delivered once more, and parked");
     assert!(log.all().iter().all(|said| said.contains("use cx")), "{:?}", log.all());
+    let parked = runtime.parked();
+    assert!(parked[0].chain[0].contains("`runtime.idle`"), "{:?}", parked[0].chain);
     shared.lock().take();
 }
 

@@ -99,7 +99,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             if self.seat.subscription.is_closed() {
                 if !self.seat.subscription.has_instances() {
                     self.seat.subscription.halt();
-                    self.seat.broker.progressed(&self.seat.subscription);
+                    self.seat.broker.intake.wake_resters();
                 }
                 return None;
             }
