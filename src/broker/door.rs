@@ -13,6 +13,7 @@ use crate::message::envelope::TopicId;
 use crate::queue::Subscription;
 use crate::queue::WhenFull;
 use crate::queue::batch::Load;
+use crate::queue::state::Counts;
 
 /// How many events one look at the subscriptions may allow.
 const CREDIT: u64 = 4096;
@@ -261,27 +262,27 @@ impl Door {
 
     /// Whether no subscription has anything waiting or in hand; retries may be due later.
     pub(crate) fn is_drained(&self) -> bool {
-        self.gates.iter().flatten().all(|gate| {
-            let counts = gate.subscription.counts();
-            let drained = self.waiting(gate).events == 0
-                && counts.ready == 0
-                && counts.in_hand == 0
-                && !gate.subscription.has_untold();
-            drained || gate.subscription.is_halted()
-        })
+        let now = |held: Counts| held.ready + held.in_hand;
+        self.gates.iter().flatten().all(|gate| self.rests_at(gate, now))
+    }
+
+    fn is_idle_at(&self, gate: &Gate) -> bool {
+        self.rests_at(gate, |held| held.active())
+    }
+
+    /// Whether nothing waits, nothing is done and not told, and nothing is left of what is held as
+    /// `of_held` counts it. A subscription that hands out nothing any more keeps nobody waiting.
+    fn rests_at(&self, gate: &Gate, of_held: impl Fn(Counts) -> usize) -> bool {
+        let subscription = &gate.subscription;
+        let rests = self.waiting(gate).events == 0
+            && of_held(subscription.counts()) == 0
+            && !subscription.has_untold();
+        rests || subscription.is_halted()
     }
 
     /// All that was ever published on a topic.
     pub(crate) fn published(&self, topic: TopicId) -> u64 {
         self.topics.get(usize::from(topic.0)).map_or(0, |door| door.published.events)
-    }
-
-    fn is_idle_at(&self, gate: &Gate) -> bool {
-        let subscription = &gate.subscription;
-        let rests = self.waiting(gate).events == 0
-            && subscription.counts().active() == 0
-            && !subscription.has_untold();
-        rests || subscription.is_halted()
     }
 
     fn waiting(&self, gate: &Gate) -> Load {

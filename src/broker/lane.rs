@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::routes::LocalRoutes;
 use crate::queue::Subscription;
@@ -53,11 +53,7 @@ impl Lane {
         }
         inner.parcels.push(parcel);
         let much = inner.events >= MUCH.0 || inner.parcels.len() + inner.passed.len() >= MUCH.1;
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(inner);
         much
     }
 
@@ -102,21 +98,22 @@ impl Lane {
         }
         let mut inner = self.inner.lock();
         inner.passed.extend(passed);
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(inner);
     }
 
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(inner);
+    }
+}
+
+/// Wakes who waits at the end of the lane, after the lock is released.
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.take();
+    drop(inner);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

@@ -143,11 +143,7 @@ impl State {
         let Some(key) = key else {
             return Offer::Start;
         };
-        if let Some(line) = self.lines.get_mut(key) {
-            line.behind.push_back(seq);
-            let head = line.head;
-            self.behind += 1;
-            self.behind_parked += usize::from(self.is_parked(head));
+        if self.wait_behind(seq, key) {
             let held = Held { key: Some(key.clone()), failures: 0, status: Status::Behind };
             self.held.insert(seq, held);
             return Offer::Behind;
@@ -210,23 +206,17 @@ impl State {
     /// The event in hand failed for the `failures`-th time.
     pub(crate) fn failed(&mut self, seq: Seq, key: Option<Key>, failures: u32, verdict: Verdict) {
         let key = self.forget(seq).and_then(|held| held.key).or(key);
-        let line = key.as_ref().and_then(|key| self.lines.get_mut(key));
-        let status = match (verdict, line) {
+        let status = match verdict {
             // One that was parked before it was handed back meanwhile, and has the turn.
-            (Verdict::Retry(_), Some(line)) if line.head != seq => {
-                let place = line.behind.partition_point(|&other| other < seq);
-                line.behind.insert(place, seq);
-                let head = line.head;
-                self.behind += 1;
-                self.behind_parked += usize::from(self.is_parked(head));
+            Verdict::Retry(_) if key.as_ref().is_some_and(|key| self.wait_behind(seq, key)) => {
                 self.held.insert(seq, Held { key, failures, status: Status::Behind });
                 return;
             }
-            (Verdict::Retry(due), _) => {
+            Verdict::Retry(due) => {
                 self.due.insert((due, seq));
                 Status::Retrying(due)
             }
-            (Verdict::Park, _) => {
+            Verdict::Park => {
                 self.parked += 1;
                 Status::Parked
             }
@@ -257,23 +247,12 @@ impl State {
             self.make_ready(seq);
             return true;
         };
-        match self.lines.get_mut(&key) {
-            Some(line) if line.head == seq => {
-                self.behind_parked -= line.behind.len();
-                self.make_ready(seq);
-            }
-            // The key went on without it: it is next in its line, in the old order.
-            Some(line) => {
-                let head = line.head;
-                let place = line.behind.partition_point(|&other| other < seq);
-                line.behind.insert(place, seq);
-                self.behind += 1;
-                self.behind_parked += usize::from(self.is_parked(head));
-            }
-            None => {
-                self.lines.insert(key, Line { head: seq, behind: VecDeque::new() });
-                self.make_ready(seq);
-            }
+        // If the key went on without it, it is next in its line, in the old order.
+        if !self.wait_behind(seq, &key) {
+            let line = self.lines.entry(key);
+            let line = line.or_insert_with(|| Line { head: seq, behind: VecDeque::new() });
+            self.behind_parked -= line.behind.len();
+            self.make_ready(seq);
         }
         true
     }
@@ -300,6 +279,19 @@ impl State {
             behind_parked: self.behind_parked,
             behind_active: self.behind - self.behind_parked,
         }
+    }
+
+    /// If another event has the key's turn, this one has its place behind it from now on, in order.
+    fn wait_behind(&mut self, seq: Seq, key: &Key) -> bool {
+        let Some(line) = self.lines.get_mut(key).filter(|line| line.head != seq) else {
+            return false;
+        };
+        let place = line.behind.partition_point(|&other| other < seq);
+        line.behind.insert(place, seq);
+        let head = line.head;
+        self.behind += 1;
+        self.behind_parked += usize::from(self.is_parked(head));
+        true
     }
 
     fn is_parked(&self, seq: Seq) -> bool {
