@@ -53,9 +53,8 @@ struct Model {
     /// Per event: how often it failed since its record is clean.
     failures: Vec<u32>,
     now: u64,
-    /// Pairs of waiting events of one key of which the first was handed back.
-    old_order: Vec<(usize, usize)>,
-    deliveries: Vec<u32>,
+    /// Per event that was parked and is handed back: who had the key's turn then, and may go first.
+    ahead: Vec<Vec<usize>>,
     finished: Vec<u32>,
 }
 
@@ -71,8 +70,7 @@ impl Model {
             places: vec![Place::Fresh; count],
             failures: vec![0; count],
             now: 0,
-            old_order: Vec::new(),
-            deliveries: vec![0; count],
+            ahead: vec![Vec::new(); count],
             finished: vec![0; count],
         }
     }
@@ -98,21 +96,16 @@ impl Model {
             for other in self.in_hand() {
                 assert_ne!(self.keys[other].as_ref(), Some(key), "two of a key in hand");
             }
-            // Every earlier event of the key is done with, or parked and let go.
+            // Every earlier event of the key is done with, or was let go and has not its turn yet.
             for earlier in 0..event {
                 if self.keys[earlier].as_ref() == Some(key) && self.places[earlier] != Place::Done {
                     let parked = self.state.status(Seq(earlier as u64)) == Some(Status::Parked);
                     let let_go = self.on_park == OnPark::LetKeyGo
-                        && (parked || self.deliveries[earlier] > 0);
+                        && (parked || self.ahead[earlier].contains(&event));
                     assert!(let_go, "{event} overtook {earlier} of its key");
                 }
             }
         }
-        for &(earlier, later) in &self.old_order {
-            let waits = self.state.status(Seq(earlier as u64)) == Some(Status::Behind);
-            assert!(!(later == event && waits), "{event} before {earlier}, which was handed back");
-        }
-        self.old_order.retain(|&(earlier, _)| earlier != event);
         if first {
             // First deliveries start in order, but for those that wait behind their key.
             for earlier in 0..event {
@@ -120,7 +113,6 @@ impl Model {
             }
         }
         self.places[event] = Place::InHand;
-        self.deliveries[event] += 1;
     }
 
     fn claim(&mut self) {
@@ -162,6 +154,9 @@ impl Model {
         self.failures[event] += 1;
         let key = self.keys[event].clone();
         self.state.failed(Seq(event as u64), key, self.failures[event], verdict);
+        if verdict == Verdict::Park {
+            self.ahead.iter_mut().for_each(|ahead| ahead.retain(|&other| other != event));
+        }
         self.places[event] = Place::Held;
     }
 
@@ -182,15 +177,10 @@ impl Model {
             Step::Wait(time) => self.now += time,
             Step::Resubmit(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };
+                self.ahead[event] = self.active_of(&self.keys[event]);
                 assert!(self.state.resubmit(Seq(event as u64)));
                 assert!(!self.state.resubmit(Seq(event as u64)), "only one may be faster");
                 self.failures[event] = 0;
-                let behind = |of: usize| self.state.status(Seq(of as u64)) == Some(Status::Behind);
-                for later in event + 1..self.places.len() {
-                    if behind(event) && behind(later) && self.keys[later] == self.keys[event] {
-                        self.old_order.push((event, later));
-                    }
-                }
             }
             Step::Discard(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };
@@ -211,7 +201,9 @@ impl Model {
                 Some(Status::Ready) => counts.ready += 1,
                 Some(Status::InHand) => counts.in_hand += 1,
                 Some(Status::Parked) => counts.parked += 1,
-                Some(Status::Behind) if self.waits_for_parked(event) => counts.behind_parked += 1,
+                Some(Status::Behind) if self.active_of(&self.keys[event]).is_empty() => {
+                    counts.behind_parked += 1
+                }
                 Some(Status::Behind) => counts.behind_active += 1,
                 None => {}
             }
@@ -219,15 +211,15 @@ impl Model {
         counts
     }
 
-    /// Whether nothing of the event's key will move by itself.
-    fn waits_for_parked(&self, event: usize) -> bool {
-        let same = |other: &usize| self.keys[*other] == self.keys[event];
-        (0..self.places.len()).filter(same).all(|other| {
-            !matches!(
-                self.state.status(Seq(other as u64)),
-                Some(Status::Retrying(_) | Status::Ready | Status::InHand)
-            ) && !matches!(self.places[other], Place::InHand)
-        })
+    /// The events of that key that move by themselves.
+    fn active_of(&self, key: &Option<Key>) -> Vec<usize> {
+        let active = |&event: &usize| {
+            let status = self.state.status(Seq(event as u64));
+            self.keys[event] == *key
+                && (self.places[event] == Place::InHand
+                    || matches!(status, Some(Status::Retrying(_) | Status::Ready)))
+        };
+        (0..self.places.len()).filter(active).collect()
     }
 
     fn check(&self) {
@@ -244,7 +236,11 @@ impl Model {
                 }
             }
         }
-        assert_eq!(self.state.counts(), self.counted());
+        let counts = self.state.counts();
+        assert_eq!(counts, self.counted());
+        if self.on_park == OnPark::LetKeyGo {
+            assert_eq!(counts.behind_parked, 0, "held by a parked event that lets its key go");
+        }
         assert!(self.held() <= self.most_held + self.instances, "bound on what is held");
     }
 
