@@ -10,6 +10,7 @@ mod report;
 mod source;
 mod table;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -87,17 +88,24 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     publish(&runtime, happenings, options.speed)?;
     runtime.idle().wait();
     let report = Report::of(&runtime, &watch, began.elapsed());
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{report}");
-    }
+    print(&match options.json {
+        true => serde_json::to_string(&report)? + "\n",
+        false => report.to_string(),
+    })?;
     if options.serve.is_some() {
         eprintln!("the metrics stay up until ctrl-c");
         pollster::block_on(runtime.stop_signal());
     }
     runtime.shutdown(secs(5)).wait()?;
     Ok(())
+}
+
+/// A reader that has seen enough, as `head` has, is no error.
+fn print(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn start(options: &Options, reference: Arc<Reference>, watch: &Watch) -> Result<Runtime, Error> {

@@ -23,8 +23,8 @@ struct Counts {
     handled: Buckets,
 }
 
-/// How many samples were shorter than 2^n/8 microseconds and not shorter than the half of that.
-struct Buckets([AtomicU64; 40]);
+/// How many samples there were, in four steps from one power of two of nanoseconds to the next.
+struct Buckets([AtomicU64; 256]);
 
 impl Default for Buckets {
     fn default() -> Self {
@@ -34,20 +34,24 @@ impl Default for Buckets {
 
 impl Buckets {
     fn add(&self, took: Duration) {
-        let steps = (took.as_nanos() / 125).max(1).ilog2() as usize;
-        self.0[steps.min(39)].fetch_add(1, Relaxed);
+        let nanos = (took.as_nanos() as u64).max(4);
+        let power = nanos.ilog2();
+        let step = (nanos >> (power - 2)) & 3;
+        self.0[(power * 4) as usize + step as usize].fetch_add(1, Relaxed);
     }
 
-    /// The upper end of the bucket in which that share of the samples is reached, in microseconds.
-    fn quantile(&self, share: f64) -> f64 {
+    /// The upper end of the bucket in which that share of the samples is reached: too long by a
+    /// quarter at most.
+    fn quantile(&self, share: f64) -> Duration {
         let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed)).collect();
         let wanted = (counts.iter().sum::<u64>() as f64 * share).ceil() as u64;
         let mut sum = 0;
-        let steps = counts.iter().take_while(|count| {
+        let shorter = counts.iter().take_while(|count| {
             sum += *count;
             sum < wanted
         });
-        0.125 * 2f64.powi(steps.count() as i32 + 1)
+        let bucket = shorter.count() as u64;
+        Duration::from_nanos((5 + bucket % 4) << (bucket / 4).saturating_sub(2))
     }
 }
 
@@ -144,17 +148,21 @@ impl Report {
             restarts: counts.restarts.load(Relaxed),
             seconds: took.as_secs_f64(),
             deliveries_per_second: (deliveries as f64 / took.as_secs_f64()) as u64,
-            waiting_p50_us: counts.waited.quantile(0.5),
-            waiting_p99_us: counts.waited.quantile(0.99),
-            handling_p50_us: counts.handled.quantile(0.5),
-            handling_p99_us: counts.handled.quantile(0.99),
+            waiting_p50_us: micros(counts.waited.quantile(0.5)),
+            waiting_p99_us: micros(counts.waited.quantile(0.99)),
+            handling_p50_us: micros(counts.handled.quantile(0.5)),
+            handling_p99_us: micros(counts.handled.quantile(0.99)),
         }
     }
 }
 
+fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1000.0
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<26}{value:>12}");
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<26}{value:>14}");
         row("flights", &self.flights)?;
         row("  departed", &self.departed)?;
         row("    late", &self.departed_late)?;
@@ -162,29 +170,45 @@ impl fmt::Display for Report {
         row("      of them diverted", &self.diverted)?;
         row("    never arrived", &self.never_arrived)?;
         row("  cancelled", &self.cancelled)?;
+        for (carrier, count) in self.carriers() {
+            row(&format!("    by {carrier}"), count)?;
+        }
+        row("aircraft", &"")?;
         row("  no tail number", &self.no_tail_number)?;
         row("  unknown tail number", &self.unknown_tail_number)?;
+        row("passengers stranded", &self.stranded_passengers)?;
+        row("  cancelled without seats", &self.cancelled_without_seats)?;
         row("storms", &self.storms)?;
-        row("hours without weather", &self.hours_without_weather)?;
-        row("stranded passengers", &self.stranded_passengers)?;
-        row("cancelled without seats", &self.cancelled_without_seats)?;
-        for (reason, count) in &self.parked {
-            row(&format!("parked: {reason}"), count)?;
-        }
-        row("waiting behind", &self.waiting_behind)?;
+        row("  hours without weather", &self.hours_without_weather)?;
         row("events published", &self.events_published)?;
-        row("deliveries", &self.deliveries)?;
-        row("restarts", &self.restarts)?;
+        row("  deliveries", &self.deliveries)?;
+        for (reason, count) in &self.parked {
+            row(&format!("  parked: {reason}"), count)?;
+        }
+        row("  waiting behind", &self.waiting_behind)?;
+        row("  restarts", &self.restarts)?;
         row("seconds", &format!("{:.3}", self.seconds))?;
-        row("deliveries per second", &self.deliveries_per_second)?;
-        let waiting = format!("{:.1} / {:.1} us", self.waiting_p50_us, self.waiting_p99_us);
-        writeln!(f, "{:<22}{waiting:>16}", "waiting p50 / p99")?;
-        let handling = format!("{:.1} / {:.1} us", self.handling_p50_us, self.handling_p99_us);
-        writeln!(f, "{:<22}{handling:>16}", "handling p50 / p99")?;
+        row("  deliveries per second", &self.deliveries_per_second)?;
+        row("  waiting, p50", &readable(self.waiting_p50_us))?;
+        row("  waiting, p99", &readable(self.waiting_p99_us))?;
+        row("  handling, p50", &readable(self.handling_p50_us))?;
+        row("  handling, p99", &readable(self.handling_p99_us))
+    }
+}
+
+impl Report {
+    /// The carriers that cancelled, the worst first.
+    fn carriers(&self) -> Vec<(&String, &u64)> {
         let mut carriers: Vec<_> = self.cancelled_by_carrier.iter().collect();
         carriers.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let carriers: Vec<String> =
-            carriers.iter().map(|(carrier, count)| format!("{carrier} {count}")).collect();
-        writeln!(f, "cancelled by carrier: {}", carriers.join(", "))
+        carriers
+    }
+}
+
+fn readable(micros: f64) -> String {
+    match micros {
+        ..1_000.0 => format!("{micros:.1} us"),
+        ..1_000_000.0 => format!("{:.1} ms", micros / 1e3),
+        _ => format!("{:.1} s", micros / 1e6),
     }
 }
