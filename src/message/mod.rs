@@ -7,6 +7,7 @@ pub(crate) mod envelope;
 pub(crate) mod id;
 pub(crate) mod key;
 
+pub use codec::Payload;
 pub use envelope::Envelope;
 pub use id::{EventId, Seq};
 pub use key::Key;

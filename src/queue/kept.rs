@@ -10,13 +10,13 @@ use super::report::Report;
 use crate::error::Failure;
 use crate::guard::contain;
 use crate::message::envelope::Head;
-use crate::message::{EventId, Key, Seq};
+use crate::message::{EventId, Key, Payload, Seq};
 
 /// The event itself.
 #[derive(Clone)]
 pub(crate) enum Body {
     /// As MessagePack.
-    Bytes(Arc<[u8]>),
+    Bytes(Payload),
     /// Still in its batch: it will not stay long, or it cannot be encoded.
     Pinned { batch: Arc<Batch>, run: u32, index: u32 },
 }
@@ -73,13 +73,10 @@ impl Kept {
         }
     }
 
-    /// The bytes; an empty slice if the event cannot be encoded.
-    pub(crate) fn payload(&self) -> Arc<[u8]> {
+    pub(crate) fn payload(&self) -> Payload {
         match &self.body {
             Body::Bytes(bytes) => bytes.clone(),
-            Body::Pinned { batch, run, index } => {
-                encode(batch, *run, *index).unwrap_or_else(|_| Arc::from([]))
-            }
+            Body::Pinned { batch, run, index } => encode(batch, *run, *index).unwrap_or_default(),
         }
     }
 }
@@ -141,10 +138,10 @@ impl KeptEvents {
 }
 
 /// Encoding is user code (`Serialize`): contained.
-pub(crate) fn encode(batch: &Batch, run: u32, index: u32) -> Result<Arc<[u8]>, Failure> {
+pub(crate) fn encode(batch: &Batch, run: u32, index: u32) -> Result<Payload, Failure> {
     let run = &batch.events.runs()[run as usize];
     let index = (run.start + index) as usize;
     contain(|| batch.events.column(run).encode(index))
         .unwrap_or_else(|panic| Err(Failure::permanent(panic)))
-        .map(Arc::from)
+        .map(Payload::new)
 }

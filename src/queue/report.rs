@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Failure};
-use crate::message::{EventId, Key, Seq};
+use crate::message::{EventId, Key, Message, Payload, Seq};
 use crate::signal::Cause;
 
 /// How an event failed, kept with it until it succeeds or is given up.
@@ -88,8 +88,8 @@ pub struct ParkedEvent {
     pub last_failed: Timestamp,
     /// For an event stopped by the hop limit: the last topics it descends through, oldest first.
     pub path: Vec<&'static str>,
-    /// The event itself as MessagePack with field names; empty if it could not be encoded.
-    pub payload: Arc<[u8]>,
+    /// The event itself.
+    pub payload: Payload,
 }
 
 impl ParkedEvent {
@@ -98,15 +98,7 @@ impl ParkedEvent {
     /// # Errors
     ///
     /// `NotFound` for another topic's event, `Config` for bytes that do not fit the type.
-    pub fn decode<E: crate::message::Message>(&self) -> Result<E, Error> {
-        if self.topic != E::NAME {
-            return Err(Error::not_found(format!(
-                "the parked event is a `{}`, not a `{}`",
-                self.topic,
-                E::NAME
-            )));
-        }
-        crate::message::codec::decode(&self.payload)
-            .map_err(|failure| Error::config(failure.chain().join(": ")))
+    pub fn decode<E: Message>(&self) -> Result<E, Error> {
+        self.payload.decode(self.topic)
     }
 }

@@ -177,7 +177,7 @@ impl Model {
             Step::Wait(time) => self.now += time,
             Step::Resubmit(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };
-                self.ahead[event] = self.active_of(&self.keys[event]);
+                self.ahead[event] = self.active_of(event);
                 assert!(self.state.resubmit(Seq(event as u64)));
                 assert!(!self.state.resubmit(Seq(event as u64)), "only one may be faster");
                 self.failures[event] = 0;
@@ -201,8 +201,8 @@ impl Model {
                 Some(Status::Ready) => counts.ready += 1,
                 Some(Status::InHand) => counts.in_hand += 1,
                 Some(Status::Parked) => counts.parked += 1,
-                Some(Status::Behind) if self.active_of(&self.keys[event]).is_empty() => {
-                    counts.behind_parked += 1
+                Some(Status::Behind) if self.active_of(event).is_empty() => {
+                    counts.behind_parked += 1;
                 }
                 Some(Status::Behind) => counts.behind_active += 1,
                 None => {}
@@ -211,12 +211,12 @@ impl Model {
         counts
     }
 
-    /// The events of that key that move by themselves.
-    fn active_of(&self, key: &Option<Key>) -> Vec<usize> {
-        let active = |&event: &usize| {
-            let status = self.state.status(Seq(event as u64));
-            self.keys[event] == *key
-                && (self.places[event] == Place::InHand
+    /// The events of that event's key that move by themselves.
+    fn active_of(&self, event: usize) -> Vec<usize> {
+        let active = |&other: &usize| {
+            let status = self.state.status(Seq(other as u64));
+            self.keys[other] == self.keys[event]
+                && (self.places[other] == Place::InHand
                     || matches!(status, Some(Status::Retrying(_) | Status::Ready)))
         };
         (0..self.places.len()).filter(active).collect()

@@ -12,7 +12,7 @@ use super::core::Core;
 use crate::broker::publish::is_inside_handler;
 use crate::clock::deadline;
 use crate::error::Error;
-use crate::message::{EventId, Key};
+use crate::message::{EventId, Key, Message, Payload};
 use crate::queue::Unsettled;
 use crate::queue::kept::{Kept, encode};
 
@@ -30,8 +30,19 @@ pub struct Undone {
     pub key: Option<Key>,
     /// Where it stood.
     pub stood: Unsettled,
-    /// The event as MessagePack with field names; empty if it could not be encoded.
-    pub payload: Arc<[u8]>,
+    /// The event itself.
+    pub payload: Payload,
+}
+
+impl Undone {
+    /// Decodes the payload as the message type it is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for another topic's event, `Config` for bytes that do not fit the type.
+    pub fn decode<E: Message>(&self) -> Result<E, Error> {
+        self.payload.decode(self.topic)
+    }
 }
 
 /// A runtime on its way to rest; made by [`Runtime::shutdown`](super::Runtime::shutdown). Resolves
@@ -128,8 +139,7 @@ fn undone(core: &Core) -> Vec<Undone> {
                         id: run.head.id(index),
                         key: None,
                         stood: Unsettled::Delayed,
-                        payload: encode(&batch, number as u32, index)
-                            .unwrap_or_else(|_| Arc::from([])),
+                        payload: encode(&batch, number as u32, index).unwrap_or_default(),
                     });
                 }
             }

@@ -105,9 +105,8 @@ fn shutdown_gives_back_what_it_left_undone_with_its_payload() {
     let undone = within("shutdown", move || runtime.shutdown(millis(300)).wait().unwrap());
     let found = |processor: &str, value: u64| {
         let mut of = undone.iter().filter(|of| {
-            let same = |number: &Number| number.value == value;
             of.processor.as_ref() == processor
-                && rmp_serde::from_slice::<Number>(&of.payload).is_ok_and(|number| same(&number))
+                && of.decode::<Number>().is_ok_and(|number| number.value == value)
         });
         of.next().map(|of| of.stood)
     };
@@ -117,6 +116,8 @@ fn shutdown_gives_back_what_it_left_undone_with_its_payload() {
     assert_eq!(found("failing", 7), Some(Unsettled::Parked));
     assert_eq!(found("failing", 8), Some(Unsettled::Behind));
     assert_eq!(found("failing", 9), Some(Unsettled::Retrying), "back-offs are not awaited");
+    let logged = format!("payload: {} bytes", undone[0].payload.len());
+    assert!(format!("{:?}", undone[0]).contains(&logged), "a log shows no payload");
 }
 
 #[test]
