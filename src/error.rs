@@ -11,8 +11,6 @@ pub enum ErrorKind {
     Config,
     /// The operating system refused something: a thread, a socket.
     System,
-    /// A processor's factory or `started` hook failed while the runtime was starting.
-    StartFailed,
     /// The runtime has stopped, or is stopping.
     Closed,
     /// There is no processor, parked event or state by that name or id.
