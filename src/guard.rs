@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -36,6 +37,33 @@ fn describe(payload: &(dyn Any + Send)) -> String {
 fn leak(payload: Box<dyn Any + Send>) -> bool {
     std::mem::forget(payload);
     true
+}
+
+/// A value of user code that outlives whoever could be told: its drop is contained, and logged.
+pub(crate) struct Quiet<T>(Option<T>);
+
+impl<T> Quiet<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T> Deref for Quiet<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("taken out when it is dropped"))
+    }
+}
+
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        if let Err(panic) = contain(move || drop(value)) {
+            contain(|| tracing::error!(panic, "what the application gave panicked in its drop"))
+                .ok();
+        }
+    }
 }
 
 /// A future of user code: its polls and its drop are contained.

@@ -7,7 +7,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use super::intake::Arrived;
 use super::sequencer::Sequencer;
 
-/// Takes the turn whenever something lies in the intake. It keeps nothing of the runtime alive: what
+/// Takes the turn whenever something lies in the intake, and helps the lanes of stuck threads. It keeps nothing of the runtime alive: what
 /// is left when that has gone must not be dropped here.
 pub(crate) struct BrokerActor(pub(crate) Weak<Sequencer>);
 
@@ -24,6 +24,7 @@ impl StreamHandler<()> for BrokerActor {
     fn handle(&mut self, (): (), _: &mut Self::Context) {
         if let Some(sequencer) = self.0.upgrade() {
             sequencer.turn();
+            sequencer.help_stuck_lanes();
         }
     }
 

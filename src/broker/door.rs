@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::message::envelope::TopicId;
-use crate::queue::Subscription;
-use crate::queue::WhenFull;
 use crate::queue::batch::Load;
 use crate::queue::state::Counts;
+use crate::queue::{QueueSettings, Subscription, WhenFull};
 
 /// How many events one look at the subscriptions may allow.
 const CREDIT: u64 = 4096;
@@ -42,17 +41,12 @@ struct Gate {
     lanes: u64,
     /// Its topics, with what had been published on each when it began, and when it ended.
     topics: Vec<(TopicId, Load, Option<Load>)>,
+    ended: bool,
 }
 
 /// A lane's bit; with more than 64 lanes some share one, which costs a wake-up too many.
 pub(crate) fn lane_bit(lane: usize) -> u64 {
     1 << (lane % 64)
-}
-
-impl Gate {
-    fn has_ended(&self) -> bool {
-        self.topics.iter().any(|(_, _, until)| until.is_some())
-    }
 }
 
 /// Who may publish.
@@ -77,9 +71,7 @@ impl Door {
     /// A subscription begins: it answers for what is published from now on.
     pub(crate) fn open(&mut self, subscription: Arc<Subscription>, lane: usize) {
         let lanes = lane_bit(lane);
-        let free = self.gates.iter().position(|gate| {
-            gate.as_ref().is_none_or(|gate| gate.has_ended() && self.is_idle_at(gate))
-        });
+        let free = self.gates.iter().position(Option::is_none);
         let number = free.unwrap_or(self.gates.len());
         let mut topics = Vec::new();
         for &topic in subscription.wanted.topics() {
@@ -89,7 +81,7 @@ impl Door {
             door.lanes |= lanes;
             topics.push((topic, door.published, None));
         }
-        let gate = Some(Gate { subscription, lanes, topics });
+        let gate = Some(Gate { subscription, lanes, topics, ended: false });
         match self.gates.get_mut(number) {
             Some(free) => *free = gate,
             None => self.gates.push(gate),
@@ -99,9 +91,8 @@ impl Door {
     /// A subscription ends: nobody waits for it any more. Returns whom to wake.
     pub(crate) fn close(&mut self, subscription: &Subscription) -> Vec<Waker> {
         let number = self.gates.iter().position(|gate| {
-            gate.as_ref().is_some_and(|gate| {
-                !gate.has_ended() && gate.subscription.name == subscription.name
-            })
+            gate.as_ref()
+                .is_some_and(|gate| !gate.ended && gate.subscription.name == subscription.name)
         });
         let Some(number) = number else { return Vec::new() };
         for door in &mut self.topics {
@@ -110,11 +101,29 @@ impl Door {
             door.lanes = gates.fold(0, |lanes, gate| lanes | gate.lanes);
         }
         if let Some(gate) = &mut self.gates[number] {
+            gate.ended = true;
             for (topic, _, until) in &mut gate.topics {
                 *until = Some(self.topics[usize::from(topic.0)].published);
             }
         }
         self.wake_all()
+    }
+
+    /// A subscription that has ended is forgotten once it is through with what it had. Gives it back,
+    /// to be dropped outside of any lock.
+    pub(crate) fn forget(&mut self, subscription: &Subscription) -> Option<Arc<Subscription>> {
+        let number = self.gates.iter().position(|gate| {
+            gate.as_ref().is_some_and(|gate| {
+                gate.ended && gate.subscription.name == subscription.name && self.is_idle_at(gate)
+            })
+        })?;
+        self.gates[number].take().map(|gate| gate.subscription)
+    }
+
+    /// Subscriptions whose instances live on several threads.
+    pub(crate) fn crews(&self) -> impl Iterator<Item = &Subscription> {
+        let gates = self.gates.iter().flatten().map(|gate| &*gate.subscription);
+        gates.filter(|subscription| subscription.settings.hosts > 1)
     }
 
     /// The lanes of a topic's subscriptions, a bit each.
@@ -141,11 +150,17 @@ impl Door {
 
     /// Whether `load` is more than some subscription may ever hold.
     pub(crate) fn never_fits(&self, topic: TopicId, load: Load) -> bool {
-        let mut blocking = self
-            .gates_of(topic)
-            .map(|gate| &gate.subscription.settings)
-            .filter(|settings| settings.when_full == WhenFull::Block);
-        blocking.any(|settings| !load.fits(settings.bound))
+        self.blocking(topic).any(|settings| !load.fits(settings.bound))
+    }
+
+    /// Whether `load` is more than some subscription may ever hold, its reserve included.
+    pub(crate) fn never_fits_reserve(&self, topic: TopicId, load: Load) -> bool {
+        self.blocking(topic).any(|settings| !load.fits(settings.bound.and(settings.reserve)))
+    }
+
+    fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
+        let settings = self.gates_of(topic).map(|gate| &gate.subscription.settings);
+        settings.filter(|settings| settings.when_full == WhenFull::Block)
     }
 
     /// Lets in as many of `most` events of equal weight as there is room for; returns how many.
@@ -216,6 +231,7 @@ impl Door {
             return place.0;
         }
         queue.push_back((fresh, waker.clone()));
+        self.gates_of(topic).for_each(|gate| gate.subscription.forget_fullness());
         fresh
     }
 
@@ -235,10 +251,11 @@ impl Door {
             if self.topics[index].queue.is_empty() {
                 continue;
             }
+            // Others of the subscription may have been allowed more than they use.
+            self.withdraw_credits(topic);
             let enough = self.least_bound(topic) / 8;
             let door = &self.topics[index];
-            let mut room = self.room(topic, false);
-            room.add(door.credit);
+            let room = self.room(topic, false);
             if room.events > 0
                 && room.events >= enough
                 && let Some((_, waker)) = door.queue.front()
@@ -260,10 +277,12 @@ impl Door {
         self.gates.iter().flatten().all(|gate| self.is_idle_at(gate))
     }
 
-    /// Whether no subscription has anything waiting or in hand; retries may be due later.
+    /// Whether no subscription has anything waiting or in hand, but for those that somebody would
+    /// have to resume, or make room in; retries may be due later.
     pub(crate) fn is_drained(&self) -> bool {
         let now = |held: Counts| held.ready + held.in_hand;
-        self.gates.iter().flatten().all(|gate| self.rests_at(gate, now))
+        let mut gates = self.gates.iter().flatten();
+        gates.all(|gate| self.rests_at(gate, now) || Self::is_stuck(gate))
     }
 
     fn is_idle_at(&self, gate: &Gate) -> bool {
@@ -278,6 +297,12 @@ impl Door {
             && of_held(subscription.counts()) == 0
             && !subscription.has_untold();
         rests || subscription.is_halted()
+    }
+
+    /// Whether what waits there is not going to move by itself.
+    fn is_stuck(gate: &Gate) -> bool {
+        let (subscription, held) = (&gate.subscription, gate.subscription.counts());
+        subscription.is_stuck() && held.ready + held.in_hand == 0 && !subscription.has_untold()
     }
 
     /// All that was ever published on a topic.
@@ -303,10 +328,8 @@ impl Door {
             if settings.when_full != WhenFull::Block {
                 continue;
             }
-            let mut bound = settings.bound;
-            if with_reserve {
-                bound.add(settings.reserve);
-            }
+            let reserve = if with_reserve { settings.reserve } else { Load::default() };
+            let bound = settings.bound.and(reserve);
             let mut used = self.waiting(gate);
             for (topic, _, _) in &gate.topics {
                 let door = &self.topics[usize::from(topic.0)];
@@ -319,9 +342,7 @@ impl Door {
     }
 
     fn least_bound(&self, topic: TopicId) -> u64 {
-        let gates = self.gates_of(topic).map(|gate| &gate.subscription.settings);
-        let blocking = gates.filter(|settings| settings.when_full == WhenFull::Block);
-        blocking.map(|settings| settings.bound.events).min().unwrap_or(0)
+        self.blocking(topic).map(|settings| settings.bound.events).min().unwrap_or(0)
     }
 
     fn gates_of(&self, topic: TopicId) -> impl Iterator<Item = &Gate> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::MutexGuard;
@@ -29,6 +30,15 @@ pub(crate) struct Broker {
     pub(crate) clock: Arc<Clock>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) ids: Arc<IdSpace>,
+    /// How many have subscribed so far.
+    epoch: AtomicU64,
+}
+
+/// Why a delayed publication does not leave.
+pub(crate) enum NoRoom {
+    Yet(Events),
+    /// It is more than some subscription may hold at all.
+    Ever(Events),
 }
 
 /// What a handler is allowed to publish on one topic, and what it has published of it.
@@ -51,7 +61,14 @@ impl Broker {
         let ids = IdSpace::new();
         let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
         let sequencer = Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
-        Self { intake, sequencer: Arc::new(sequencer), clock, signals, ids }
+        Self {
+            intake,
+            sequencer: Arc::new(sequencer),
+            clock,
+            signals,
+            ids,
+            epoch: AtomicU64::new(0),
+        }
     }
 
     /// The number of `E`'s topic.
@@ -80,9 +97,6 @@ impl Broker {
         for (topic, lease) in leases {
             inner.door.settle_lease(*topic, lease.used, lease.allowed);
         }
-        if outbox.is_empty() {
-            return false;
-        }
         let mut topics = leases.iter().map(|(topic, _)| *topic).filter(|topic| to(*topic));
         let pressed = topics.any(|topic| inner.door.lives_off_reserve(topic, claim));
         let lanes = outbox.topics().fold(0, |lanes, topic| lanes | inner.door.lanes(topic));
@@ -91,14 +105,22 @@ impl Broker {
         pressed
     }
 
+    /// Whether so much is more than some subscription of the topic may ever hold.
+    pub(crate) fn never_fits(&self, topic: TopicId, load: Load) -> bool {
+        self.intake.lock().door.never_fits_reserve(topic, load)
+    }
+
     /// Publications that leave later than their commit: they need their room now. Gives them back
     /// if there is none.
-    pub(crate) fn flush_later(&self, events: Events) -> Result<(), Events> {
+    pub(crate) fn flush_later(&self, events: Events) -> Result<(), NoRoom> {
         let mut inner = self.intake.lock();
         let loads: Vec<_> = events.loads().collect();
         for (topic, load) in loads {
             if !inner.door.admit_from_reserve(topic, load) {
-                return Err(events);
+                return Err(match inner.door.never_fits_reserve(topic, load) {
+                    true => NoRoom::Ever(events),
+                    false => NoRoom::Yet(events),
+                });
             }
         }
         inner.push_outbox(events);
@@ -107,8 +129,14 @@ impl Broker {
         Ok(())
     }
 
+    /// Grows with every subscription.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
     pub(crate) fn subscribe(&self, subscription: &Arc<Subscription>, lane: usize) {
         let mut inner = self.intake.lock();
+        self.epoch.fetch_add(1, Relaxed);
         inner.door.open(subscription.clone(), lane);
         for topic in subscription.wanted.topics() {
             if let Some(report) = inner.topics.report_mut(*topic) {
@@ -134,6 +162,26 @@ impl Broker {
         freed.into_iter().for_each(Waker::wake);
     }
 
+    /// Room comes back that was allowed to somebody and not used.
+    pub(crate) fn give_back(&self, leases: &[(TopicId, Lease)]) {
+        let mut inner = self.intake.lock();
+        for (topic, lease) in leases {
+            inner.door.settle_lease(*topic, lease.used, lease.allowed);
+        }
+        let wake = match self.intake.is_watched(Watch::Room) {
+            true => inner.door.with_room(),
+            false => Vec::new(),
+        };
+        drop(inner);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Somebody of it has ended. A subscription that was removed is forgotten when it is through.
+    pub(crate) fn left(&self, subscription: &Subscription) {
+        let gone = self.intake.lock().door.forget(subscription);
+        drop(gone);
+    }
+
     /// Somebody settled something: whoever waits for room or rest is told.
     pub(crate) fn progressed(&self, subscription: &Subscription) {
         if self.intake.is_watched(Watch::Room) && subscription.has_made_room() {
@@ -145,14 +193,15 @@ impl Broker {
         }
     }
 
-    /// What has gathered is put in order, because time has passed.
+    /// A tick has passed: what has gathered is put in order, and what a stuck thread would have seen
+    /// to finds another one. No user code runs here.
     pub(crate) fn sweep(&self) {
+        let stuck = self.sequencer.tick();
         let mut inner = self.intake.lock();
-        let broker = if inner.is_empty() { None } else { inner.ask_broker() };
+        let broker = if stuck || !inner.is_empty() { inner.ask_broker() } else { None };
+        let idle: Vec<Waker> = inner.door.crews().filter_map(Subscription::tick).collect();
         drop(inner);
-        if let Some(broker) = broker {
-            broker.wake();
-        }
+        broker.into_iter().chain(idle).for_each(Waker::wake);
     }
 
     /// No more from outside; who waits at the door is told.
@@ -172,7 +221,7 @@ impl Broker {
     /// Ready when `rest` says so; asked again whenever somebody made progress.
     pub(crate) fn rest(&self, rest: fn(&Door) -> bool) -> Rest<'_> {
         self.intake.watch(Watch::Rest);
-        Rest { broker: self, rest }
+        Rest { broker: self, rest, number: self.intake.next_rester() }
     }
 
     #[inline]
@@ -192,13 +241,14 @@ impl Broker {
 pub(crate) struct Rest<'a> {
     broker: &'a Broker,
     rest: fn(&Door) -> bool,
+    number: u64,
 }
 
 impl Future for Rest<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
-        self.broker.intake.await_rest(task.waker().clone());
+        self.broker.intake.await_rest(self.number, task.waker());
         let inner = self.broker.intake.lock();
         if inner.is_empty() && (self.rest)(&inner.door) {
             return Poll::Ready(());
@@ -210,5 +260,6 @@ impl Future for Rest<'_> {
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
         self.broker.intake.unwatch(Watch::Rest);
+        self.broker.intake.forget_rester(self.number);
     }
 }

@@ -3,7 +3,7 @@
 //! itself.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -51,7 +51,8 @@ pub(crate) struct Intake {
     /// Who wants to hear of progress; read by who makes it.
     watchers: [AtomicUsize; 2],
     /// Whom to wake when the runtime may have come to rest.
-    resters: Mutex<Vec<Waker>>,
+    resters: Mutex<Vec<(u64, Waker)>>,
+    next_rester: AtomicU64,
 }
 
 /// What somebody waits for.
@@ -79,7 +80,12 @@ impl Intake {
             closed: false,
             ended: false,
         };
-        Self { inner: Mutex::new(inner), watchers: Default::default(), resters: Mutex::default() }
+        Self {
+            inner: Mutex::new(inner),
+            watchers: Default::default(),
+            resters: Mutex::default(),
+            next_rester: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -103,16 +109,25 @@ impl Intake {
         self.watchers[watch as usize].load(SeqCst) > 0
     }
 
-    pub(crate) fn await_rest(&self, waker: Waker) {
+    pub(crate) fn next_rester(&self) -> u64 {
+        self.next_rester.fetch_add(1, SeqCst)
+    }
+
+    pub(crate) fn await_rest(&self, number: u64, waker: &Waker) {
         let mut resters = self.resters.lock();
-        if !resters.iter().any(|known| known.will_wake(&waker)) {
-            resters.push(waker);
+        match resters.iter_mut().find(|(of, _)| *of == number) {
+            Some((_, known)) => known.clone_from(waker),
+            None => resters.push((number, waker.clone())),
         }
+    }
+
+    pub(crate) fn forget_rester(&self, number: u64) {
+        self.resters.lock().retain(|(of, _)| *of != number);
     }
 
     pub(crate) fn wake_resters(&self) {
         let resters = std::mem::take(&mut *self.resters.lock());
-        resters.into_iter().for_each(Waker::wake);
+        resters.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// The broker has no more to do when this is empty and stays so.

@@ -23,10 +23,16 @@ pub(crate) enum Parcel {
 /// So many events, or parcels, lie in the lane of a thread that is stuck.
 const MUCH: (u64, usize) = (65_536, 4_096);
 
+/// Ticks after which what lies in a lane is passed round by another thread.
+const LONG: u32 = 3;
+
 #[derive(Default)]
 struct Inner {
     parcels: Vec<Parcel>,
+    /// How many events are in all that lies here.
     events: u64,
+    /// How many ticks have found the first of them here.
+    seen: u32,
     /// Batches that have been passed round and wait for a thread that may drop them.
     passed: Vec<Arc<Batch>>,
     waker: Option<Waker>,
@@ -70,7 +76,7 @@ impl Lane {
     fn pass_on(&self, routes: &mut LocalRoutes) -> Passed {
         let (parcels, mut passed) = {
             let mut inner = self.inner.lock();
-            inner.events = 0;
+            (inner.events, inner.seen) = (0, 0);
             (std::mem::take(&mut inner.parcels), std::mem::take(&mut inner.passed))
         };
         for parcel in parcels {
@@ -89,14 +95,28 @@ impl Lane {
         passed
     }
 
-    /// As [`Lane::try_pass_round`], for a thread that may run no user code: what may be dropped
-    /// stays here for another.
-    pub(crate) fn try_pass_round_only(&self) {
+    /// A tick has passed. Whether what lies here has seen so many that its thread must be stuck in a
+    /// handler, while others may wait for what the lane carries.
+    pub(crate) fn tick(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.seen = if inner.parcels.is_empty() { 0 } else { inner.seen.saturating_add(1) };
+        inner.seen > LONG
+    }
+
+    /// As [`Lane::tick`], without one.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.inner.lock().seen > LONG
+    }
+
+    /// As [`Lane::pass_round`], unless somebody is at it, for a thread that may run no user code:
+    /// what may be dropped stays here for another.
+    pub(crate) fn pass_round_for_it(&self) {
         let passed = self.try_pass_round();
         if passed.is_empty() {
             return;
         }
         let mut inner = self.inner.lock();
+        inner.events += passed.iter().map(|batch| u64::from(batch.events.len())).sum::<u64>();
         inner.passed.extend(passed);
         wake(inner);
     }

@@ -11,7 +11,7 @@ use super::handle::Broker;
 use super::intake::{Inner, Watch};
 use crate::error::{Error, ErrorKind, Refused};
 use crate::message::envelope::TopicId;
-use crate::message::{Event, EventId, Message};
+use crate::message::{Event, EventId, Message, weight_of};
 use crate::queue::batch::Load;
 use crate::signal::Signal;
 
@@ -82,7 +82,7 @@ impl Broker {
         ticket: Option<u64>,
         waker: Option<&Waker>,
     ) -> Result<EventId, (Refused<E>, Option<u64>)> {
-        let weight = event.weight() as u64;
+        let weight = weight_of(&event);
         let mut inner = self.intake.lock();
         if inner.closed {
             return Err((Refused::Closed(event), None));
@@ -121,9 +121,9 @@ impl Broker {
             let usual = size_of::<E>() as u64;
             let slice = events.as_slice();
             let slice = &slice[..slice.len().min(SLICE)];
-            let alike = slice.iter().take_while(|event| event.weight() as u64 == usual).count();
+            let alike = slice.iter().take_while(|event| weight_of(*event) == usual).count();
             let (most, weight) = match alike {
-                0 => (1, slice[0].weight() as u64),
+                0 => (1, weight_of(&slice[0])),
                 alike => (alike as u64, usual),
             };
             let one = Load::new(1, weight);
@@ -177,7 +177,8 @@ impl Broker {
     }
 }
 
-fn too_heavy<E: Message>(weight: u64) -> Error {
+/// An event of that weight finds no room, however long it waits.
+pub(crate) fn too_heavy<E: Message>(weight: u64) -> Error {
     Error::config(format!(
         "an event `{}` weighs {weight} bytes, more than a subscription of it may hold at all: \
          raise its `bound_bytes`",

@@ -91,9 +91,19 @@ impl Sequencer {
         }
     }
 
+    /// A tick has passed. Whether some lane's thread seems to be stuck.
+    pub(crate) fn tick(&self) -> bool {
+        self.lanes.iter().filter(|lane| lane.tick()).count() > 0
+    }
+
     /// Takes the turn, waiting for it if somebody else has it.
     pub(crate) fn turn(&self) {
         drop(self.put_in_order(self.order.lock()));
+    }
+
+    /// Passes round what lies in the lanes of threads that are stuck in a handler.
+    pub(crate) fn help_stuck_lanes(&self) {
+        self.lanes.iter().filter(|lane| lane.is_stuck()).for_each(|lane| lane.pass_round_for_it());
     }
 
     /// Takes the turn if it is free; false if somebody else has it, who may not have seen what was
@@ -104,6 +114,8 @@ impl Sequencer {
         true
     }
 
+    /// What it gives back may be dropped: so much lay in the lane of a thread that is stuck that
+    /// it had to go, although `Drop` is user code.
     fn put_in_order(&self, mut order: MutexGuard<'_, Order>) -> Passed {
         let order = &mut *order;
         let entries = self.intake.lock().take();

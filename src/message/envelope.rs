@@ -184,6 +184,11 @@ impl Head {
         self
     }
 
+    /// The same events, come the way that another head tells.
+    pub(crate) fn by_the_way_of(self, other: &Self) -> Self {
+        Self { hops: other.hops, path: other.path, ..self }
+    }
+
     /// A person vouches for the event: its hops are counted anew.
     pub(crate) fn forget_way(&mut self) {
         self.hops = 0;

@@ -92,6 +92,15 @@ macro_rules! event {
     };
 }
 
+/// No event weighs more, so that sums of weights do not overflow.
+const HEAVIEST: u64 = 1 << 40;
+
+/// What an event counts against bounds.
+#[inline]
+pub(crate) fn weight_of<M: Message>(event: &M) -> u64 {
+    (event.weight() as u64).min(HEAVIEST)
+}
+
 /// A message type as a processor declares it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Declared {

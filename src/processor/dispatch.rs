@@ -12,13 +12,15 @@ use super::link::Link;
 use super::outcome::Ended;
 use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
+use crate::guard::Quiet;
+use crate::message::envelope::Head;
 use crate::message::{Declared, Event, EventId, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
 use crate::signal::{During, Signals};
 
 /// Which events of a type a subscription wants.
-pub(crate) type Filter<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
+pub(crate) type Filter<E> = Quiet<Box<dyn Fn(&E) -> bool + Send + Sync>>;
 
 /// One message type of a processor, with its filter; what [`on`](crate::ProcessorSpec::on) and
 /// [`on_if`](crate::ProcessorSpec::on_if) add to a processor's type.
@@ -41,6 +43,8 @@ pub(crate) struct Stretch<'a> {
     pub(crate) asked: bool,
     /// How often the first event of the stretch failed before.
     pub(crate) failures: u32,
+    /// The head of the run, if it is not as the batch says: a person vouched for the event.
+    pub(crate) head: Option<Head>,
     pub(crate) budget: &'a mut u32,
     pub(crate) tick: u64,
 }
@@ -235,5 +239,7 @@ async fn drive_in_span(
         let _in_span = link.measured.enter();
         handler.as_mut().poll(task)
     });
-    drive(pin!(handler), link).await
+    let ended = drive(pin!(handler), link).await;
+    link.measured.close_span();
+    ended
 }

@@ -23,6 +23,13 @@ impl Emitted {
         (!used.is_zero()).then_some((self.topic, Lease { used, allowed: Load::default() }))
     }
 
+    /// All of the lease, as if nothing had been used: what was is dropped.
+    pub(super) fn abandon(&mut self) -> Option<(TopicId, Lease)> {
+        let (topic, mut lease) = self.take_lease()?;
+        lease.allowed.add(std::mem::take(&mut lease.used));
+        Some((topic, lease))
+    }
+
     /// All of the lease.
     pub(super) fn take_lease(&mut self) -> Option<(TopicId, Lease)> {
         let lease = std::mem::take(&mut self.lease);

@@ -2,6 +2,7 @@
 //! one thread, and as many drivers as handlers have ever waited at the same time.
 
 use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,9 +18,9 @@ use super::dispatch::HandlerList;
 use super::executor::Executor;
 use super::spec::ProcessorSpec;
 use crate::broker::publish::inside_handler;
-use crate::guard::Contained;
+use crate::guard::{Contained, contain};
 use crate::message::id::{IdSource, IdSpace};
-use crate::signal::{During, Signals};
+use crate::signal::{During, ProcessorName, Signals};
 use crate::supervise::child::Seat;
 
 thread_local! {
@@ -66,14 +67,19 @@ impl<P> Crew<P> {
     }
 
     /// A new instance gets the next slot.
-    pub(super) fn add(&self, instance: P) {
+    pub(super) fn add(&self, mut instance: Instance<P>) {
         let mut slots = self.slots.borrow_mut();
         self.free.borrow_mut().push(slots.len());
-        slots.push(Some(instance));
+        slots.push(instance.value.take());
     }
 
     /// Takes a free instance, by preference the one at home.
-    pub(super) fn take(&self, home: Option<u64>) -> Option<(usize, P)> {
+    pub(super) fn take(self: &Rc<Self>, home: Option<u64>) -> Option<(usize, Instance<P>)> {
+        let (slot, instance) = self.find(home)?;
+        Some((slot, Instance::new(instance, self.clone())))
+    }
+
+    fn find(&self, home: Option<u64>) -> Option<(usize, P)> {
         let mut slots = self.slots.borrow_mut();
         if let Some(home) = home {
             let slot = (home % slots.len() as u64) as usize;
@@ -93,8 +99,8 @@ impl<P> Crew<P> {
         slots[slot].take().map(|instance| (slot, instance))
     }
 
-    pub(super) fn put(&self, slot: usize, instance: P) {
-        self.slots.borrow_mut()[slot] = Some(instance);
+    pub(super) fn put(&self, slot: usize, mut instance: Instance<P>) {
+        self.slots.borrow_mut()[slot] = instance.value.take();
         let mut free = self.free.borrow_mut();
         if free.len() < self.slots.borrow().len() {
             free.push(slot);
@@ -115,14 +121,50 @@ impl<P> Drop for Crew<P> {
     }
 }
 
-fn say_ended(ended: Result<(), String>) {
+fn say_ended(what: &str, processor: &str, ended: Result<(), String>) {
     if let Err(panic) = ended {
-        tracing::error!(panic, "a driver ended by a fault of the runtime");
+        contain(|| tracing::error!(processor, panic, "{what} ended by a fault of the runtime"))
+            .ok();
+    }
+}
+
+/// An instance that is not in its slot. Its `Drop` is contained wherever it ends, also in the
+/// middle of the unwinding of its handler.
+pub(super) struct Instance<P> {
+    value: Option<P>,
+    crew: Rc<Crew<P>>,
+}
+
+impl<P> Instance<P> {
+    pub(super) fn new(instance: P, crew: Rc<Crew<P>>) -> Self {
+        Self { value: Some(instance), crew }
+    }
+}
+
+impl<P> Deref for Instance<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        self.value.as_ref().unwrap_or_else(|| unreachable!("taken out when it is put away"))
+    }
+}
+
+impl<P> DerefMut for Instance<P> {
+    fn deref_mut(&mut self) -> &mut P {
+        self.value.as_mut().unwrap_or_else(|| unreachable!("taken out when it is put away"))
+    }
+}
+
+impl<P> Drop for Instance<P> {
+    fn drop(&mut self) {
+        if self.value.is_some() {
+            drop_instance(self.value.take(), &self.crew.signals);
+        }
     }
 }
 
 /// Drops an instance: user code, contained.
-pub(super) fn drop_instance<P>(instance: P, signals: &Signals) {
+fn drop_instance<P>(instance: Option<P>, signals: &Signals) {
     signals.contain(During::ProcessorDrop, None, move || drop(instance));
 }
 
@@ -134,6 +176,7 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
     let drivers = Drivers {
         running: FuturesUnordered::new(),
         first: None,
+        processor: seat.subscription.name.clone(),
         spawn: {
             let (crew, seat) = (crew.clone(), seat.clone());
             Box::new(move || {
@@ -152,6 +195,7 @@ struct Drivers<P, F, S> {
     /// The first driver, which is the only one unless handlers wait.
     first: Option<F>,
     running: FuturesUnordered<F>,
+    processor: ProcessorName,
     spawn: S,
     crew: Rc<Crew<P>>,
 }
@@ -172,11 +216,11 @@ where
                 if let Some(first) = &mut this.first
                     && let Poll::Ready(ended) = Pin::new(first).poll(task)
                 {
-                    say_ended(ended);
+                    say_ended("a driver", this.processor.as_str(), ended);
                     this.first = None;
                 }
                 while let Poll::Ready(Some(ended)) = Pin::new(&mut this.running).poll_next(task) {
-                    say_ended(ended);
+                    say_ended("a driver", this.processor.as_str(), ended);
                 }
                 if !this.crew.needs_driver() {
                     break;
@@ -204,10 +248,7 @@ impl<D: Future<Output = ()> + 'static> Actor for Host<D> {
         if let Some(drivers) = self.drivers.take() {
             let ended = Contained::new(drivers).into_actor(self);
             ctx.spawn(ended.map(|ended, host, ctx| {
-                if let Err(panic) = ended {
-                    let processor = host.seat.subscription.name.as_str();
-                    tracing::error!(processor, panic, "a host ended by a fault of the runtime");
-                }
+                say_ended("a host", host.seat.subscription.name.as_str(), ended);
                 ctx.stop();
             }));
         }

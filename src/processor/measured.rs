@@ -9,13 +9,17 @@ use tracing::span::EnteredSpan;
 
 use super::context::{Context, InHand};
 use crate::clock::{Moment, TICK, Timestamp};
+use crate::guard::contain;
 use crate::signal::Sample;
 
 /// What a driver measures between two commits.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
-    /// When the handler in hand went pending first, if it did.
+    /// When the handler in hand began, if it went pending.
     pended: Cell<Option<Moment>>,
+    /// The claim began, or something in it was measured: what runs since then has been running for
+    /// two ticks at most, or is what takes long.
+    since: Cell<Moment>,
     /// The driver times the event in hand anyway.
     timed: Cell<bool>,
     samples: RefCell<Vec<Sample>>,
@@ -26,16 +30,26 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// A claim begins: its first event is timed, or not.
-    pub(crate) fn begin(&self, timed: bool) {
+    pub(crate) fn begin(&self, now: Moment, timed: bool) {
         self.timed.set(timed);
         self.pended.set(None);
-        if self.traces.replace(tracing::enabled!(target: "cueline", tracing::Level::DEBUG)) {
-            self.span.take();
-        }
+        self.since.set(now);
+        // Asks whoever subscribes to `tracing`, which is not our code.
+        let traces = contain(|| tracing::enabled!(target: "cueline", tracing::Level::DEBUG));
+        self.traces.set(traces.unwrap_or(false));
     }
 
     pub(crate) fn went_pending(&self, now: Moment) {
-        self.pended.set(Some(now));
+        let since = self.since.get();
+        let took_long = now.since(since) > TICK.saturating_mul(2);
+        self.pended.set(Some(if took_long { since } else { now }));
+    }
+
+    /// The handler in hand has ended.
+    pub(crate) fn close_span(&self) {
+        if let Some(span) = self.span.take() {
+            contain(move || drop(span)).ok();
+        }
     }
 
     /// Hands over the samples since the last time.
@@ -84,20 +98,18 @@ impl Context {
         let link = &self.link;
         let tick = link.broker.clock.tick();
         if tick > before + 1 || link.measured.pended.get().is_some() {
-            self.measure_long(tick - before);
+            self.measure_long();
         }
         tick
     }
 
     #[cold]
-    fn measure_long(&self, ticks: u64) {
-        let link = &self.link;
-        let pended = link.measured.pended.take();
-        if !link.measured.timed.get() {
-            let now = link.broker.clock.now();
-            let long = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
-            let handled = pended.map_or(long, |pended| now.since(pended));
-            self.measure(now, handled);
+    fn measure_long(&self) {
+        let measured = &self.link.measured;
+        let pended = measured.pended.take();
+        if !measured.timed.get() {
+            let now = self.link.broker.clock.now();
+            self.measure(now, now.since(pended.unwrap_or(measured.since.get())));
         }
     }
 
@@ -116,6 +128,7 @@ impl Context {
         let sample = Sample { waited, handled, end_to_end: Duration::from_millis(whole) };
         let measured = &self.link.measured;
         measured.timed.set(false);
+        measured.since.set(now);
         measured.samples.borrow_mut().push(sample);
     }
 }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::dispatch::{HandlerList, On};
 use super::outcome::Retry;
 use super::{Handle, Processor};
+use crate::guard::Quiet;
 use crate::message::{Declared, Event};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
@@ -15,7 +16,7 @@ use crate::supervise::child::{Child, Declaration, Seat};
 use crate::supervise::{IntoChild, into_child};
 
 /// Publishes a tick's event.
-type Tick = Box<dyn Fn(&mut Context) + Send + Sync>;
+type Tick = Quiet<Box<dyn Fn(&mut Context) + Send + Sync>>;
 
 /// A processor as it is declared; made by [`processor`].
 ///
@@ -48,7 +49,7 @@ type Tick = Box<dyn Fn(&mut Context) + Send + Sync>;
 /// ```
 pub struct ProcessorSpec<P, L> {
     pub(super) name: Arc<str>,
-    pub(super) factory: Box<dyn Fn() -> P + Send + Sync>,
+    pub(super) factory: Quiet<Box<dyn Fn() -> P + Send + Sync>>,
     pub(super) handlers: L,
     pub(super) retry: Retry,
     pub(super) timeout: Duration,
@@ -81,7 +82,7 @@ where
     let bound = Load::new(65_536, 64 << 20);
     ProcessorSpec {
         name: Arc::from(name.as_ref()),
-        factory: Box::new(factory),
+        factory: Quiet::new(Box::new(factory)),
         handlers: (),
         retry: Retry::default(),
         timeout: Duration::from_secs(30),
@@ -119,7 +120,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     where
         P: Handle<E>,
     {
-        self.with(On(Some(Box::new(filter))))
+        self.with(On(Some(Quiet::new(Box::new(filter)))))
     }
 
     fn with<E: Event>(self, on: On<E>) -> ProcessorSpec<P, (On<E>, L)> {
@@ -239,7 +240,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         make: impl Fn() -> E + Send + Sync + 'static,
     ) -> Self {
         self.emits.push(Declared::of::<E>());
-        self.ticks.push((period, Box::new(move |cx| cx.publish(make()))));
+        self.ticks.push((period, Quiet::new(Box::new(move |cx: &mut Context| cx.publish(make())))));
         self
     }
 }

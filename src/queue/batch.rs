@@ -40,6 +40,12 @@ impl Load {
         self.weight = self.weight.saturating_add(more.weight);
     }
 
+    #[must_use]
+    pub(crate) fn and(mut self, more: Self) -> Self {
+        self.add(more);
+        self
+    }
+
     #[inline]
     pub(crate) fn less(self, other: Self) -> Self {
         Self {
@@ -75,6 +81,7 @@ pub(crate) struct Typed<E> {
 
 impl<E: Message> Typed<E> {
     fn with_capacity(events: usize) -> Self {
+        let events = events.min(MOST_BYTES_EXPECTED / size_of::<E>().max(1));
         Self { events: Vec::with_capacity(events), weights: Vec::new() }
     }
 
@@ -154,6 +161,8 @@ pub(crate) struct Events {
 
 /// At most so many events get their place before they are there.
 const MOST_EXPECTED: u32 = 2048;
+/// And at most so many bytes.
+const MOST_BYTES_EXPECTED: usize = 1 << 18;
 
 impl Events {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {

@@ -52,8 +52,8 @@ impl Left {
     /// Called under the subscription's lock, so load and store do not race.
     pub(crate) fn add(&self, load: Load) {
         use std::sync::atomic::Ordering::{Relaxed, Release};
-        self.weight.store(self.weight.load(Relaxed) + load.weight, Release);
-        self.events.store(self.events.load(Relaxed) + load.events, Release);
+        self.weight.store(self.weight.load(Relaxed).saturating_add(load.weight), Release);
+        self.events.store(self.events.load(Relaxed).saturating_add(load.events), Release);
     }
 
     pub(crate) fn get(&self) -> Load {

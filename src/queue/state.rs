@@ -130,6 +130,16 @@ impl State {
         !self.crew && self.lines.is_empty() && !self.is_full()
     }
 
+    /// So many events are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Holds as many as come from now on.
+    pub(crate) fn lift_bound(&mut self) {
+        self.most_held = usize::MAX;
+    }
+
     /// No more events may be held; nothing new is taken until some have left.
     pub(crate) fn is_full(&self) -> bool {
         self.held.len() >= self.most_held

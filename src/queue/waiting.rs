@@ -86,7 +86,7 @@ pub(crate) fn end_of(batch: &Batch) -> Cursor {
     Cursor { run: batch.events.runs().len() as u32, index: 0 }
 }
 
-/// A batch that waits, from `at` up to `end`.
+/// A batch that waits, from `at` up to `end`; or a stretch of one.
 pub(crate) struct Waiting {
     pub(crate) batch: Arc<Batch>,
     pub(crate) at: Cursor,
@@ -101,42 +101,48 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Puts a batch at the end; of its wanted events at most `room`. Returns what it took and what
-    /// found no room.
-    pub(crate) fn push(
+    /// Puts a batch at the end.
+    pub(crate) fn push(&mut self, batch: Arc<Batch>, wanted: &Wanted) {
+        let whole = load_between(&batch, wanted, Cursor::default(), end_of(&batch));
+        self.push_stretch(batch, Cursor::default(), None, whole);
+    }
+
+    /// Puts at the end what `fits` of a batch: the whole, or else what does, asked event by event.
+    /// Returns what did not.
+    pub(crate) fn push_fitting(
         &mut self,
-        batch: Arc<Batch>,
+        batch: &Arc<Batch>,
         wanted: &Wanted,
-        room: Option<Load>,
-    ) -> (Load, Load) {
-        let full = end_of(&batch);
-        let start = Cursor::default();
-        let whole = load_between(&batch, wanted, start, full);
-        if whole.events == 0 {
-            // Its columns were emptied by handlers that failed: nothing of it would ever leave.
-            return (whole, whole);
+        mut fits: impl FnMut(Load) -> bool,
+    ) -> Load {
+        let whole = load_between(batch, wanted, Cursor::default(), end_of(batch));
+        if fits(whole) {
+            self.push_stretch(batch.clone(), Cursor::default(), None, whole);
+            return Load::default();
         }
-        let Some(room) = room.filter(|room| !whole.fits(*room)) else {
-            self.load.add(whole);
-            self.batches.push_back(Waiting { batch, at: start, end: full });
-            return (whole, Load::default());
-        };
-        let mut end = start;
-        let mut taken = Load::default();
-        while let Some((here, _)) = end.seek(&batch, wanted) {
-            let mut more = taken;
-            more.add(load_between(&batch, wanted, here, here.next()));
-            if !more.fits(room) {
-                break;
+        let (mut at, mut dropped) = (Cursor::default(), Load::default());
+        let (mut start, mut taken) = (at, Load::default());
+        while let Some((here, _)) = at.seek(batch, wanted) {
+            let one = load_between(batch, wanted, here, here.next());
+            at = here.next();
+            if fits(one) {
+                taken.add(one);
+                continue;
             }
-            taken = more;
-            end = here.next();
+            dropped.add(one);
+            self.push_stretch(batch.clone(), start, Some(here), std::mem::take(&mut taken));
+            start = at;
         }
-        if taken.events > 0 {
-            self.load.add(taken);
-            self.batches.push_back(Waiting { batch, at: start, end });
+        self.push_stretch(batch.clone(), start, None, taken);
+        dropped
+    }
+
+    fn push_stretch(&mut self, batch: Arc<Batch>, at: Cursor, end: Option<Cursor>, load: Load) {
+        if load.events > 0 {
+            self.load.add(load);
+            let end = end.unwrap_or_else(|| end_of(&batch));
+            self.batches.push_back(Waiting { batch, at, end });
         }
-        (taken, whole.less(taken))
     }
 
     /// The first waiting event, if there is one.

@@ -1,7 +1,9 @@
 //! The control thread: supervisors, the tick, signals, HTTP. No user code runs here, so it always
 //! answers.
 
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Arbiter};
 use crossbeam_channel::Sender;
@@ -16,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::contain;
 use crate::queue::backoff::Backoff;
 use crate::supervise::SupervisorActor;
-use crate::supervise::child::Seat;
+use crate::supervise::child::{Seat, TellOnce};
 
 /// What a handle asks of the control thread.
 pub(crate) enum Command {
@@ -127,7 +129,7 @@ impl Control {
     fn start_all(&mut self) -> Result<(), Error> {
         let processors = self.core.processors.read().clone();
         for running in &processors {
-            self.core.broker.subscribe(&running.subscription, running.lane);
+            self.core.subscribe(running);
         }
         processors.iter().try_for_each(|running| self.start(running))
     }
@@ -141,6 +143,9 @@ impl Control {
         for host in 0..hosts {
             let slots = instances / hosts + usize::from(host < instances % hosts);
             let core = self.core.clone();
+            let built = TellOnce::new(move || core.host_built());
+            let core = self.core.clone();
+            let ended = TellOnce::new(move || core.forget_those_gone());
             let seat = Seat {
                 broker: self.core.broker.clone(),
                 subscription: running.subscription.clone(),
@@ -149,7 +154,8 @@ impl Control {
                 slots,
                 hop_limit: self.core.hop_limit,
                 own_thread: running.declaration.blocking,
-                built: Arc::new(move || core.host_built()),
+                built,
+                _ended: ended,
                 _alive: self.host_alive.clone(),
             };
             let child = running.child.clone();
@@ -158,7 +164,7 @@ impl Control {
                 let thread = match contain(Arbiter::new) {
                     Ok(thread) => thread,
                     Err(why) => {
-                        (host..hosts).for_each(|_| self.core.host_built());
+                        (host + 1..hosts).for_each(|_| self.core.host_built());
                         return Err(no_thread(&running.declaration.name, host, &why));
                     }
                 };
@@ -178,29 +184,31 @@ impl Control {
                 Command::Start(running, answer) => {
                     answer.send(self.start(&running)).ok();
                 }
-                Command::StopSignal(tell) => {
-                    actix_rt::spawn(async move { tell.send(stop_signal().await).ok() });
-                }
+                Command::StopSignal(tell) => tell_stop_signal(tell),
                 Command::Abandon => {
                     self.core.broker.close();
                     self.halt_all();
                     return;
                 }
                 Command::Shutdown(deadline, done) => {
-                    self.core.broker.close();
-                    let broker = self.core.broker.clone();
-                    let drained = broker.rest(crate::broker::door::Door::is_drained);
-                    tokio::time::timeout_at(deadline, drained).await.ok();
+                    refuse_until(pin!(self.end(deadline)), &mut commands).await;
                     self.halt_all();
-                    let (alive, _) = mpsc::channel(1);
-                    drop(std::mem::replace(&mut self.host_alive, alive));
-                    tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
-                    self.core.broker.sequencer.turn();
                     done.send(()).ok();
                     return;
                 }
             }
         }
+    }
+
+    async fn end(&mut self, deadline: Instant) {
+        self.core.broker.close();
+        let broker = self.core.broker.clone();
+        let drained = broker.rest(crate::broker::door::Door::is_drained);
+        tokio::time::timeout_at(deadline, drained).await.ok();
+        self.halt_all();
+        let (alive, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.host_alive, alive));
+        tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
     }
 
     fn halt_all(&self) {
@@ -228,6 +236,25 @@ fn no_thread(processor: &str, instance: usize, why: &str) -> Error {
          give it fewer `instances`, or raise the limit of threads"
     );
     Error::new(ErrorKind::System, text)
+}
+
+/// Nobody waits for an answer until `end`, which comes at once if all handles go: what is dropped
+/// unanswered is refused as closed.
+async fn refuse_until(
+    mut end: Pin<&mut impl Future<Output = ()>>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut end => return,
+            command = commands.recv() => match command {
+                Some(Command::StopSignal(tell)) => tell_stop_signal(tell),
+                Some(Command::Start(..) | Command::Shutdown(..)) => {}
+                Some(Command::Abandon) | None => return,
+            },
+        }
+    }
 }
 
 /// The application's own recorder is read without our knowing: its gauges are set every second. In
@@ -261,16 +288,39 @@ fn worker(lane: usize, sequencer: Arc<Sequencer>) -> Arbiter {
     })
 }
 
+fn tell_stop_signal(tell: oneshot::Sender<&'static str>) {
+    let heard = stop_signal();
+    actix_rt::spawn(async move { tell.send(heard.await).ok() });
+}
+
+/// From the second signal on, the process ends as it would without us.
+fn end_at_the_second_signal() {
+    static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    HEARD.get_or_init(|| {
+        let heard = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // In this order, so that the first one finds it unset.
+            let end = signal_hook::flag::register_conditional_default(signal, heard.clone());
+            if let Err(error) = end.and(signal_hook::flag::register(signal, heard.clone())) {
+                tracing::warn!(%error, "a second ctrl-c will not end the process at once");
+            }
+        }
+        heard
+    });
+}
+
 /// Resolves with its name when the process is asked to end.
 async fn stop_signal() -> &'static str {
-    let Ok(mut terminate) =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-    else {
-        tokio::signal::ctrl_c().await.ok();
-        return "SIGINT";
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = listen else {
+        tracing::error!("cannot listen for ctrl-c and SIGTERM; they end the process at once");
+        return std::future::pending().await;
     };
+    // The first one has somebody to hear it now.
+    end_at_the_second_signal();
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => "SIGINT",
+        _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",
     }
 }

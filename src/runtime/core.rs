@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
@@ -20,6 +20,8 @@ pub(crate) struct Running {
     pub(crate) child: Arc<dyn Child>,
     pub(crate) supervisor: usize,
     pub(crate) lane: usize,
+    /// It has its place in the order. Before that its name is taken, and nobody can remove it.
+    pub(crate) subscribed: AtomicBool,
 }
 
 /// Shared by all handles and threads of one runtime.
@@ -45,16 +47,35 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn find(&self, processor: &str) -> Option<Arc<Running>> {
         let processors = self.processors.read();
-        processors.iter().find(|running| &*running.declaration.name == processor).cloned()
+        let named = |of: &&Arc<Running>| &*of.declaration.name == processor;
+        processors.iter().find(named).filter(|of| of.subscribed.load(SeqCst)).cloned()
     }
 
-    /// A processor no longer belongs here; it finishes what it has.
-    pub(crate) fn dismiss(&self, running: &Arc<Running>) {
-        self.processors.write().retain(|of| !Arc::ptr_eq(of, running));
-        self.set_gauges(); // those that go now are shown as empty, for good
-        let mut leaving = self.leaving.write();
-        leaving.retain(|of| !of.subscription.is_empty());
-        leaving.push(running.clone());
+    /// A processor gets its place in the order.
+    pub(crate) fn subscribe(&self, running: &Running) {
+        self.broker.subscribe(&running.subscription, running.lane);
+        running.subscribed.store(true, SeqCst);
+    }
+
+    /// A processor no longer belongs here; it finishes what it has. False if somebody was faster.
+    pub(crate) fn dismiss(&self, running: &Arc<Running>) -> bool {
+        let mut processors = self.processors.write();
+        let Some(place) = processors.iter().position(|of| Arc::ptr_eq(of, running)) else {
+            return false;
+        };
+        let running = processors.remove(place);
+        drop(processors);
+        self.leaving.write().push(running.clone());
+        self.broker.unsubscribe(&running.subscription, running.lane);
+        true
+    }
+
+    /// Those that left and are through with what they had are shown for the last time, as empty.
+    pub(crate) fn forget_those_gone(&self) {
+        let through = |of: &mut Arc<Running>| of.subscription.is_empty();
+        let gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
+        self.show_gauges(&gone);
+        drop(gone); // not under the lock: what the application gave is dropped here
     }
 
     /// All that have something to finish, in the order they were added.

@@ -147,9 +147,14 @@ impl Runtime {
         Idle { rest: self.core.broker.rest(Door::is_idle) }
     }
 
-    /// Resolves when every instance has been built and has started. [`RuntimeBuilder::start`] does
-    /// not wait for that: events wait for their processor.
+    /// Resolves when every instance has been built and has started, or the runtime has stopped.
+    /// [`RuntimeBuilder::start`] does not wait for that: events wait for their processor.
+    ///
+    /// # Panics
+    ///
+    /// Inside a handler or a hook, which would wait for itself.
     pub async fn ready(&self) {
+        assert!(!is_inside_handler(), "{}", Error::inside_handler("ready"));
         while !self.core.is_built() {
             let built = self.core.built.notified();
             if self.core.is_built() {
@@ -268,15 +273,16 @@ impl Runtime {
             Error::not_found(text)
         })?;
         let running = super::wiring::admit(&self.core, child.into_child(), number)?;
-        self.core.broker.subscribe(&running.subscription, running.lane);
+        self.core.subscribe(&running);
         let (answer, answered) = crossbeam_channel::bounded(1);
-        let command = Command::Start(running.clone(), answer);
-        let started = self.core.commands.send(command).map_err(|_| Error::closed());
-        // The control thread runs no user code, and always answers while it is there.
-        let started =
-            started.and_then(|()| answered.recv().unwrap_or_else(|_| Err(Error::closed())));
+        self.core.commands.send(Command::Start(running.clone(), answer)).ok();
+        // The control thread runs no user code, and answers or drops the command at once.
+        let started = answered.recv().unwrap_or_else(|_| {
+            (0..running.subscription.settings.hosts).for_each(|_| self.core.host_built());
+            Err(Error::closed())
+        });
         if started.is_err() {
-            self.dismiss(&running);
+            self.core.dismiss(&running);
         }
         started
     }
@@ -289,13 +295,9 @@ impl Runtime {
     ///
     /// As [`Runtime::pause`].
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
-        self.dismiss(&self.running(processor)?);
+        // Who finds it gone looks again, to be told what there is.
+        while !self.core.dismiss(&self.running(processor)?) {}
         Ok(())
-    }
-
-    fn dismiss(&self, running: &Arc<Running>) {
-        self.core.dismiss(running);
-        self.core.broker.unsubscribe(&running.subscription, running.lane);
     }
 
     /// Who publishes and consumes what, as declared and as seen, topic by topic.
@@ -307,7 +309,7 @@ impl Runtime {
     /// How the processors are doing, in the order they were added.
     pub fn processors(&self) -> Vec<super::watch::ProcessorReport> {
         let lanes = self.core.broker.sequencer.lanes();
-        lanes.iter().for_each(|lane| drop(lane.try_pass_round()));
+        lanes.iter().for_each(|lane| lane.pass_round_for_it());
         self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
     }
 
@@ -328,7 +330,8 @@ impl Runtime {
     }
 
     /// Resolves with the signal's name when the process is asked to end (ctrl-c or SIGTERM). From
-    /// then on the first such signal no longer ends the process by itself.
+    /// then on the first such signal no longer ends the process by itself; the second one does, at
+    /// once, should the way to the end take too long.
     pub fn stop_signal(&self) -> impl Future<Output = &'static str> + Send + use<> {
         let (tell, told) = tokio::sync::oneshot::channel();
         self.core.commands.send(Command::StopSignal(tell)).ok();
@@ -339,7 +342,7 @@ impl Runtime {
     /// their `stopping` hooks, ends the threads. Does not await retries that are due later. What is
     /// not done when `timeout` is over comes back. On a plain thread: `.wait()`.
     pub fn shutdown(&self, timeout: Duration) -> Shutdown {
-        Shutdown::new(self.core.clone(), timeout)
+        Shutdown::new(self.clone(), timeout)
     }
 
     fn running(&self, processor: &str) -> Result<Arc<Running>, Error> {
@@ -348,7 +351,7 @@ impl Runtime {
             for running in self.core.processors.read().iter() {
                 known.push(format!("`{}`", running.declaration.name));
             }
-            let known = known.join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Error::not_found(format!("there is no processor `{processor}`; there are {known}"))
         })
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::control::Command;
 use super::core::Core;
+use super::handle::Runtime;
 use crate::broker::publish::is_inside_handler;
 use crate::clock::deadline;
 use crate::error::Error;
@@ -45,7 +46,7 @@ impl Undone {
     }
 }
 
-/// A runtime on its way to rest; made by [`Runtime::shutdown`](super::Runtime::shutdown). Resolves
+/// A runtime on its way to rest; made by [`Runtime::shutdown`]. Resolves
 /// with what was left undone.
 ///
 /// ```
@@ -60,13 +61,14 @@ impl Undone {
 /// ```
 #[must_use = "await it, or call `wait`"]
 pub struct Shutdown {
-    core: Arc<Core>,
+    /// Kept alive until then: the last handle that goes stops it at once.
+    runtime: Runtime,
     timeout: Duration,
 }
 
 impl Shutdown {
-    pub(super) fn new(core: Arc<Core>, timeout: Duration) -> Self {
-        Self { core, timeout }
+    pub(super) fn new(runtime: Runtime, timeout: Duration) -> Self {
+        Self { runtime, timeout }
     }
 
     /// Blocks the thread until the runtime has stopped.
@@ -85,9 +87,10 @@ impl Shutdown {
         let (done, stopped) = oneshot::channel();
         let deadline = deadline(self.timeout);
         let command = Command::Shutdown(deadline, done);
-        self.core.commands.send(command).map_err(|_| Error::closed())?;
+        let core = &self.runtime.core;
+        core.commands.send(command).map_err(|_| Error::closed())?;
         stopped.await.map_err(|_| Error::closed())?;
-        Ok(undone(&self.core))
+        Ok(undone(core))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::core::{Core, Running};
 use crate::metrics::Gauges;
+use crate::signal::During;
 
 /// How one processor is doing; from
 /// [`Runtime::processors`](super::Runtime::processors).
@@ -36,8 +37,14 @@ impl Core {
     pub(crate) fn set_gauges(&self) {
         // A thread that is stuck in a handler does not look into its lane.
         let lanes = self.broker.sequencer.lanes();
-        lanes.iter().for_each(|lane| lane.try_pass_round_only());
-        self.recorder.set_gauges(&self.gauges());
+        lanes.iter().for_each(|lane| lane.pass_round_for_it());
+        self.show_gauges(&self.all());
+    }
+
+    /// The recorder may be the application's, and is contained.
+    pub(crate) fn show_gauges(&self, of: &[Arc<Running>]) {
+        let set = || self.recorder.set_gauges(&gauges(of));
+        self.broker.signals.contain(During::Observer, None, set);
     }
 
     pub(crate) fn report(&self, running: &Running) -> ProcessorReport {
@@ -54,26 +61,6 @@ impl Core {
             stopped: subscription.is_stopped(),
             paused: subscription.is_paused(),
         }
-    }
-
-    /// Also of processors that were removed and have something to finish.
-    fn gauges(&self) -> Vec<Gauges> {
-        let processors = self.all();
-        let gauges = processors.iter().map(|running| {
-            let subscription = &running.subscription;
-            let (waiting, counts) = (subscription.waiting(), subscription.counts());
-            Gauges {
-                name: subscription.name.clone(),
-                events: waiting.events,
-                bytes: waiting.weight,
-                oldest: subscription.oldest().unwrap_or(Duration::ZERO),
-                retrying: counts.retrying + counts.ready + counts.in_hand,
-                parked: counts.parked,
-                behind: counts.behind_parked,
-                stopped: subscription.is_stopped(),
-            }
-        });
-        gauges.collect()
     }
 
     /// Called every second.
@@ -104,16 +91,38 @@ impl Core {
             why.push("starting: some instances have not started yet".to_owned());
         }
         for running in self.processors.read().iter() {
-            let (name, held) = (&running.declaration.name, running.declaration.settings.most_held);
             if running.subscription.is_stopped() {
+                let (name, settings) = (&running.declaration.name, running.subscription.settings);
+                let (held, bound) = (running.subscription.held(), settings.bound.weight);
+                let (events, bytes, most) = (held.events, held.weight, settings.most_held);
                 why.push(format!(
-                    "`{name}` takes nothing new: {held} events are held (retrying, parked, or \
-                     behind a parked one); resubmit or discard parked events, or raise `held`"
+                    "`{name}` takes nothing new: {events} events of {bytes} bytes are held \
+                     (retrying, parked, or behind a parked one), of at most {most} events \
+                     (`held`) and {bound} bytes (`bound_bytes`); resubmit or discard parked \
+                     events, or raise the bound that is reached"
                 ));
             }
         }
         why
     }
+}
+
+fn gauges(of: &[Arc<Running>]) -> Vec<Gauges> {
+    let gauges = of.iter().map(|running| {
+        let subscription = &running.subscription;
+        let (waiting, counts) = (subscription.waiting(), subscription.counts());
+        Gauges {
+            name: subscription.name.clone(),
+            events: waiting.events,
+            bytes: waiting.weight,
+            oldest: subscription.oldest().unwrap_or(Duration::ZERO),
+            retrying: counts.retrying + counts.ready + counts.in_hand,
+            parked: counts.parked,
+            behind: counts.behind_parked,
+            stopped: subscription.is_stopped(),
+        }
+    });
+    gauges.collect()
 }
 
 #[cfg(feature = "console")]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::message::check_name;
 use crate::queue::batch::same_name;
 use crate::queue::{Subscription, Wanted};
-use crate::signal::{ProcessorName, Signals};
+use crate::signal::{During, ProcessorName, Signals};
 use crate::supervise::child::{Child, Declaration};
 
 /// Checks everything and starts it.
@@ -113,9 +113,11 @@ pub(super) fn admit(
     }
     let names = inner.topics.names();
     drop(inner);
-    for (index, name) in names.into_iter().enumerate() {
-        core.recorder.add_topic(index, name);
-    }
+    core.broker.signals.contain(During::Observer, None, || {
+        for (index, name) in names.into_iter().enumerate() {
+            core.recorder.add_topic(index, name);
+        }
+    });
     let settings = &mut declaration.settings;
     settings.hosts = match declaration.blocking {
         true => settings.instances,
@@ -132,7 +134,14 @@ pub(super) fn admit(
         core.broker.signals.clone(),
     ));
     let lane = index % core.threads;
-    let running = Arc::new(Running { declaration, subscription, child, supervisor, lane });
+    let running = Arc::new(Running {
+        declaration,
+        subscription,
+        child,
+        supervisor,
+        lane,
+        subscribed: AtomicBool::new(false),
+    });
     processors.push(running.clone());
     Ok(running)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::guard::contain;
+use crate::guard::{Quiet, contain};
 use crate::message::EventId;
 
 pub use reasons::{Cause, DropReason, During, Hook, RestartCause};
@@ -196,7 +196,7 @@ pub trait Observer: Send + Sync + 'static {
 /// The seam: who is told.
 #[derive(Default)]
 pub(crate) struct Signals {
-    observers: Vec<Box<dyn Observer>>,
+    observers: Vec<Quiet<Box<dyn Observer>>>,
 }
 
 impl fmt::Debug for Signals {
@@ -207,14 +207,14 @@ impl fmt::Debug for Signals {
 
 impl Signals {
     pub(crate) fn new(observers: Vec<Box<dyn Observer>>) -> Arc<Self> {
-        Arc::new(Self { observers })
+        Arc::new(Self { observers: observers.into_iter().map(Quiet::new).collect() })
     }
 
     pub(crate) fn state(&self, signal: &Signal<'_>) {
-        log(signal);
+        let logged = contain(|| log(signal)).is_ok();
         let told = |observer: &dyn Observer| contain(|| observer.observe(signal)).is_ok();
-        let panicked = self.observers.iter().filter(|observer| !told(&***observer)).count();
-        if panicked > 0
+        let panicked = self.observers.iter().filter(|observer| !told(&****observer)).count();
+        if (panicked > 0 || !logged)
             && !matches!(signal, Signal::PanicContained { during: During::Observer, .. })
         {
             self.state(&Signal::PanicContained { during: During::Observer, event: None });

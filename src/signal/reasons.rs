@@ -98,11 +98,13 @@ pub enum DropReason {
     Oldest,
     /// A person discarded a parked event.
     Discarded,
+    /// A delayed publication is more than a subscription may hold at all.
+    NeverFits,
 }
 
 impl DropReason {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 3] = [Self::Newest, Self::Oldest, Self::Discarded];
+    pub const ALL: [Self; 4] = [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -110,6 +112,7 @@ impl DropReason {
             Self::Newest => "newest",
             Self::Oldest => "oldest",
             Self::Discarded => "discarded",
+            Self::NeverFits => "never_fits",
         }
     }
 }
@@ -124,7 +127,7 @@ pub enum During {
     ProcessorDrop,
     /// The `Drop` of a kept state.
     StateDrop,
-    /// An [`Observer`](super::Observer).
+    /// An [`Observer`](super::Observer), a metrics recorder, or a `tracing` subscriber.
     Observer,
 }
 

@@ -1,5 +1,6 @@
 //! What a supervisor needs to know of a child, and what a child needs to run.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::ChildFailed;
@@ -31,10 +32,32 @@ pub(crate) struct Seat {
     pub(crate) hop_limit: u16,
     /// The thread is this host's alone, and ends with it.
     pub(crate) own_thread: bool,
-    /// Told when all instances were built once.
-    pub(crate) built: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) built: TellOnce,
+    /// Told when the host has ended.
+    pub(crate) _ended: TellOnce,
     /// Dropped when the host has ended.
     pub(crate) _alive: tokio::sync::mpsc::Sender<()>,
+}
+
+/// Tells once: when it is said so, or when it is gone before that.
+pub(crate) struct TellOnce(Cell<Option<Box<dyn FnOnce() + Send>>>);
+
+impl TellOnce {
+    pub(crate) fn new(tell: impl FnOnce() + Send + 'static) -> Self {
+        Self(Cell::new(Some(Box::new(tell))))
+    }
+
+    pub(crate) fn tell(&self) {
+        if let Some(tell) = self.0.take() {
+            tell();
+        }
+    }
+}
+
+impl Drop for TellOnce {
+    fn drop(&mut self) {
+        self.tell();
+    }
 }
 
 /// A child that can be started: its type is known to itself only.

@@ -222,32 +222,17 @@ fn a_removed_processor_neither_holds_up_shutdown_nor_loses_what_it_had() {
     assert_eq!(stood, [Unsettled::Retrying, Unsettled::Parked]);
 }
 
-/// In a process of its own, because a signal is the whole process's.
-#[test]
-fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
-    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
-        let runtime = one(with("numbers", |_, _| Ok(())));
-        let signal = runtime.stop_signal();
-        // Only when the handler of the signal is in place the process may tell itself to end.
-        pollster::block_on(runtime.ready());
-        let told = std::thread::spawn(move || pollster::block_on(signal));
-        while !told.is_finished() {
-            let id = std::process::id().to_string();
-            if std::fs::read_to_string("/proc/self/status").unwrap().lines().any(catches_sigterm) {
-                std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
-            }
-        }
-        assert_eq!(told.join().unwrap(), "SIGTERM");
-        runtime.shutdown(secs(5)).wait().unwrap();
-        return;
+fn kill_myself(signal: &str) {
+    let id = std::process::id().to_string();
+    std::process::Command::new("kill").args([signal, &id]).status().unwrap();
+}
+
+/// Only when the handler of the signal is in place the process may tell itself to end.
+fn until_sigterm_is_caught() {
+    let status = || std::fs::read_to_string("/proc/self/status").unwrap();
+    while !status().lines().any(catches_sigterm) {
+        std::thread::yield_now();
     }
-    let name = "starts_and_stops_anywhere::sigterm_is_told_and_does_not_end_the_process_by_itself";
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name])
-        .env("CUELINE_TEST_CHILD", "1")
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{child:?}");
 }
 
 /// Whether a line of `/proc/self/status` says that signal 15 is caught.
@@ -255,6 +240,53 @@ fn catches_sigterm(line: &str) -> bool {
     let caught =
         line.strip_prefix("SigCgt:").and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     caught.is_some_and(|bits| bits & (1 << 14) != 0)
+}
+
+/// Runs this very test in a process of its own, because a signal, and an abort, are the whole
+/// process's.
+fn in_a_process_of_its_own(test: &str) -> Option<std::process::Output> {
+    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
+        return None;
+    }
+    let me = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("starts_and_stops_anywhere::{test}"), "--nocapture"])
+        .env("CUELINE_TEST_CHILD", "1")
+        .output();
+    Some(me.unwrap())
+}
+
+#[test]
+fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
+    let test = "sigterm_is_told_and_does_not_end_the_process_by_itself";
+    if let Some(child) = in_a_process_of_its_own(test) {
+        assert!(child.status.success(), "{child:?}");
+        return;
+    }
+    let runtime = one(with("numbers", |_, _| Ok(())));
+    let signal = runtime.stop_signal();
+    until_sigterm_is_caught();
+    kill_myself("-TERM");
+    assert_eq!(within("the signal", move || pollster::block_on(signal)), "SIGTERM");
+    runtime.shutdown(secs(5)).wait().unwrap();
+}
+
+#[test]
+fn the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long() {
+    use std::os::unix::process::ExitStatusExt;
+    let test = "the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long";
+    if let Some(child) = in_a_process_of_its_own(test) {
+        assert_eq!(child.status.signal(), Some(2), "{child:?}");
+        return;
+    }
+    let runtime = one(processor("stuck", || Stuck).on::<Number>());
+    publish(&runtime, [number(0)]);
+    let signal = runtime.stop_signal();
+    until_sigterm_is_caught();
+    kill_myself("-TERM");
+    within("the signal", move || pollster::block_on(signal));
+    std::thread::spawn(move || runtime.shutdown(secs(600)).wait());
+    kill_myself("-INT");
+    within("the end", std::thread::park);
 }
 
 #[test]

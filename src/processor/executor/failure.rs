@@ -41,6 +41,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         ended: Ended,
     ) -> EventId {
         self.cx.forget();
+        self.link.measured.close_span();
         let (cause, failure) = ended.into_failure();
         let failures = failures.saturating_add(1);
         let event = kept.id();

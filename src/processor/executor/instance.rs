@@ -12,7 +12,7 @@ use crate::message::EventId;
 use crate::processor::Processor;
 use crate::processor::context::{Context, InHand};
 use crate::processor::dispatch::{HandlerList, drive};
-use crate::processor::host::drop_instance;
+use crate::processor::host::Instance;
 use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
 use crate::signal::{Hook, RestartCause, Signal};
@@ -38,34 +38,33 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Ok(instance) => instance,
                 Err((cause, error)) => match self.try_again(cause, error).await {
                     Some(instance) => instance,
-                    None => {
-                        (self.seat.built)();
-                        return false;
-                    }
+                    None => return false,
                 },
             };
             self.crew.add(instance);
             self.seat.subscription.instance_made();
-            if number as u32 % BUDGET == BUDGET - 1 {
+            if self.seat.subscription.is_halted() {
+                return false;
+            }
+            // Not after the last one: it is built when this driver can take it.
+            if number as u32 % BUDGET == BUDGET - 1 && number + 1 < self.seat.slots {
                 yield_now().await;
             }
         }
         self.crew.building.set(false);
-        (self.seat.built)();
+        self.seat.built.tell();
         true
     }
 
     /// Makes an instance and starts it.
-    async fn build(&mut self) -> Result<P, (RestartCause, String)> {
+    async fn build(&mut self) -> Result<Instance<P>, (RestartCause, String)> {
         let made = contain(|| (self.spec.factory)());
-        let mut instance = made.map_err(|panic| (RestartCause::Factory, panic))?;
+        let made = made.map_err(|panic| (RestartCause::Factory, panic))?;
+        let mut instance = Instance::new(made, self.crew.clone());
         let failed = self.hook(async |cx: &mut Context| instance.started(cx).await).await;
         match failed {
             None => Ok(instance),
-            Some(failure) => {
-                drop_instance(instance, &self.seat.broker.signals);
-                Err((RestartCause::Started, failure.chain().join(": ")))
-            }
+            Some(failure) => Err((RestartCause::Started, failure.chain().join(": "))),
         }
     }
 
@@ -74,7 +73,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
         self.cx.take(InHand::Nothing, 0, 0);
         let link = self.link.clone();
-        link.measured.begin(false);
+        link.measured.begin(self.seat.broker.clock.now(), false);
         let ended = {
             let hook = pin!(hook(&mut self.cx));
             contained(pin!(drive(hook, &link))).await
@@ -90,7 +89,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
     /// runtime stops meanwhile, or the processor was removed.
-    async fn try_again(&mut self, mut cause: RestartCause, mut error: String) -> Option<P> {
+    async fn try_again(
+        &mut self,
+        mut cause: RestartCause,
+        mut error: String,
+    ) -> Option<Instance<P>> {
         loop {
             let wait = self.charge().await?;
             let processor = &self.seat.subscription.name;
@@ -120,16 +123,16 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Replaces an instance that broke, and tells. None if the runtime stops meanwhile.
     pub(super) async fn rebuild(
         &mut self,
-        broken: P,
+        broken: Instance<P>,
         cause: RestartCause,
         event: EventId,
         telling: Telling,
-    ) -> Option<P> {
+    ) -> Option<Instance<P>> {
         // If it has to wait, nobody else has to wait for it.
         let mut telling = Some(telling);
         let began = self.seat.broker.clock.now();
         self.seat.subscription.instance_broke();
-        drop_instance(broken, &self.seat.broker.signals);
+        drop(broken);
         if !std::mem::take(&mut self.succeeded) {
             let wait = self.charge().await?;
             if !wait.is_zero() {
@@ -183,7 +186,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             if let Some(failure) = failed {
                 self.say_hook_failed(Hook::Stopping, &failure);
             }
-            drop_instance(instance, &self.seat.broker.signals);
         }
     }
 }

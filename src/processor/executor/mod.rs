@@ -38,6 +38,8 @@ pub(super) struct Executor<P: Processor, L> {
     /// Some event succeeded since this driver last rebuilt an instance.
     succeeded: bool,
     ticks: Vec<Moment>,
+    /// It published by the clock last: events have their turn.
+    ticked: bool,
     /// How many events it may handle before others on the thread get their turn, but for the claim
     /// at hand.
     budget: u32,
@@ -74,14 +76,41 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let me = Driver { host: seat.host, number };
         let cx = Context::new(link.clone());
         let tick = seat.broker.clock.tick();
-        Self { spec, seat, crew, link, cx, me, succeeded: false, ticks, budget: BUDGET, tick }
+        Self {
+            spec,
+            seat,
+            crew,
+            link,
+            cx,
+            me,
+            succeeded: false,
+            ticks,
+            ticked: false,
+            budget: BUDGET,
+            tick,
+        }
     }
 
     /// Runs until the subscription has nothing more to give.
     pub(super) async fn run(mut self) {
-        if self.me.number == 0 && !self.build_all().await {
-            return;
+        let builds = self.me.number == 0;
+        let in_order = if builds && !self.build_all().await {
+            self.seat.built.tell();
+            true
+        } else {
+            self.work().await
+        };
+        // Events may have been moved aside without a commit.
+        self.seat.broker.progressed(&self.seat.subscription);
+        if in_order {
+            self.stop().await;
         }
+        self.seat.broker.left(&self.seat.subscription);
+    }
+
+    /// Works until there is nothing more to do. False if its instance is gone before; the others are
+    /// other drivers'.
+    async fn work(&mut self) -> bool {
         loop {
             if self.budget == 0 || self.seat.broker.clock.tick() > self.tick + 1 {
                 yield_now().await;
@@ -105,17 +134,12 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.publish_delayed(events);
                     true
                 }
-                Work::Claim(Claim::Nothing { .. }) => true,
-                Work::Claim(Claim::Closed) => break,
+                Work::Claim(Claim::Nothing { .. } | Claim::Closed) => return true,
             };
             if !goes_on {
-                if self.seat.subscription.is_halted() {
-                    break;
-                }
-                return; // Its instance is gone; the others are other drivers'.
+                return self.seat.subscription.is_halted();
             }
         }
-        self.stop().await;
     }
 
     fn begin_turn(&mut self) {
@@ -125,6 +149,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     async fn next(&mut self) -> Work {
         let mut slept = false;
+        let mut may_tick = !std::mem::take(&mut self.ticked);
         // Nothing is in hand: the batch of the last event may go.
         self.cx.take(InHand::Nothing, 0, 0);
         self.crew.resting.set(self.crew.resting.get() + 1);
@@ -133,6 +158,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 let clock = &self.seat.broker.clock;
                 let tick = self.ticks.iter().enumerate().min_by_key(|(_, due)| **due);
                 if let Some((tick, due)) = tick
+                    && may_tick
                     && *due <= clock.now()
                 {
                     return Poll::Ready(Work::Tick(tick));
@@ -141,6 +167,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     Claim::Nothing { due } => due,
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
+                may_tick = true;
                 self.link.give_back_leases();
                 // Events may have been moved aside without a commit.
                 self.seat.broker.progressed(&self.seat.subscription);
@@ -162,6 +189,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
         self.crew.resting.set(self.crew.resting.get() - 1);
         self.seat.broker.clock.working();
+        self.link.renew_leases();
         work
     }
 
@@ -171,8 +199,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let wanted = self.seat.subscription.clone();
         let clock = self.seat.broker.clock.clone();
         self.link.clear.set(clear);
-        let mut began = Some(clock.now());
-        self.link.measured.begin(true);
+        let now = clock.now();
+        let mut began = Some(now);
+        self.link.measured.begin(now, true);
         // A claim is never cut short because of those before it: commits are dear.
         let (tick, mut budget) = (self.tick, BUDGET);
         let mut at = from;
@@ -206,6 +235,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 to,
                 asked,
                 failures: 0,
+                head: None,
                 budget: &mut budget,
                 tick,
             };
@@ -290,8 +320,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Runs handlers over a stretch of a run. A panic ends it; the context knows at which event.
     async fn stretch(&mut self, which: u16, instance: &mut P, stretch: Stretch<'_>) -> Ran {
-        let Stretch { batch, run, from, failures, .. } = stretch;
-        let head = batch.events.runs()[run as usize].head;
+        let Stretch { batch, run, from, failures, head, .. } = stretch;
+        let head = head.unwrap_or(batch.events.runs()[run as usize].head);
         self.cx.take(InHand::Batch { batch: batch.clone(), run, head }, from, failures);
         let ran = {
             let handled = self.spec.handlers.stretch(which, instance, &mut self.cx, stretch);

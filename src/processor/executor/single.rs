@@ -28,8 +28,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let Some((slot, mut instance)) = self.crew.take(home) else { return true };
         let run = &batch.events.runs()[at.run as usize];
         let seq = batch.seq(run, at.index);
-        let mut began = Some(self.seat.broker.clock.now());
-        self.link.measured.begin(true);
+        let now = self.seat.broker.clock.now();
+        let mut began = Some(now);
+        self.link.measured.begin(now, true);
         let mut budget = self.budget;
         let stretch = Stretch {
             batch: &batch,
@@ -38,6 +39,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             to: at.index + 1,
             asked: true,
             failures: 0,
+            head: None,
             budget: &mut budget,
             tick: self.tick,
         };
@@ -69,7 +71,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     pub(super) async fn kept(&mut self, seq: Seq, failures: u32, kept: Kept) -> bool {
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         self.budget = self.budget.saturating_sub(1);
-        self.link.measured.begin(false);
+        self.link.measured.begin(self.seat.broker.clock.now(), false);
         let ended = match &kept.body {
             Body::Bytes(bytes) => {
                 self.cx.take(InHand::Kept { kept: kept.clone(), seq }, 0, failures);
@@ -89,6 +91,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     to: *index + 1,
                     asked: true,
                     failures,
+                    head: Some(batch.events.runs()[*run as usize].head.by_the_way_of(&kept.head)),
                     budget: &mut budget,
                     tick: self.tick,
                 };

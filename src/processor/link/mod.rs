@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
+    /// How many had subscribed when room was allowed last.
+    epoch: Cell<u64>,
     ids: Rc<RefCell<IdSource>>,
     chunk: RefCell<Chunk>,
     /// Where in the outbox the publications of the event in hand begin, and where they end.
@@ -86,6 +88,7 @@ impl Link {
             now: None,
         };
         Rc::new(Self {
+            epoch: Cell::new(broker.epoch()),
             broker,
             subscription,
             hop_limit,
@@ -266,11 +269,23 @@ impl Link {
     ) -> Poll<Ended> {
         if !std::mem::replace(pending, true) {
             self.commit(None);
+            // Others may need the room while this one waits.
+            self.give_back_leases();
             self.measured.went_pending(self.broker.clock.now());
             self.arm(deadline(self.timeout));
             self.waits.set(true);
         }
         self.poll_timer(task).map(|()| Ended::TimedOut(self.timeout))
+    }
+
+    /// A new claim begins. What was allowed before somebody else subscribed is asked for anew, so
+    /// that the newcomer's bound holds.
+    #[inline]
+    pub(crate) fn renew_leases(&self) {
+        let epoch = self.broker.epoch();
+        if self.epoch.replace(epoch) != epoch {
+            self.give_back_leases();
+        }
     }
 
     /// Sets the driver's one timer.
@@ -285,6 +300,17 @@ impl Link {
         match &mut *self.timer.borrow_mut() {
             Some(timer) => timer.as_mut().poll(task),
             None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Link {
+    /// The driver ends: all room that was allowed to it comes back.
+    fn drop(&mut self) {
+        let emitted = &mut self.chunk.get_mut().emitted;
+        let leases: Leases = emitted.iter_mut().filter_map(Emitted::abandon).collect();
+        if !leases.is_empty() {
+            self.broker.give_back(&leases);
         }
     }
 }

@@ -4,10 +4,11 @@ use std::any::TypeId;
 
 use super::{Leases, Link};
 use crate::broker::handle::Lease;
+use crate::broker::publish::too_heavy;
 use crate::clock::Timestamp;
 use crate::error::{Failure, Outcome};
 use crate::message::envelope::Origin;
-use crate::message::{Event, EventId};
+use crate::message::{Event, EventId, weight_of};
 use crate::processor::emitted::Emitted;
 use crate::queue::batch::{Events, Load};
 
@@ -15,7 +16,7 @@ impl Link {
     /// Stages a publication of the event in hand.
     #[inline]
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
-        let weight = event.weight() as u64;
+        let weight = weight_of(&event);
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         let mut ids = self.ids.borrow_mut();
@@ -41,9 +42,12 @@ impl Link {
 
     /// A publication that travels alone, later.
     pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
-        let weight = event.weight() as u64;
+        let weight = weight_of(&event);
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
+        if self.broker.never_fits(chunk.emitted[slot].topic, Load::new(1, weight)) {
+            return Err(Failure::permanent(too_heavy::<E>(weight).to_string()));
+        }
         let mut ids = self.ids.borrow_mut();
         let now = Timestamp::now();
         ids.advance(now);
@@ -117,8 +121,7 @@ impl Link {
         let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
         drop(chunk);
         if !leases.is_empty() {
-            let nothing = Events::new(self.broker.signals.clone());
-            self.broker.flush(nothing, &leases, |_| false, 0);
+            self.broker.give_back(&leases);
         }
     }
 }

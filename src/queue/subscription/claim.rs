@@ -55,18 +55,24 @@ impl Subscription {
             if inner.halted {
                 return Claim::Closed;
             }
-            if let Some(claim) = inner.claim_held(now) {
+            *stopped = inner.held_changed().or(*stopped);
+            let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
+            let fresh_next = inner.fresh_next && free && inner.line.first(&self.wanted).is_some();
+            if !fresh_next && let Some(claim) = inner.claim_held(now) {
+                inner.fresh_next = true;
+                if matches!(claim, Claim::Publish(_)) {
+                    self.about_to_tell();
+                }
                 let more = inner.wake_for_more(&self.wanted);
                 drop(inner);
                 more.wake();
                 return claim;
             }
-            *stopped = inner.held_changed().or(*stopped);
-            let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
             if let Some((batch, at, which)) =
                 inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
             {
                 if !self.one_by_one {
+                    inner.fresh_next = false;
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
                     let clear = inner.is_clear();
                     return Claim::Range { batch, from: at, end, clear };
@@ -110,7 +116,8 @@ impl Subscription {
                 match inner.state.offer(seq, key.as_ref()) {
                     Offer::Start => {
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
-                        inner.line.load.add(load);
+                        inner.fresh_next = false;
+                        inner.in_hand_load.add(load);
                         inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
                         let more = inner.wake_for_more(&self.wanted);
                         drop(inner);
@@ -131,6 +138,9 @@ impl Subscription {
                     }
                     Offer::Full => {}
                 }
+            }
+            if std::mem::take(&mut inner.fresh_next) && inner.state.has_ready() {
+                continue; // Nothing fresh could start after all.
             }
             if inner.is_finished() {
                 return Claim::Closed;
@@ -217,6 +227,9 @@ impl Inner {
     }
 
     fn next_due(&self, now: Moment) -> Option<Moment> {
+        if self.paused {
+            return None; // whoever resumes it wakes who waits
+        }
         let delayed = self.delayed.next_due();
         let pressed = (self.pressed_until > now).then_some(self.pressed_until);
         [self.state.next_due(), delayed, pressed].into_iter().flatten().min()

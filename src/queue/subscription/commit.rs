@@ -49,6 +49,7 @@ impl Subscription {
 
     fn carry_out(&self, mut inner: MutexGuard<'_, Inner>, commit: Commit) -> Option<Committed> {
         if inner.sealed {
+            drop(inner); // before what the commit holds: `Drop` is user code
             return None;
         }
         let mut passed = 0;
@@ -92,7 +93,7 @@ impl Subscription {
         let in_hand = inner.in_hand.remove(&seq);
         if let Some(InHand { batch, at, .. }) = &in_hand {
             let load = load_between(batch, &self.wanted, *at, at.next());
-            inner.line.load = inner.line.load.less(load);
+            inner.in_hand_load = inner.in_hand_load.less(load);
             self.left.add(load);
         }
         let mut failed = None;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Subscription, key_of};
+use super::{Inner, Subscription, key_of};
+use crate::clock::Moment;
 use crate::message::{EventId, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::Kept;
@@ -89,7 +90,7 @@ impl Subscription {
     /// Hands a parked event back, with a clean record. False if it is not parked (any more).
     pub(crate) fn resubmit(&self, id: EventId) -> bool {
         let mut inner = self.inner.lock();
-        let Some(seq) = inner.parked.get(&id).copied() else { return false };
+        let Some(seq) = inner.parked_at(id) else { return false };
         if !inner.state.resubmit(seq) {
             return false;
         }
@@ -105,7 +106,7 @@ impl Subscription {
     /// Gives a parked event up. False if it is not parked (any more).
     pub(crate) fn discard(&self, id: EventId) -> bool {
         let mut inner = self.inner.lock();
-        let Some(seq) = inner.parked.get(&id).copied() else { return false };
+        let Some(seq) = inner.parked_at(id) else { return false };
         if !inner.state.discard(seq) {
             return false;
         }
@@ -159,9 +160,27 @@ impl Subscription {
         all
     }
 
+    /// Publications whose time had come, but not their room, wait on. To be followed by
+    /// [`Subscription::told`].
+    pub(crate) fn delay(&self, due: Moment, events: Events) {
+        let mut inner = self.inner.lock();
+        inner.delayed.push(due, events);
+        let wakers = inner.wake_one();
+        drop(inner);
+        wakers.wake();
+    }
+
     /// Publications that were to leave later, in their order.
     pub(crate) fn take_delayed(&self) -> Vec<Events> {
         let mut delayed = std::mem::take(&mut self.inner.lock().delayed);
         std::iter::from_fn(|| delayed.pop(None)).collect()
+    }
+}
+
+impl Inner {
+    /// The place of a parked event about which something can still be done: nobody would deliver it
+    /// again after the processor was removed, and it was given back when the runtime stopped.
+    fn parked_at(&self, id: EventId) -> Option<Seq> {
+        self.parked.get(&id).copied().filter(|_| !(self.closed || self.sealed))
     }
 }

@@ -34,7 +34,7 @@ pub enum WhenFull {
     /// Publishers of its topics wait. Nothing is lost.
     #[default]
     Block,
-    /// The event that waits longest is dropped, and counted.
+    /// The event that waits longest is dropped, and counted; never one in hand.
     DropOldest,
     /// What comes is dropped, and counted.
     DropNewest,
@@ -54,6 +54,9 @@ pub(crate) struct QueueSettings {
     /// On how many threads the instances live.
     pub(crate) hosts: usize,
 }
+
+/// Ticks after which work that lies here is offered to another idle driver.
+const LONG: u32 = 3;
 
 /// A driver that found nothing to do.
 struct Idle {
@@ -75,9 +78,14 @@ struct Inner {
     most_held_weight: u64,
     parked: BTreeMap<EventId, Seq>,
     in_hand: BTreeMap<Seq, InHand>,
+    in_hand_load: Load,
+    /// Something held was handed out last, so something fresh has its turn.
+    fresh_next: bool,
     table: StateTable,
     delayed: DelayedEvents,
     idle: Vec<Idle>,
+    /// How many ticks have found work here, and somebody idle.
+    lain: u32,
     paused: bool,
     /// Hands out nothing fresh before that: what its handlers publish finds no room.
     pressed_until: Moment,
@@ -123,9 +131,12 @@ impl Subscription {
             most_held_weight: settings.bound.weight,
             parked: BTreeMap::new(),
             in_hand: BTreeMap::new(),
+            in_hand_load: Load::default(),
+            fresh_next: false,
             table: StateTable::default(),
             delayed: DelayedEvents::default(),
             idle: Vec::new(),
+            lain: 0,
             paused: false,
             pressed_until: Moment::default(),
             closed: false,
@@ -157,17 +168,26 @@ impl Subscription {
         let settings = &self.settings;
         let (dropped, reason) = match settings.when_full {
             WhenFull::Block => {
-                inner.line.push(batch, &self.wanted, None);
+                inner.line.push(batch, &self.wanted);
                 (Load::default(), DropReason::Newest)
             }
             WhenFull::DropNewest => {
-                let room = settings.bound.less(inner.line.load);
-                let (_, dropped) = inner.line.push(batch, &self.wanted, Some(room));
+                let mut room = settings.bound.less(inner.line.load);
+                let fits = |one: Load| {
+                    let fits = one.fits(room);
+                    room = if fits { room.less(one) } else { room };
+                    fits
+                };
+                let dropped = inner.line.push_fitting(&batch, &self.wanted, fits);
                 (dropped, DropReason::Newest)
             }
             WhenFull::DropOldest => {
-                inner.line.push(batch, &self.wanted, None);
-                let (dropped, batches) = inner.line.drop_oldest(&self.wanted, settings.bound);
+                // What is too heavy for an empty queue pushes nothing else out.
+                let bound = settings.bound;
+                let fits = |load: Load| load.weight <= bound.weight;
+                let mut dropped = inner.line.push_fitting(&batch, &self.wanted, fits);
+                let (oldest, batches) = inner.line.drop_oldest(&self.wanted, bound);
+                dropped.add(oldest);
                 gone.extend(batches);
                 (dropped, DropReason::Oldest)
             }
@@ -182,10 +202,29 @@ impl Subscription {
         }
     }
 
+    /// A tick has passed. Somebody to wake if work has been lying here for some of them although
+    /// instances are idle: who was woken for it is on a thread that is stuck.
+    pub(crate) fn tick(&self) -> Option<Waker> {
+        let mut inner = self.inner.lock();
+        let free = !inner.paused && !inner.idle.is_empty();
+        let fresh = free && !inner.is_full() && inner.line.first(&self.wanted).is_some();
+        let lies = fresh || (free && inner.state.has_ready());
+        inner.lain = if lies { inner.lain + 1 } else { 0 };
+        if inner.lain <= LONG {
+            return None;
+        }
+        inner.lain = 0;
+        Some(inner.idle.remove(0).waker)
+    }
+
     /// No batch arrives any more; what waits is still handled.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
+        // Nobody can resume it any more, or make room in what it holds.
+        inner.paused = false;
+        inner.state.lift_bound();
+        inner.most_held_weight = u64::MAX;
         let wakers = inner.wake_all();
         drop(inner);
         wakers.wake();
@@ -279,7 +318,16 @@ impl Subscription {
 
     /// Events that wait for their first delivery, or are in hand for it.
     pub(crate) fn waiting(&self) -> Load {
-        self.inner.lock().line.load
+        let inner = self.inner.lock();
+        let mut waiting = inner.line.load;
+        waiting.add(inner.in_hand_load);
+        waiting
+    }
+
+    /// What is held: retrying, parked, or behind another of its key.
+    pub(crate) fn held(&self) -> Load {
+        let inner = self.inner.lock();
+        Load::new(inner.state.held() as u64, inner.kept.weight())
     }
 
     /// Whether there is clearly more room than when this was asked last: worth waking publishers
@@ -290,6 +338,11 @@ impl Subscription {
         let by_weight = eighths(waiting.weight, bound.weight);
         let step = eighths(waiting.events, bound.events).max(by_weight);
         self.fullness.swap(step, Relaxed) != step || waiting.events == 0
+    }
+
+    /// Somebody begins to wait for room: what was thought of others does not count.
+    pub(crate) fn forget_fullness(&self) {
+        self.fullness.store(u64::MAX, Relaxed);
     }
 
     /// How long the oldest waiting event has been waiting.
@@ -305,6 +358,12 @@ impl Subscription {
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
         inner.is_finished() && inner.kept.is_empty()
+    }
+
+    /// Whether what waits stays where it is until somebody resumes it or makes room.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.paused || inner.is_full()
     }
 
     /// Whether it takes nothing new because too many events are held.
