@@ -179,3 +179,84 @@ fn an_instance_that_cannot_be_rebuilt_does_not_hold_up_the_others() {
     idle(&runtime);
     assert_eq!(log.all().len(), 100);
 }
+
+#[test]
+fn a_retry_without_any_wait_leaves_the_others_their_turn() {
+    for instances in [1, 2] {
+        let log = Log::default();
+        let seen = log.clone();
+        let stubborn = with("stubborn", move |event, _| {
+            if event.value == 0 {
+                return Err(Failure::transient("again"));
+            }
+            seen.push(event.value);
+            Ok(())
+        });
+        let at_once = Retry::attempts(u32::MAX).backoff(Backoff::none());
+        let runtime = Runtime::builder("test")
+            .threads(1)
+            .supervise(supervisor().child(stubborn.retry(at_once).instances(instances)))
+            .start()
+            .unwrap();
+        publish(&runtime, [number(0)]);
+        publish(&runtime, (1..100).map(number));
+        within("the others", move || while log.all().len() < 99 {});
+    }
+}
+
+#[test]
+fn a_tick_that_takes_longer_than_its_period_leaves_events_and_shutdown_their_turn() {
+    let log = Log::default();
+    let seen = log.clone();
+    let ticks = with("ticks", move |event, _| {
+        seen.push(event.value);
+        Ok(())
+    });
+    let slow = || {
+        let began = std::time::Instant::now();
+        while began.elapsed() < millis(2) {
+            std::hint::spin_loop();
+        }
+        Word::default()
+    };
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(ticks.every(millis(1), slow)))
+        .start()
+        .unwrap();
+    let ticking = runtime.clone();
+    within("it ticks", move || {
+        while ticking.topology().iter().all(|topic| topic.topic != "word" || topic.published < 3) {}
+    });
+    publish(&runtime, (0..5).map(number));
+    within("the events", move || while log.all().len() < 5 {});
+    assert!(within("shutdown", move || runtime.shutdown(secs(600)).wait().unwrap()).is_empty());
+}
+
+/// A claim is cut short not only after so many events, but also after so much time.
+#[test]
+fn slow_handlers_let_others_on_their_thread_have_their_turn_after_few_events() {
+    let (handled, log) = (Arc::new(AtomicU64::new(0)), Log::default());
+    let counts = handled.clone();
+    let slow = with("slow", move |_, _| {
+        let began = std::time::Instant::now();
+        while began.elapsed() < millis(1) {
+            std::hint::spin_loop();
+        }
+        counts.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    let (sees, writes) = (handled.clone(), log.clone());
+    let waits = processor("waits", move || Waits(sees.clone(), writes.clone())).on::<Word>();
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .supervise(supervisor().child(slow).child(waits))
+        .start()
+        .unwrap();
+    runtime.publish_all((0..250).map(number)).wait().unwrap();
+    let began = handled.clone();
+    within("it begins", move || while began.load(SeqCst) == 0 {});
+    publish(&runtime, [Word::default()]);
+    let told = log.clone();
+    within("the word", move || while told.all().is_empty() {});
+    assert!(log.all()[0] < 200, "it waited for {}", log.all()[0]);
+}

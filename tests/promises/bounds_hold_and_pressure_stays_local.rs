@@ -90,48 +90,6 @@ fn a_full_subscription_stops_its_own_topics_only() {
 }
 
 #[test]
-fn a_subscription_may_drop_the_newest_or_the_oldest_instead() {
-    for (policy, expected) in
-        [(WhenFull::DropNewest, [0, 1, 2, 3]), (WhenFull::DropOldest, [96, 97, 98, 99])]
-    {
-        let (log, heard) = (Log::default(), Heard::default());
-        let seen = log.clone();
-        let reader = with("reader", move |event, _| {
-            seen.push(event.value);
-            Ok(())
-        });
-        let runtime = Runtime::builder("test")
-            .supervise(supervisor().child(reader.bound(4).when_full(policy)))
-            .observe(heard.clone())
-            .start()
-            .unwrap();
-        runtime.pause("reader").unwrap();
-        publish(&runtime, (0..100).map(number));
-        let all = runtime.clone();
-        within("all arrived", move || {
-            while all.topology()[0].published < 100 || all.processors()[0].waiting < 4 {}
-        });
-        runtime.resume("reader").unwrap();
-        idle(&runtime);
-        if policy == WhenFull::DropOldest {
-            assert_eq!(log.all(), expected);
-        } else {
-            assert_eq!(log.all()[..4], expected);
-        }
-        let dropped: u64 = heard
-            .0
-            .all()
-            .iter()
-            .filter_map(|signal| {
-                signal.split("events: ").nth(1).filter(|_| signal.starts_with("Dropped"))
-            })
-            .filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok())
-            .sum();
-        assert_eq!(dropped, 100 - log.all().len() as u64, "{policy:?}: every drop is counted");
-    }
-}
-
-#[test]
 fn an_event_heavier_than_the_bound_is_refused_with_advice() {
     let runtime = one(with("small", |_, _| Ok(())).bound_bytes(8));
     let refused = runtime.publish(number(1)).wait().unwrap_err();

@@ -5,18 +5,25 @@
 mod support;
 
 mod a_stopped_runtime_keeps_nothing;
+mod a_stuck_thread_harms_no_other;
 mod a_thread_is_shared_fairly;
 mod bad_programs_are_refused_at_start;
 mod bounds_hold_and_pressure_stays_local;
+mod drops_never_abort;
 mod faults;
+mod full_subscriptions_drop_by_their_rule;
 mod handlers_may_await_and_are_timed;
+mod handlings_are_measured;
 mod kept_state_is_as_at_the_last_commit;
 mod keys_keep_their_order;
 mod nothing_fails_silently;
 mod panics_are_contained;
 mod plain_actors_subscribe;
+mod processors_come_and_go;
 mod publications_leave_with_the_commit;
+mod restarts_wait_their_turn;
 mod rings_neither_deadlock_nor_lose;
+mod room_comes_back;
 mod starts_and_stops_anywhere;
 mod subscriptions_see_one_order;
 mod threads_end_with_their_work;

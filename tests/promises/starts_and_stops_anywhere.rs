@@ -8,7 +8,8 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 
 use crate::support::{
-    Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within,
+    Log, Number, Word, idle, in_a_process_of_its_own, keyed, number, one, publish, supervisor,
+    with, within,
 };
 
 #[test]
@@ -242,22 +243,9 @@ fn catches_sigterm(line: &str) -> bool {
     caught.is_some_and(|bits| bits & (1 << 14) != 0)
 }
 
-/// Runs this very test in a process of its own, because a signal, and an abort, are the whole
-/// process's.
-fn in_a_process_of_its_own(test: &str) -> Option<std::process::Output> {
-    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
-        return None;
-    }
-    let me = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("starts_and_stops_anywhere::{test}"), "--nocapture"])
-        .env("CUELINE_TEST_CHILD", "1")
-        .output();
-    Some(me.unwrap())
-}
-
 #[test]
 fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
-    let test = "sigterm_is_told_and_does_not_end_the_process_by_itself";
+    let test = "starts_and_stops_anywhere::sigterm_is_told_and_does_not_end_the_process_by_itself";
     if let Some(child) = in_a_process_of_its_own(test) {
         assert!(child.status.success(), "{child:?}");
         return;
@@ -273,7 +261,7 @@ fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
 #[test]
 fn the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long() {
     use std::os::unix::process::ExitStatusExt;
-    let test = "the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long";
+    let test = "starts_and_stops_anywhere::the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long";
     if let Some(child) = in_a_process_of_its_own(test) {
         assert_eq!(child.status.signal(), Some(2), "{child:?}");
         return;

@@ -117,6 +117,59 @@ pub fn supervisor() -> Supervisor {
     Supervisor::new("tests").backoff(Backoff::new(millis(1), millis(10)))
 }
 
+/// Where handlers are held up until it is opened; it stays open.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<(usize, bool)>, parking_lot::Condvar)>);
+
+impl Gate {
+    /// Blocks the thread until the gate is open.
+    pub fn pass(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock();
+        state.0 += 1;
+        changed.notify_all();
+        while !state.1 {
+            changed.wait(&mut state);
+        }
+    }
+
+    /// Waits until somebody stands before it.
+    pub fn is_reached(&self) {
+        let gate = self.0.clone();
+        within("somebody at the gate", move || {
+            let (state, changed) = &*gate;
+            let mut state = state.lock();
+            while state.0 == 0 {
+                changed.wait(&mut state);
+            }
+        });
+    }
+
+    /// How many stand, or stood, before it.
+    pub fn standing(&self) -> usize {
+        self.0.0.lock().0
+    }
+
+    pub fn open(&self) {
+        let (state, changed) = &*self.0;
+        state.lock().1 = true;
+        changed.notify_all();
+    }
+}
+
+/// Runs a test in a process of its own, because an abort or a signal is the whole process's. None
+/// inside that process.
+pub fn in_a_process_of_its_own(test: &str) -> Option<std::process::Output> {
+    if std::env::var_os("CUELINE_TEST_CHILD").is_some() {
+        return None;
+    }
+    let me = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("CUELINE_TEST_CHILD", "1")
+        .output();
+    Some(me.unwrap())
+}
+
 /// Waits for a fact on another thread, so that a test that would hang fails instead.
 pub fn within<T: Send + 'static>(what: &str, wait: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = channel();

@@ -241,15 +241,15 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             };
             let ran = self.stretch(which, &mut instance, stretch).await;
             self.sample(&mut began);
+            self.succeeded |= match &ran {
+                Ran::Through => here.index < to,
+                Ran::Ask(index) | Ran::Yield(index) | Ran::Ended(index, _) => here.index < *index,
+            };
             at = match ran {
                 Ran::Through => Cursor { run: here.run, index: to },
                 Ran::Ask(index) => Cursor { run: here.run, index },
-                Ran::Yield(index) => {
-                    at = Cursor { run: here.run, index };
-                    break;
-                }
+                Ran::Yield(_) => break,
                 Ran::Ended(index, ended) => {
-                    self.succeeded |= index > here.index || here > from;
                     let here = Cursor { run: here.run, index };
                     let breaks = ended.breaks_instance().map(|cause| (cause, self.telling()));
                     pressed = matches!(*ended, Ended::Overflowed(_));
@@ -269,7 +269,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 }
             };
         }
-        self.succeeded |= at > from;
         self.link.commit(None);
         self.crew.put(slot, instance);
         let handled = if pressed { BUDGET } else { BUDGET - budget };

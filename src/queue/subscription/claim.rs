@@ -259,3 +259,42 @@ impl Inner {
 fn home_of(key: &Key) -> u64 {
     foldhash::fast::FixedState::default().hash_one(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::queue::batch::Load;
+    use crate::queue::state::OnPark;
+    use crate::queue::{QueueSettings, WhenFull};
+    use crate::signal::{ProcessorName, Signals};
+
+    /// Else its driver would set its timer to a time that is over, again and again.
+    #[test]
+    fn paused_with_something_due_it_names_no_time() {
+        let bound = Load::new(10, 1_000);
+        let settings = QueueSettings {
+            bound,
+            reserve: bound,
+            when_full: WhenFull::Block,
+            on_park: OnPark::HoldKey,
+            most_held: 10,
+            most_states: 10,
+            instances: 1,
+            hosts: 1,
+        };
+        let name = ProcessorName { index: 0, name: "test".into() };
+        let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
+        let subscription =
+            Subscription::new(name, settings, Wanted::default(), clock, signals.clone());
+        subscription.pause(true);
+        subscription.delay(Moment::default(), Events::new(signals));
+        let me = Driver { host: 0, number: 0 };
+        let claim = |subscription: &Subscription| subscription.claim(me, Waker::noop());
+        assert!(matches!(claim(&subscription), Claim::Nothing { due: None }));
+        subscription.pause(false);
+        assert!(matches!(claim(&subscription), Claim::Publish(_)));
+    }
+}

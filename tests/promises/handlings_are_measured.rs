@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use cueline::prelude::*;
+use cueline::{Observer, Sample, Signal};
+
+use crate::support::{Log, Number, idle, number, supervisor, with};
+
+#[derive(Clone, Default)]
+struct Samples(Log<Sample>);
+impl Observer for Samples {
+    fn observe(&self, signal: &Signal<'_>) {
+        if let Signal::Handled { samples, .. } = signal {
+            for sample in *samples {
+                self.0.push(*sample);
+            }
+        }
+    }
+}
+
+/// Blocks its thread for that long at least.
+fn block(time: Duration) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn measured(child: impl cueline::IntoChild) -> Vec<Sample> {
+    let samples = Samples::default();
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .observe(samples.clone())
+        .supervise(supervisor().child(child))
+        .start()
+        .unwrap();
+    runtime.pause("slow").unwrap();
+    runtime.publish_all((0..2).map(number)).wait().unwrap();
+    runtime.resume("slow").unwrap();
+    idle(&runtime);
+    samples.0.all()
+}
+
+/// The first of a claim is always timed; here it is the second one that takes long.
+#[test]
+fn one_that_blocks_is_measured_whole() {
+    let samples = measured(with("slow", |event, _| {
+        if event.value == 1 {
+            block(millis(60));
+        }
+        Ok(())
+    }));
+    let longest = samples.iter().map(|sample| sample.handled).max().unwrap();
+    assert!(longest >= millis(58), "{samples:?}");
+}
+
+struct Slow;
+impl Processor for Slow {}
+impl Handle<Number> for Slow {
+    async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
+        if event.value == 1 {
+            block(millis(60));
+            tokio::time::sleep(millis(1)).await;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn one_that_blocks_and_then_waits_is_measured_whole_too() {
+    let samples = measured(processor("slow", || Slow).on::<Number>());
+    let longest = samples.iter().map(|sample| sample.handled).max().unwrap();
+    assert!(longest >= millis(58), "{samples:?}");
+}

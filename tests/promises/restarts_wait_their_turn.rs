@@ -1,0 +1,113 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use cueline::prelude::*;
+
+use crate::support::{Heard, Log, Number, Word, idle, number, publish, with, within, words_to};
+
+/// A supervisor that waits so long before the second restart that nobody lives to see it.
+fn patient() -> Supervisor {
+    Supervisor::new("tests").backoff(Backoff::new(secs(600), secs(600)))
+}
+
+/// Panics on the first `deliveries` of every number from 100 on.
+fn breaks(deliveries: u32, log: &Log<u64>) -> impl cueline::IntoChild + use<> {
+    let log = log.clone();
+    with("breaks", move |event, cx| {
+        log.push(event.value);
+        assert!(event.value < 100 || cx.attempt() > deliveries, "on demand");
+        Ok(())
+    })
+}
+
+#[test]
+fn with_nothing_to_show_since_the_last_restart_the_next_one_waits() {
+    let log = Log::default();
+    let (heard, words) = (Heard::default(), Log::default());
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .observe(heard.clone())
+        .supervise(patient().child(breaks(2, &log)).child(words_to(words.clone())))
+        .start()
+        .unwrap();
+    // The first restart is at once; then the event is parked, and the second one waits.
+    publish(&runtime, [number(100)]);
+    heard.wait_for("Parked");
+    publish(&runtime, [number(1)]);
+    // On the same thread, so that what could go on there has gone on.
+    for word in 0..100 {
+        publish(&runtime, [Word(word.to_string())]);
+    }
+    let all = words.clone();
+    within("the words", move || while all.all().len() < 100 {});
+    assert_eq!(log.all(), [100, 100], "number 1 waits for its processor");
+    assert_eq!(heard.count("Restarted"), 1);
+    assert_eq!(runtime.processors()[0].waiting, 1);
+}
+
+#[test]
+fn panics_among_successes_do_not_slow_their_processor() {
+    let log = Log::default();
+    let heard = Heard::default();
+    let runtime = Runtime::builder("test")
+        .observe(heard.clone())
+        .supervise(patient().child(breaks(1, &log)))
+        .start()
+        .unwrap();
+    for round in 0..5 {
+        publish(&runtime, [number(round)]);
+        publish(&runtime, [number(100 + round)]);
+        idle(&runtime);
+    }
+    assert_eq!(heard.count("Restarted"), 5);
+    assert_eq!(log.all().len(), 15);
+}
+
+#[test]
+fn whoever_waits_for_rest_does_not_wait_for_an_instance_without_events() {
+    let log = Log::default();
+    let heard = Heard::default();
+    let runtime = Runtime::builder("test")
+        .observe(heard.clone())
+        .supervise(patient().child(breaks(2, &log)))
+        .start()
+        .unwrap();
+    publish(&runtime, [number(100)]);
+    heard.wait_for("Parked");
+    idle(&runtime); // its instance is rebuilt in ten minutes
+    assert_eq!(heard.count("Restarted"), 1);
+}
+
+/// Fails to start once, after it published and kept something.
+struct StartsLate(Arc<AtomicBool>);
+impl Processor for StartsLate {
+    async fn started(&mut self, cx: &mut Context) -> Outcome {
+        if !self.0.swap(true, SeqCst) {
+            cx.publish(Word("too early".into()));
+            *cx.state::<u64>("k")? = 1;
+            return Err(Failure::transient("not yet"));
+        }
+        Ok(())
+    }
+}
+impl Handle<Number> for StartsLate {
+    async fn handle(&mut self, _: &Number, cx: &mut Context) -> Outcome {
+        cx.publish(Word("in time".into()));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_start_that_failed_published_and_kept_is_dropped() {
+    let (words, tried) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let late = processor("late", move || StartsLate(tried.clone())).on::<Number>();
+    let quick = Supervisor::new("tests").backoff(Backoff::none());
+    let runtime = Runtime::builder("test")
+        .supervise(quick.child(late).child(words_to(words.clone())))
+        .start()
+        .unwrap();
+    publish(&runtime, [number(1)]);
+    idle(&runtime);
+    assert_eq!(words.all(), ["in time"]);
+    assert_eq!(runtime.state::<u64>("late", "k"), None);
+}
