@@ -162,11 +162,11 @@ fn an_instance_that_cannot_be_rebuilt_does_not_hold_up_the_others() {
     let crew = processor("crew", move || {
         assert!(built.fetch_add(1, SeqCst) < 4, "there are no more");
         let seen = seen.clone();
-        With(move |event: &Number, cx: &mut Context| {
+        With(Arc::new(move |event: &Number, cx: &mut Context| {
             assert!(event.value != 0 || cx.attempt() > 1, "on demand");
             seen.push(event.value);
             Ok(())
-        })
+        }))
     });
     let supervisor = Supervisor::new("tests").backoff(Backoff::new(secs(3_600), secs(3_600)));
     let runtime = Runtime::builder("test")
