@@ -111,6 +111,13 @@ fn everything_that_is_scraped_is_in_the_catalogue() {
 fn ready_says_why_not_and_alive_stays_alive() {
     let (runtime, address) = start(3);
     pollster::block_on(runtime.ready());
+    let gate = Arc::new(Notify::new());
+    let opened = gate.clone();
+    runtime.add("tests", processor("late", move || Late(opened.clone())).on::<Number>()).unwrap();
+    let (status, why) = get(address, "/readyz");
+    assert!(status == 503 && why.contains("starting"), "{status} {why}");
+    gate.notify_one();
+    pollster::block_on(runtime.ready());
     assert_eq!(get(address, "/healthz").0, 200);
     assert_eq!(get(address, "/readyz"), (200, "ready\n".to_owned()));
     runtime.publish_all((0..100).map(|_| Number(2))).wait().unwrap();
@@ -118,9 +125,163 @@ fn ready_says_why_not_and_alive_stays_alive() {
         std::thread::yield_now();
     }
     let (status, why) = get(address, "/readyz");
-    assert!(status == 503 && why.contains("`picky`") && why.contains("held"), "{status} {why}");
+    assert!(
+        status == 503 && why.contains("`picky`") && why.contains("3 events of"),
+        "{status} {why}"
+    );
     assert_eq!(get(address, "/healthz").0, 200);
     assert_eq!(get(address, "/elsewhere").0, 404);
+}
+
+/// Starts when its gate is open, and again never.
+struct Late(Arc<Notify>);
+impl Processor for Late {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        self.0.notified().await;
+        Ok(())
+    }
+}
+impl Handle<Number> for Late {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        self.0.notified().await;
+        Ok(())
+    }
+}
+
+#[test]
+fn while_it_stops_it_is_not_ready_but_alive() {
+    let (runtime, address) = start(3);
+    let gate = Arc::new(Notify::new());
+    gate.notify_one();
+    let opened = gate.clone();
+    runtime.add("tests", processor("late", move || Late(opened.clone())).on::<Number>()).unwrap();
+    pollster::block_on(runtime.ready());
+    runtime.publish(Number(0)).wait().unwrap();
+    let stopping = runtime.clone();
+    let stops = std::thread::spawn(move || stopping.shutdown(secs(600)).wait().unwrap());
+    while get(address, "/readyz").1.starts_with("ready") {}
+    let (status, why) = get(address, "/readyz");
+    assert!(status == 503 && why.contains("stopping"), "{status} {why}");
+    assert_eq!(get(address, "/healthz").0, 200);
+    gate.notify_one();
+    assert!(stops.join().unwrap().is_empty());
+}
+
+#[derive(Serialize, Deserialize)]
+struct Ask {
+    key: u32,
+    what: u32,
+}
+cueline::event!(Ask, "ask", key: |event| event.key);
+#[derive(Serialize, Deserialize)]
+struct Unheard;
+cueline::event!(Unheard, "unheard");
+
+struct Does;
+impl Processor for Does {
+    async fn stopping(&mut self, _: &mut Context) -> Outcome {
+        Err(Failure::permanent("stopping"))
+    }
+}
+impl Handle<Ask> for Does {
+    async fn handle(&mut self, event: &Ask, _: &mut Context) -> Outcome {
+        match event.what {
+            1 => Err(Failure::transient("later")),
+            2 => Err(Failure::permanent("never")),
+            3 => panic!("on demand"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything that can happen to events, and what the metrics make of it.
+#[test]
+fn everything_that_happens_is_counted_where_it_belongs() {
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    let does = processor("does", move || {
+        // The second one cannot be built at first.
+        let made = made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        assert_ne!(made, 1, "the factory");
+        Does
+    });
+    let later = Retry::attempts(9).backoff(Backoff::new(secs(3_600), secs(3_600)));
+    let does = does.on_if(|ask: &Ask| ask.what != 9).retry(later).bound(4).held(4);
+    let drops = processor("drops", || Picky).on::<Number>().bound(2);
+    let runtime = Runtime::builder("test")
+        .supervise(
+            Supervisor::new("tests")
+                .backoff(Backoff::none())
+                .child(does)
+                .child(drops.when_full(WhenFull::DropNewest)),
+        )
+        .serve(0)
+        .start()
+        .unwrap();
+    pollster::block_on(runtime.ready());
+    let ask = |key: u32, what: u32| runtime.publish(Ask { key, what }).wait().unwrap();
+    ask(1, 0);
+    ask(1, 9);
+    runtime.publish(Unheard).wait().unwrap();
+    ask(2, 3);
+    runtime.idle().wait();
+    let parked = ask(3, 2);
+    ask(3, 0);
+    runtime.idle().wait();
+    runtime.resubmit("does", parked).unwrap();
+    runtime.idle().wait();
+    runtime.discard("does", parked).unwrap();
+    runtime.idle().wait();
+    let held = ask(3, 2);
+    ask(3, 0);
+    runtime.idle().wait();
+    ask(4, 1);
+    // Held: the panicked one, the last parked one and the one behind it, and the one to be retried.
+    while !runtime.processors()[0].stopped {}
+    runtime.pause("does").unwrap();
+    for key in 10..14 {
+        ask(key, 0);
+    }
+    assert!(runtime.try_publish(Ask { key: 14, what: 0 }).is_err());
+    runtime.tell(Ask { key: 15, what: 0 }).unwrap();
+    runtime.tell(Ask { key: 16, what: 0 }).unwrap();
+    runtime.pause("drops").unwrap();
+    for number in 0..5 {
+        runtime.publish(Number(number)).wait().unwrap();
+    }
+    let dropped = "cueline_events_dropped_total{processor=\"drops\",reason=\"newest\"} ";
+    while value(&runtime.metrics().unwrap(), dropped) < 3 {}
+    let metrics = runtime.metrics().unwrap();
+    let is = |series: &str, expected: u64| {
+        assert_eq!(value(&metrics, &format!("cueline_{series} ")), expected, "{series}");
+    };
+    is("events_unrouted_total{topic=\"unheard\"}", 1);
+    is("events_refused_total{topic=\"ask\",how=\"returned\"}", 1);
+    is("events_refused_total{topic=\"ask\",how=\"dropped\"}", 2);
+    is("events_filtered_total{processor=\"does\"}", 1);
+    is("events_resubmitted_total{processor=\"does\"}", 1);
+    is("events_dropped_total{processor=\"does\",reason=\"discarded\"}", 1);
+    is("events_dropped_total{processor=\"drops\",reason=\"newest\"}", 3);
+    is("processor_restarts_total{processor=\"does\",cause=\"panic\"}", 2);
+    is("processor_start_failures_total{processor=\"does\",cause=\"factory\"}", 1);
+    is("held_events{processor=\"does\",state=\"parked\"}", 2);
+    is("held_events{processor=\"does\",state=\"waiting_behind\"}", 1);
+    is("held_events{processor=\"does\",state=\"retrying\"}", 1);
+    is("subscription_stopped{processor=\"does\"}", 1);
+    is("queue_events{processor=\"does\"}", 4);
+    is("queue_bytes{processor=\"does\"}", 4 * size_of::<Ask>() as u64);
+    is("restart_seconds_count{processor=\"does\"}", 2);
+    for seconds in ["handling", "waiting", "end_to_end"] {
+        let series = format!("cueline_{seconds}_seconds_count{{processor=\"does\"}} ");
+        assert!(value(&metrics, &series) > 0, "{series}");
+    }
+    let oldest = "cueline_queue_oldest_seconds{processor=\"does\"} ";
+    let oldest = metrics.lines().find_map(|line| line.strip_prefix(oldest)).unwrap();
+    assert!(oldest.parse::<f64>().unwrap() > 0.0);
+    let undone = runtime.shutdown(secs(600)).wait().unwrap();
+    assert!(undone.iter().any(|event| event.id == held && event.key == Some(3.into())));
+    let metrics = runtime.metrics().unwrap();
+    let failed = "cueline_hook_failures_total{processor=\"does\",hook=\"stopping\"} ";
+    assert_eq!(value(&metrics, failed), 1);
 }
 
 struct Gated(Arc<Notify>);

@@ -52,8 +52,8 @@ struct Options {
 
 fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(speed) if speed > 0.0 && speed.is_finite() => Ok(speed),
-        _ => Err("a number of hours above zero, as in 4 or 0.5".to_owned()),
+        Ok(speed) if (0.001..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("a number of hours from 0.001 to 1,000,000, as in 4 or 0.5".to_owned()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The source: reads the files, and puts flights and weather in the order in which they happened.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use cueline::Key;
@@ -71,8 +72,19 @@ fn key(row: &Row, column: usize) -> Result<Key, BadRow> {
     row.required::<String>(column).map(Key::from)
 }
 
+fn number(row: &Row, column: usize, range: RangeInclusive<i64>) -> Result<i64, BadRow> {
+    let number = row.required(column)?;
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let (least, most) = range.into_inner();
+    Err(row.bad(column, format!("`{number}` is not from {least} to {most}")))
+}
+
 fn flight(row: &Row) -> Result<FlightScheduled, BadRow> {
-    let (year, month, day): (u16, u8, u8) = (row.required(0)?, row.required(1)?, row.required(2)?);
+    let year: u16 = row.required(0)?;
+    let (month, day) = (number(row, 1, 1..=12)?, number(row, 2, 1..=31)?);
+    let minute = number(row, 12, 0..=59)?;
     let (carrier, number, origin) = (key(row, 3)?, row.required::<u32>(4)?, key(row, 5)?);
     let departed: Option<u32> = row.optional(8)?;
     let mut departure_delay = row.optional(9)?;
@@ -88,7 +100,7 @@ fn flight(row: &Row) -> Result<FlightScheduled, BadRow> {
     let hour = time(row, 13)?;
     Ok(FlightScheduled {
         flight: Key::from(format!("{carrier}{number}{origin}{year}{month:02}{day:02}")),
-        scheduled: hour + row.required::<i64>(12)? * 60,
+        scheduled: hour + minute * 60,
         carrier,
         origin,
         dest: key(row, 6)?,

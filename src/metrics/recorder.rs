@@ -81,21 +81,10 @@ impl Recorder {
     /// Counts in a recorder of its own, to be rendered as text.
     #[cfg(feature = "prometheus")]
     pub(crate) fn own() -> Self {
-        use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
-        let mut builder = PrometheusBuilder::new();
-        for metric in CATALOG.iter().filter(|metric| metric.kind == Kind::Histogram) {
-            let name = Matcher::Full(metric.name.to_owned());
-            // Fails only without any bucket, and there are some.
-            if let Ok(with) =
-                PrometheusBuilder::new().set_buckets_for_metric(name, catalog::BUCKETS)
-            {
-                drop(with);
-                let name = Matcher::Full(metric.name.to_owned());
-                builder = builder
-                    .set_buckets_for_metric(name, catalog::BUCKETS)
-                    .unwrap_or_else(|_| PrometheusBuilder::new());
-            }
-        }
+        use metrics_exporter_prometheus::PrometheusBuilder;
+        // Fails only without any bucket, and there are some.
+        let builder = PrometheusBuilder::new().set_buckets(catalog::BUCKETS);
+        let builder = builder.unwrap_or_else(|_| PrometheusBuilder::new());
         Self::with(Target::Own(Box::new(builder.build_recorder())))
     }
 

@@ -55,7 +55,8 @@ impl Supervisor {
         self
     }
 
-    /// Adds a child. Children start in this order and stop in the reverse one.
+    /// Adds a child. Children start in this order; a runtime that stops asks them to stop in the
+    /// reverse one, and does not wait for one before it asks the next.
     #[must_use]
     pub fn child(mut self, child: impl IntoChild) -> Self {
         self.children.push(child.into_child());
