@@ -108,12 +108,15 @@ fn bad_rows_among_good_ones_are_parked_and_the_run_goes_on() {
     rows[10] = rows[10].chars().take(20).collect(); // torn
     rows[20] = rows[20].replace("2013-", "20x3-"); // no time
     rows[30].insert(12, '"'); // a stray quote
+    let mut fields: Vec<&str> = rows[40].split(',').collect();
+    fields[17] = "99"; // no minute of any hour
+    rows[40] = fields.join(",");
     let path = std::env::temp_dir().join(format!("cueline-{}-rows.csv", std::process::id()));
     std::fs::write(&path, rows.join("\n")).unwrap();
     let report = report(&["--json", "--flights", path.to_str().unwrap()]);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(report["flights"], 6101);
-    assert_eq!(report["parked"]["bad_row"], 3);
+    assert_eq!(report["flights"], 6100);
+    assert_eq!(report["parked"]["bad_row"], 4);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod claim;
 mod commit;
 mod held;
+mod life;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,83 +218,6 @@ impl Subscription {
         Some(inner.idle.remove(0).waker)
     }
 
-    /// No batch arrives any more; what waits is still handled.
-    pub(crate) fn close(&self) {
-        let mut inner = self.inner.lock();
-        inner.closed = true;
-        // Nobody can resume it any more, or make room in what it holds.
-        inner.paused = false;
-        inner.state.lift_bound();
-        inner.most_held_weight = u64::MAX;
-        let wakers = inner.wake_all();
-        drop(inner);
-        wakers.wake();
-        self.leaving.notify_waiters();
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.inner.lock().closed
-    }
-
-    pub(crate) fn instance_made(&self) {
-        self.instances.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn instance_broke(&self) {
-        self.instances.fetch_sub(1, Relaxed);
-    }
-
-    /// Whether any instance lives, on any thread.
-    pub(crate) fn has_instances(&self) -> bool {
-        self.instances.load(Relaxed) > 0
-    }
-
-    /// Hands out nothing any more, whatever waits: the runtime stops, or there is nobody to handle
-    /// it.
-    pub(crate) fn halt(&self) {
-        let mut inner = self.inner.lock();
-        inner.halted = true;
-        let wakers = inner.wake_all();
-        drop(inner);
-        wakers.wake();
-        self.leaving.notify_waiters();
-    }
-
-    /// Nothing is done any more, not by whoever is still at it either.
-    pub(crate) fn seal(&self) {
-        self.inner.lock().sealed = true;
-    }
-
-    pub(crate) fn is_halted(&self) -> bool {
-        self.inner.lock().halted
-    }
-
-    /// Resolves when it was closed or halted.
-    pub(crate) async fn leaves(&self) {
-        let called = self.leaving.notified();
-        let leaves = {
-            let inner = self.inner.lock();
-            inner.halted || inner.closed
-        };
-        if !leaves {
-            called.await;
-        }
-    }
-
-    /// Hands out nothing fresh before that moment.
-    pub(crate) fn press(&self, until: Moment) {
-        self.inner.lock().pressed_until = until;
-    }
-
-    /// Paused, it hands out nothing, and its events wait.
-    pub(crate) fn pause(&self, paused: bool) {
-        let mut inner = self.inner.lock();
-        inner.paused = paused;
-        let wakers = inner.wake_all();
-        drop(inner);
-        wakers.wake();
-    }
-
     /// The kept value of that name, as of the last commit.
     pub(crate) fn value(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
         self.inner.lock().table.get(name)
@@ -360,17 +284,6 @@ impl Subscription {
         inner.is_finished() && inner.kept.is_empty()
     }
 
-    /// Whether what waits stays where it is until somebody resumes it or makes room.
-    pub(crate) fn is_stuck(&self) -> bool {
-        let inner = self.inner.lock();
-        inner.paused || inner.is_full()
-    }
-
-    /// Whether it takes nothing new because too many events are held.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.inner.lock().is_full()
-    }
-
     /// Something is done and about to be told; the runtime does not rest before
     /// [`Subscription::told`].
     pub(crate) fn about_to_tell(&self) {
@@ -391,10 +304,6 @@ impl Subscription {
         let mut load = self.inner.lock().delayed.load();
         load.add(more);
         load.fits(Load::new(self.settings.most_held as u64, self.settings.bound.weight))
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        self.inner.lock().paused
     }
 }
 
