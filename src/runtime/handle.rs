@@ -228,11 +228,7 @@ impl Runtime {
     /// As [`Runtime::resubmit`].
     pub fn discard(&self, processor: &str, event: EventId) -> Result<(), Error> {
         let running = self.running(processor)?;
-        if !running.subscription.discard(event) {
-            return Err(not_parked(processor, event));
-        }
-        self.core.broker.progressed(&running.subscription);
-        Ok(())
+        if running.subscription.discard(event) { Ok(()) } else { Err(not_parked(processor, event)) }
     }
 
     /// Lets a processor rest: its events wait, within its bound. What it has in hand it finishes.

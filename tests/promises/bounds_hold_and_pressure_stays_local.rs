@@ -278,7 +278,13 @@ fn what_is_held_is_bounded_by_its_weight_too() {
             stopped.tell(Heavy(number)).unwrap();
         }
     });
+    runtime.tell(Heavy(0)).unwrap();
     assert!(runtime.why_not_ready()[0].contains("held"), "{:?}", runtime.why_not_ready());
+    for event in runtime.parked() {
+        runtime.discard("fails", event.id).unwrap();
+    }
+    let goes_on = runtime.clone();
+    within("it goes on", move || while goes_on.parked().is_empty() {});
 }
 
 struct Fails;

@@ -111,3 +111,16 @@ fn what_a_start_that_failed_published_and_kept_is_dropped() {
     assert_eq!(words.all(), ["in time"]);
     assert_eq!(runtime.state::<u64>("late", "k"), None);
 }
+
+#[test]
+fn resubmitted_an_event_that_broke_instances_gets_its_extra_delivery_again() {
+    let log = Log::default();
+    let quick = Supervisor::new("tests").backoff(Backoff::none());
+    let runtime = Runtime::builder("test").supervise(quick.child(breaks(9, &log))).start().unwrap();
+    publish(&runtime, [number(100)]);
+    idle(&runtime);
+    assert_eq!(log.all().len(), 2);
+    runtime.resubmit("breaks", runtime.parked()[0].id).unwrap();
+    idle(&runtime);
+    assert_eq!((log.all().len(), runtime.parked().len()), (4, 1));
+}

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::support::{
     Log, Number, Word, idle, in_a_process_of_its_own, keyed, number, one, publish, supervisor,
-    with, within,
+    with, within, words_to,
 };
 
 #[test]
@@ -412,4 +412,60 @@ fn it_rests_only_when_everything_that_was_done_has_been_told() {
         drop(go);
         idle(&runtime);
     }
+}
+
+#[test]
+fn what_several_instances_have_in_hand_comes_back_too() {
+    let log = Log::default();
+    let seen = log.clone();
+    struct Hangs(Log<u64>);
+    impl Processor for Hangs {}
+    impl Handle<Number> for Hangs {
+        async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
+            self.0.push(event.value);
+            std::future::pending().await
+        }
+    }
+    let crew = processor("crew", move || Hangs(seen.clone())).on::<Number>().instances(2);
+    let runtime = one(crew);
+    publish(&runtime, [keyed(7, 0), number(1)]);
+    let both = log.clone();
+    within("both are in hand", move || while both.all().len() < 2 {});
+    assert!(runtime.processors()[0].oldest.is_some());
+    let undone = runtime.shutdown(millis(1)).wait().unwrap();
+    let stood: Vec<_> = undone.iter().map(|event| (event.key.clone(), event.stood)).collect();
+    assert_eq!(stood, [(Some(7.into()), Unsettled::Waiting), (None, Unsettled::Waiting)]);
+}
+
+#[test]
+fn paused_it_delivers_nothing_again_either() {
+    let (log, words) = (Log::default(), Log::default());
+    let slot = Arc::new(Mutex::new(None::<Runtime>));
+    let (seen, handle) = (log.clone(), slot.clone());
+    let retried = with("retried", move |_, cx| {
+        seen.push(cx.attempt());
+        if cx.attempt() == 1 {
+            handle.lock().take().unwrap().pause("retried")?;
+            return Err(Failure::transient("again"));
+        }
+        Ok(())
+    });
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .supervise(supervisor().child(retried.retry(Retry::attempts(2).backoff(Backoff::none()))))
+        .start()
+        .unwrap();
+    runtime.add("tests", words_to(words.clone())).unwrap();
+    *slot.lock() = Some(runtime.clone());
+    publish(&runtime, [number(1)]);
+    // On the same thread, so that what could go on there has gone on.
+    for number in 1..100 {
+        publish(&runtime, [Word::default()]);
+        let read = words.clone();
+        within("the word", move || while read.all().len() < number {});
+    }
+    assert_eq!(log.all(), [1]);
+    runtime.resume("retried").unwrap();
+    idle(&runtime);
+    assert_eq!(log.all(), [1, 2]);
 }
