@@ -282,7 +282,7 @@ impl Door {
     pub(crate) fn is_drained(&self) -> bool {
         let now = |held: Counts| held.ready + held.in_hand;
         let mut gates = self.gates.iter().flatten();
-        gates.all(|gate| self.rests_at(gate, now) || Self::is_stuck(gate))
+        gates.all(|gate| self.rests_at(gate, now) || gate.subscription.is_stuck())
     }
 
     fn is_idle_at(&self, gate: &Gate) -> bool {
@@ -297,12 +297,6 @@ impl Door {
             && of_held(subscription.counts()) == 0
             && !subscription.has_untold();
         rests || subscription.is_halted()
-    }
-
-    /// Whether what waits there is not going to move by itself.
-    fn is_stuck(gate: &Gate) -> bool {
-        let (subscription, held) = (&gate.subscription, gate.subscription.counts());
-        subscription.is_stuck() && held.ready + held.in_hand == 0 && !subscription.has_untold()
     }
 
     /// All that was ever published on a topic.

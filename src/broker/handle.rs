@@ -188,7 +188,9 @@ impl Broker {
             let wake = self.intake.lock().door.with_room();
             wake.into_iter().for_each(Waker::wake);
         }
-        if self.intake.is_watched(Watch::Rest) && subscription.waiting().events == 0 {
+        if self.intake.is_watched(Watch::Rest)
+            && (subscription.waiting().events == 0 || subscription.is_stuck())
+        {
             self.intake.wake_resters();
         }
     }
@@ -229,11 +231,10 @@ impl Broker {
         let much = inner.door.before_broker >= GATHER;
         let wanted = self.sequencer.is_resting(lanes);
         drop(inner);
+        self.clock.working();
         if wanted || much {
             self.sequencer.take_turn();
-            return;
         }
-        self.clock.working();
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use crate::broker::handle::Lease;
 use crate::message::envelope::TopicId;
-use crate::queue::batch::Load;
+use crate::queue::batch::{Events, Load};
 
 /// A topic that this driver publishes on.
 pub(super) struct Emitted {
@@ -17,23 +17,28 @@ pub(super) struct Emitted {
 }
 
 impl Emitted {
-    /// What was used of the lease; the rest is kept for the next commit.
-    pub(super) fn take_used(&mut self) -> Option<(TopicId, Lease)> {
-        let used = std::mem::take(&mut self.lease.used);
+    /// What was used of the lease, but for what the event in hand published, which has not left
+    /// yet; the rest is kept for the next commit.
+    pub(super) fn take_used(&mut self, of_event_in_hand: &Events) -> Option<(TopicId, Lease)> {
+        let mut kept = Load::default();
+        let of_topic = of_event_in_hand.loads().filter(|(of, _)| *of == self.topic);
+        of_topic.for_each(|(_, load)| kept.add(load));
+        kept = kept.less(self.short);
+        let used = self.lease.used.less(kept);
+        self.lease.used = kept;
         (!used.is_zero()).then_some((self.topic, Lease { used, allowed: Load::default() }))
+    }
+
+    /// What is not used of the lease.
+    pub(super) fn take_unused(&mut self) -> Option<(TopicId, Lease)> {
+        let allowed = std::mem::take(&mut self.lease.allowed);
+        (!allowed.is_zero()).then_some((self.topic, Lease { allowed, used: Load::default() }))
     }
 
     /// All of the lease, as if nothing had been used: what was is dropped.
     pub(super) fn abandon(&mut self) -> Option<(TopicId, Lease)> {
-        let (topic, mut lease) = self.take_lease()?;
-        lease.allowed.add(std::mem::take(&mut lease.used));
-        Some((topic, lease))
-    }
-
-    /// All of the lease.
-    pub(super) fn take_lease(&mut self) -> Option<(TopicId, Lease)> {
-        let lease = std::mem::take(&mut self.lease);
-        let is_zero = lease.allowed.is_zero() && lease.used.is_zero();
-        (!is_zero).then_some((self.topic, lease))
+        let used = std::mem::take(&mut self.lease.used);
+        self.lease.allowed.add(used);
+        self.take_unused()
     }
 }

@@ -2,7 +2,7 @@
 //! answers.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Arbiter};
@@ -155,24 +155,24 @@ impl Control {
                 hop_limit: self.core.hop_limit,
                 own_thread: running.declaration.blocking,
                 built,
-                _ended: ended,
+                ended,
                 _alive: self.host_alive.clone(),
             };
             let child = running.child.clone();
-            let start = move || child.host(seat);
             if running.declaration.blocking {
                 let thread = match contain(Arbiter::new) {
                     Ok(thread) => thread,
                     Err(why) => {
+                        seat.ended.forget(); // it may drop code of the application: not here
                         (host + 1..hosts).for_each(|_| self.core.host_built());
                         return Err(no_thread(&running.declaration.name, host, &why));
                     }
                 };
-                thread.spawn_fn(start);
+                thread.spawn_fn(move || child.host(seat));
                 self.pools.push(thread);
             } else {
                 let worker = (running.lane + host) % self.workers.len();
-                self.workers[worker].spawn_fn(start);
+                self.workers[worker].spawn_fn(move || child.host(seat));
             }
         }
         Ok(())
@@ -296,7 +296,7 @@ fn tell_stop_signal(tell: oneshot::Sender<&'static str>) {
 /// From the second signal on, the process ends as it would without us.
 fn end_at_the_second_signal() {
     static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    HEARD.get_or_init(|| {
+    let heard = HEARD.get_or_init(|| {
         let heard = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // In this order, so that the first one finds it unset.
@@ -307,6 +307,7 @@ fn end_at_the_second_signal() {
         }
         heard
     });
+    heard.store(false, SeqCst); // whoever asks anew hears the next one first
 }
 
 /// Resolves with its name when the process is asked to end.

@@ -63,9 +63,11 @@ impl Core {
         let Some(place) = processors.iter().position(|of| Arc::ptr_eq(of, running)) else {
             return false;
         };
+        // Under both locks, so that whoever looks at both finds it in one of them.
+        let mut leaving = self.leaving.write();
         let running = processors.remove(place);
-        drop(processors);
-        self.leaving.write().push(running.clone());
+        leaving.push(running.clone());
+        drop((leaving, processors));
         self.broker.unsubscribe(&running.subscription, running.lane);
         true
     }
@@ -80,8 +82,10 @@ impl Core {
 
     /// All that have something to finish, in the order they were added.
     pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        let processors = self.processors.read();
         let mut all = self.leaving.read().clone();
-        all.extend(self.processors.read().iter().cloned());
+        all.extend(processors.iter().cloned());
+        drop(processors);
         all.sort_by_key(|running| running.subscription.name.index);
         all
     }

@@ -238,6 +238,7 @@ impl Runtime {
     /// `NotFound` without such a processor; the text names those there are.
     pub fn pause(&self, processor: &str) -> Result<(), Error> {
         self.running(processor)?.subscription.pause(true);
+        self.core.broker.intake.wake_resters(); // who shuts down does not wait for it
         Ok(())
     }
 
@@ -277,8 +278,11 @@ impl Runtime {
             (0..running.subscription.settings.hosts).for_each(|_| self.core.host_built());
             Err(Error::closed())
         });
-        if started.is_err() {
-            self.core.dismiss(&running);
+        if started.is_err() && self.core.dismiss(&running) {
+            running.subscription.halt();
+            self.core.broker.left(&running.subscription);
+            self.core.broker.intake.wake_resters();
+            self.core.forget_those_gone();
         }
         started
     }

@@ -113,11 +113,6 @@ pub(super) fn admit(
     }
     let names = inner.topics.names();
     drop(inner);
-    core.broker.signals.contain(During::Observer, None, || {
-        for (index, name) in names.into_iter().enumerate() {
-            core.recorder.add_topic(index, name);
-        }
-    });
     let settings = &mut declaration.settings;
     settings.hosts = match declaration.blocking {
         true => settings.instances,
@@ -143,6 +138,12 @@ pub(super) fn admit(
         subscribed: AtomicBool::new(false),
     });
     processors.push(running.clone());
+    drop(processors);
+    core.broker.signals.contain(During::Observer, None, || {
+        for (index, name) in names.into_iter().enumerate() {
+            core.recorder.add_topic(index, name);
+        }
+    });
     Ok(running)
 }
 

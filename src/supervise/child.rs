@@ -34,7 +34,7 @@ pub(crate) struct Seat {
     pub(crate) own_thread: bool,
     pub(crate) built: TellOnce,
     /// Told when the host has ended.
-    pub(crate) _ended: TellOnce,
+    pub(crate) ended: TellOnce,
     /// Dropped when the host has ended.
     pub(crate) _alive: tokio::sync::mpsc::Sender<()>,
 }
@@ -51,6 +51,11 @@ impl TellOnce {
         if let Some(tell) = self.0.take() {
             tell();
         }
+    }
+
+    /// It is not told after all.
+    pub(crate) fn forget(&self) {
+        self.0.take();
     }
 }
 

@@ -3,7 +3,9 @@ use std::thread::ThreadId;
 use cueline::prelude::*;
 use parking_lot::Mutex;
 
-use crate::support::{Gate, Log, Word, idle, number, publish, supervisor, with, within, words_to};
+use crate::support::{
+    Gate, Log, Word, idle, keyed, number, publish, supervisor, with, within, words_to,
+};
 
 #[test]
 fn a_blocking_processor_gets_its_events_while_a_worker_thread_is_stuck() {
@@ -68,4 +70,33 @@ fn an_instance_on_another_thread_takes_what_one_on_the_stuck_thread_was_woken_fo
     assert!(log.all().iter().all(|(_, thread)| *thread != stuck_on));
     gate.open();
     idle(&runtime);
+}
+
+/// The tick sleeps when nothing happens; whoever publishes wakes it.
+#[test]
+fn also_when_nothing_had_happened_for_a_while() {
+    for first in 0..4 {
+        let (log, gate) = (Log::default(), Gate::default());
+        let (seen, held) = (log.clone(), gate.clone());
+        let crew = with("crew", move |event, _| {
+            seen.push(event.value);
+            Ok(())
+        });
+        let sticks = processor("sticks", move || Sticks(held.clone(), std::sync::Arc::default()));
+        let runtime = Runtime::builder("test")
+            .threads(2)
+            .supervise(supervisor().child(sticks.on::<Word>()).child(crew.instances(2)))
+            .start()
+            .unwrap();
+        pollster::block_on(runtime.ready());
+        publish(&runtime, [Word::default()]);
+        gate.is_reached();
+        let began = std::time::Instant::now();
+        while began.elapsed() < millis(60) {
+            std::hint::spin_loop();
+        }
+        publish(&runtime, [keyed(first, 1)]);
+        within("the event", move || while log.all().is_empty() {});
+        gate.open();
+    }
 }

@@ -274,3 +274,36 @@ fn who_waits_for_rest_hears_of_a_crew_that_ends() {
     gate.open();
     assert!(within("rest", move || told.iter().any(|rests| rests)));
 }
+
+/// Starts once; whatever is made later does not.
+struct StartsOnce(bool, Log<u64>);
+impl Processor for StartsOnce {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        if self.0 { Ok(()) } else { Err(Failure::transient("never")) }
+    }
+}
+impl Handle<Number> for StartsOnce {
+    async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
+        tokio::task::yield_now().await;
+        self.1.push(event.value);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_instance_that_never_starts_takes_nothing_from_the_others_when_both_are_removed() {
+    let (made, log) = (AtomicUsize::new(0), Log::default());
+    let seen = log.clone();
+    let crew = processor("crew", move || StartsOnce(made.fetch_add(1, SeqCst) == 0, seen.clone()));
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .supervise(supervisor().child(crew.on::<Number>().instances(2)))
+        .start()
+        .unwrap();
+    runtime.publish_all((0..5_000).map(number)).wait().unwrap();
+    let begun = log.clone();
+    within("it works", move || while begun.all().is_empty() {});
+    runtime.remove("crew").unwrap();
+    idle(&runtime);
+    assert_eq!(log.all().len(), 5_000);
+}

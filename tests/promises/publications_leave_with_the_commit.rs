@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use cueline::prelude::*;
 
 use crate::support::{
-    Log, Number, Word, idle, number, one, publish, supervisor, with, within, words_to,
+    Log, Number, Word, idle, number, one, publish, quick, supervisor, with, within, words_to,
 };
 
 fn words_of(first: impl cueline::IntoChild, log: &Log<String>) -> Runtime {
@@ -194,4 +194,46 @@ fn whoever_sees_a_publication_sees_the_state_of_the_same_commit() {
         runtime.idle().wait();
     }
     assert!(log.all().is_empty(), "{:?}", log.all());
+}
+
+/// Publishes, and then waits, every second time.
+struct PublishesAndWaits {
+    fails: bool,
+}
+impl Processor for PublishesAndWaits {}
+impl Handle<Number> for PublishesAndWaits {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        cx.publish(Word(event.value.to_string()));
+        if event.value % 2 == 1 {
+            tokio::task::yield_now().await;
+        }
+        if self.fails && event.value % 3 == 1 && cx.attempt() == 1 {
+            return Err(Failure::transient("once"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_published_before_an_await_leaves_once_whatever_room_was_allowed_before() {
+    for fails in [false, true] {
+        let log = Log::default();
+        let publishes = processor("publishes", move || PublishesAndWaits { fails });
+        let runtime = Runtime::builder("test")
+            .threads(1)
+            .supervise(
+                supervisor()
+                    .child(publishes.on::<Number>().retry(quick(5)))
+                    .child(words_to(log.clone())),
+            )
+            .start()
+            .unwrap();
+        runtime.pause("publishes").unwrap();
+        publish(&runtime, (0..10).map(number));
+        runtime.resume("publishes").unwrap();
+        idle(&runtime);
+        let mut words = log.all();
+        words.sort();
+        assert_eq!(words, (0..10).map(|word| word.to_string()).collect::<Vec<_>>());
+    }
 }

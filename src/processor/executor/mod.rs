@@ -96,10 +96,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let builds = self.me.number == 0;
         let in_order = if builds && !self.build_all().await {
             self.seat.built.tell();
-            true
+            self.seat.subscription.is_halted()
         } else {
             self.work().await
         };
+        self.seat.subscription.ends(self.me);
         // Events may have been moved aside without a commit.
         self.seat.broker.progressed(&self.seat.subscription);
         if in_order {

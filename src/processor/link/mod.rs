@@ -211,7 +211,9 @@ impl Link {
             self.published.set(chunk.outbox.len());
             chunk.now = None;
             chunk.delayed_load = Load::default();
-            let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_used).collect();
+            let (emitted, in_hand) = (&mut chunk.emitted, &chunk.outbox);
+            let leases: Leases =
+                emitted.iter_mut().filter_map(|of| of.take_used(in_hand)).collect();
             let states: Vec<_> = chunk.staged.drain().collect();
             (outbox, leases, states, std::mem::take(&mut chunk.delayed))
         };
@@ -221,7 +223,7 @@ impl Link {
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.
         let Some(committed) = self.subscription.commit(commit) else { return };
-        if !leases.is_empty() {
+        if !(leases.is_empty() && outbox.is_empty()) {
             // Its own topics are another matter: it would wait for itself.
             let wanted = &self.subscription.wanted;
             let of_others = |topic| wanted.which(topic).is_none();

@@ -118,7 +118,7 @@ impl Link {
     /// The driver rests: what it was allowed to publish and did not need comes back.
     pub(crate) fn give_back_leases(&self) {
         let mut chunk = self.chunk.borrow_mut();
-        let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_lease).collect();
+        let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_unused).collect();
         drop(chunk);
         if !leases.is_empty() {
             self.broker.give_back(&leases);

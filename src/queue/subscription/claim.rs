@@ -63,6 +63,7 @@ impl Subscription {
                 if matches!(claim, Claim::Publish(_)) {
                     self.about_to_tell();
                 }
+                inner.busy.push(driver);
                 let more = inner.wake_for_more(&self.wanted);
                 drop(inner);
                 more.wake();
@@ -73,6 +74,7 @@ impl Subscription {
             {
                 if !self.one_by_one {
                     inner.fresh_next = false;
+                    inner.busy.push(driver);
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
                     let clear = inner.is_clear();
                     return Claim::Range { batch, from: at, end, clear };
@@ -107,6 +109,11 @@ impl Subscription {
                 }
                 let home = key.as_ref().map(home_of);
                 if let Some(other) = self.idle_at_home(&mut inner, driver, home) {
+                    if std::mem::take(&mut inner.fresh_next) && inner.state.has_ready() {
+                        drop(inner);
+                        other.wake();
+                        continue;
+                    }
                     inner.rest(driver, waker);
                     let due = inner.next_due(now);
                     drop(inner);
@@ -117,6 +124,7 @@ impl Subscription {
                     Offer::Start => {
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
                         inner.fresh_next = false;
+                        inner.busy.push(driver);
                         inner.in_hand_load.add(load);
                         inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
                         let more = inner.wake_for_more(&self.wanted);
@@ -235,8 +243,10 @@ impl Inner {
         [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
     }
 
-    /// It is awake: whoever has something to do shall not wake it in vain.
-    fn gets_up(&mut self, driver: Driver) {
+    /// It is awake, and through with what it was given: whoever has something to do shall not wake
+    /// it in vain.
+    pub(super) fn gets_up(&mut self, driver: Driver) {
+        self.busy.retain(|busy| *busy != driver);
         if let Some(place) = self.idle.iter().position(|idle| idle.driver == driver) {
             self.idle.swap_remove(place);
         }

@@ -96,6 +96,7 @@ impl Subscription {
         }
         inner.parked.remove(&id);
         inner.kept.forget_way(seq);
+        self.clock.working();
         let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Subscription;
+use super::{Driver, Subscription};
 use crate::clock::Moment;
 
 impl Subscription {
@@ -35,6 +35,11 @@ impl Subscription {
     /// Whether any instance lives, on any thread.
     pub(crate) fn has_instances(&self) -> bool {
         self.instances.load(Relaxed) > 0
+    }
+
+    /// A driver asks for nothing more.
+    pub(crate) fn ends(&self, driver: Driver) {
+        self.inner.lock().gets_up(driver);
     }
 
     /// Hands out nothing any more, whatever waits: the runtime stops, or there is nobody to handle
@@ -77,7 +82,7 @@ impl Subscription {
     /// Paused, it hands out nothing, and its events wait.
     pub(crate) fn pause(&self, paused: bool) {
         let mut inner = self.inner.lock();
-        inner.paused = paused;
+        inner.paused = paused && !inner.closed;
         let wakers = inner.wake_all();
         drop(inner);
         wakers.wake();
@@ -86,7 +91,8 @@ impl Subscription {
     /// Whether what waits stays where it is until somebody resumes it or makes room.
     pub(crate) fn is_stuck(&self) -> bool {
         let inner = self.inner.lock();
-        inner.paused || inner.is_full()
+        let moves = !inner.busy.is_empty() || self.has_untold();
+        !moves && (inner.paused || (inner.is_full() && inner.state.counts().active() == 0))
     }
 
     /// Whether it takes nothing new because too many events are held.

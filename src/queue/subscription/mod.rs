@@ -85,6 +85,8 @@ struct Inner {
     table: StateTable,
     delayed: DelayedEvents,
     idle: Vec<Idle>,
+    /// Drivers that were given something to do and have not asked again.
+    busy: Vec<Driver>,
     /// How many ticks have found work here, and somebody idle.
     lain: u32,
     paused: bool,
@@ -137,6 +139,7 @@ impl Subscription {
             table: StateTable::default(),
             delayed: DelayedEvents::default(),
             idle: Vec::new(),
+            busy: Vec::new(),
             lain: 0,
             paused: false,
             pressed_until: Moment::default(),
@@ -194,6 +197,8 @@ impl Subscription {
             }
         };
         self.left.add(dropped);
+        // The tick helps if who is woken is on a thread that is stuck.
+        self.clock.working();
         let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();
@@ -208,7 +213,8 @@ impl Subscription {
     pub(crate) fn tick(&self) -> Option<Waker> {
         let mut inner = self.inner.lock();
         let free = !inner.paused && !inner.idle.is_empty();
-        let fresh = free && !inner.is_full() && inner.line.first(&self.wanted).is_some();
+        let open = !inner.is_full() && self.clock.now() >= inner.pressed_until;
+        let fresh = free && open && inner.line.first(&self.wanted).is_some();
         let lies = fresh || (free && inner.state.has_ready());
         inner.lain = if lies { inner.lain + 1 } else { 0 };
         if inner.lain <= LONG {
@@ -281,7 +287,7 @@ impl Subscription {
     /// Whether nothing more will come, and nothing is left of what came.
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
-        inner.is_finished() && inner.kept.is_empty()
+        inner.is_finished() && inner.kept.is_empty() && !self.has_untold()
     }
 
     /// Something is done and about to be told; the runtime does not rest before
