@@ -241,10 +241,11 @@ fn publishers_that_give_up_hold_up_nobody_and_others_are_let_in_in_their_order()
         seen.push(event.value);
         Ok(())
     });
-    let runtime = one(reader.bound(1));
+    // For ever, so that what waits for it can wait on another thread.
+    let runtime: &'static Runtime = Box::leak(Box::new(one(reader.bound(1))));
     for many in [false, true] {
         runtime.pause("reader").unwrap();
-        publish(&runtime, [number(0)]);
+        publish(runtime, [number(0)]);
         if many {
             drop(waiting!(runtime.publish_all([number(1), number(2)])));
         } else {
@@ -253,13 +254,12 @@ fn publishers_that_give_up_hold_up_nobody_and_others_are_let_in_in_their_order()
         let second = waiting!(runtime.publish(number(3)));
         let mut third = waiting!(runtime.publish(number(4)));
         runtime.resume("reader").unwrap();
-        let empty = runtime.clone();
-        within("there is room", move || while empty.processors()[0].waiting > 0 {});
+        within("there is room", move || while runtime.processors()[0].waiting > 0 {});
         let mut task = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(third.as_mut().poll(&mut task).is_pending(), "it is not its turn");
-        pollster::block_on(second).unwrap();
-        pollster::block_on(third).unwrap();
-        idle(&runtime);
+        within("the second", move || pollster::block_on(second)).unwrap();
+        within("the third", move || pollster::block_on(third)).unwrap();
+        idle(runtime);
     }
     assert_eq!(log.all(), [0, 3, 4, 0, 3, 4]);
 }
@@ -267,9 +267,15 @@ fn publishers_that_give_up_hold_up_nobody_and_others_are_let_in_in_their_order()
 #[test]
 fn who_waits_at_the_door_is_told_when_the_full_one_is_removed_and_when_the_runtime_stops() {
     for stops in [false, true] {
-        let runtime = one(with("full", |_, _| Ok(())).bound(1));
-        runtime.pause("full").unwrap();
+        let gate = Gate::default();
+        let held = gate.clone();
+        let full = with("full", move |_, _| {
+            held.pass();
+            Ok(())
+        });
+        let runtime = one(full.bound(1));
         publish(&runtime, [number(0)]);
+        gate.is_reached();
         let (waits, (tell, told)) = (runtime.clone(), channel());
         let polled = tell.clone();
         std::thread::spawn(move || {
@@ -289,6 +295,7 @@ fn who_waits_at_the_door_is_told_when_the_full_one_is_removed_and_when_the_runti
         }
         let let_in = within("an answer", move || told.iter().find_map(|told| told).unwrap());
         assert_eq!(let_in, !stops);
+        gate.open();
     }
 }
 
@@ -324,7 +331,10 @@ fn one_that_never_fits_is_refused_also_among_many_and_also_for_later() {
     });
     let all = supervisor().child(takes_heavy(&log).bound_bytes(100)).child(later);
     let runtime = Runtime::builder("test").supervise(all).start().unwrap();
-    let refused = runtime.publish_all([Heavy(1), Heavy(1_000), Heavy(2)]).wait().unwrap_err();
+    let many = runtime.clone();
+    let refused = within("a refusal", move || {
+        many.publish_all([Heavy(1), Heavy(1_000), Heavy(2)]).wait().unwrap_err()
+    });
     let Refused::Invalid(left, error) = refused else { panic!("{refused}") };
     assert!(left.len() == 2 && error.to_string().contains("bound_bytes"), "{error}");
     publish(&runtime, [number(1)]);
