@@ -1,6 +1,6 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
 
 use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -26,28 +26,30 @@ fn of_two_that_remove_one_at_once_one_is_refused_and_its_neighbour_loses_nothing
         .supervise(supervisor().child(words_to(Log::default())).child(stays))
         .start()
         .unwrap();
-    let both = Arc::new(Barrier::new(2));
-    let (started, ended) = (both.clone(), both.clone());
-    let other = runtime.clone();
-    let (tell, told) = channel();
+    // They meet by spinning, so that they come as close as two threads can.
+    let (turn, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (its_turn, answers, other) = (turn.clone(), answer.clone(), runtime.clone());
+    const ROUNDS: usize = 1_000;
     let removes = std::thread::spawn(move || {
-        for _ in 0..300 {
-            started.wait();
-            tell.send(other.remove("goes").is_ok()).unwrap();
-            ended.wait();
+        for round in 1..=ROUNDS {
+            while its_turn.load(SeqCst) < round {}
+            let removed = other.remove("goes").is_ok();
+            answers.store(2 * round + usize::from(removed), SeqCst);
         }
     });
-    for round in 0..300 {
+    for round in 1..=ROUNDS {
         runtime.add("tests", with("goes", |_, _| Ok(()))).unwrap();
-        both.wait();
+        turn.store(round, SeqCst);
+        (0..round * 37 % 128).for_each(|_| std::hint::spin_loop());
         let mine = runtime.remove("goes").is_ok();
-        assert_eq!(u8::from(mine) + u8::from(told.recv().unwrap()), 1, "round {round}");
-        both.wait();
-        publish(&runtime, [number(round)]);
+        while answer.load(SeqCst) / 2 < round {}
+        let its = answer.load(SeqCst) % 2 == 1;
+        assert!(mine != its, "round {round}: one of them removed it, and only one");
+        publish(&runtime, [number(round as u64)]);
     }
     removes.join().unwrap();
     idle(&runtime);
-    assert_eq!(log.all(), (0..300).collect::<Vec<_>>());
+    assert_eq!(log.all(), (1..=ROUNDS as u64).collect::<Vec<_>>());
     assert_eq!(runtime.topology().iter().map(|topic| topic.unrouted).sum::<u64>(), 0);
 }
 
@@ -61,7 +63,7 @@ fn removed_while_it_is_added_it_is_gone_or_there_and_nothing_between() {
             other.remove("goes").ok();
         }
     });
-    for round in 0..400 {
+    for round in 0..2_000 {
         runtime.add("tests", with("goes", |_, _| Ok(()))).ok();
         runtime.remove("goes").ok();
         if round % 20 == 19 {
@@ -142,17 +144,22 @@ fn whoever_adds_while_the_runtime_shuts_down_is_refused_at_once() {
     }));
     publish(&runtime, [number(1)]);
     gate.is_reached();
+    let adders: Vec<_> = (0..4)
+        .map(|adder| {
+            let adding = runtime.clone();
+            std::thread::spawn(move || {
+                for number in 0.. {
+                    let more = with(&format!("more-{adder}-{number}"), |_: &Number, _| Ok(()));
+                    if adding.add("tests", more).is_err() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
     let stopping = runtime.clone();
     let shutdown = std::thread::spawn(move || stopping.shutdown(secs(600)).wait());
-    let adding = runtime.clone();
-    within("the refusal", move || {
-        for number in 0.. {
-            let more = with(&format!("more-{number}"), |_: &Number, _| Ok(()));
-            if adding.add("tests", more).is_err() {
-                return;
-            }
-        }
-    });
+    within("the refusals", move || adders.into_iter().for_each(|adder| adder.join().unwrap()));
     gate.open();
     within("the shutdown", move || shutdown.join().unwrap()).unwrap();
     within("ready", move || pollster::block_on(runtime.ready()));
