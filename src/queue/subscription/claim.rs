@@ -13,6 +13,11 @@ use crate::queue::state::Offer;
 use crate::queue::waiting::{Cursor, Wanted};
 use crate::signal::Signal;
 
+/// How many held events are handed out before a range of fresh ones has its turn: few enough that
+/// one which is retried without any wait keeps nobody waiting, and many enough that they do not pile
+/// up behind ranges.
+const HELD_IN_A_ROW: u32 = 64;
+
 /// Who asks for work: one of the futures that run handlers, on one of the processor's threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Driver {
@@ -57,9 +62,11 @@ impl Subscription {
             }
             *stopped = inner.held_changed().or(*stopped);
             let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
-            let fresh_next = inner.fresh_next && free && inner.line.first(&self.wanted).is_some();
+            let most = if self.one_by_one { 4 } else { HELD_IN_A_ROW };
+            let fresh_next =
+                inner.held_in_a_row >= most && free && inner.line.first(&self.wanted).is_some();
             if !fresh_next && let Some(claim) = inner.claim_held(now) {
-                inner.fresh_next = true;
+                inner.held_in_a_row = inner.held_in_a_row.saturating_add(1);
                 if matches!(claim, Claim::Publish(_)) {
                     self.about_to_tell();
                 }
@@ -73,7 +80,7 @@ impl Subscription {
                 inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
             {
                 if !self.one_by_one {
-                    inner.fresh_next = false;
+                    inner.held_in_a_row = 0;
                     inner.busy.push(driver);
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
                     let clear = inner.is_clear();
@@ -109,7 +116,7 @@ impl Subscription {
                 }
                 let home = key.as_ref().map(home_of);
                 if let Some(other) = self.idle_at_home(&mut inner, driver, home) {
-                    if std::mem::take(&mut inner.fresh_next) && inner.state.has_ready() {
+                    if std::mem::take(&mut inner.held_in_a_row) > 0 && inner.state.has_ready() {
                         drop(inner);
                         other.wake();
                         continue;
@@ -123,7 +130,7 @@ impl Subscription {
                 match inner.state.offer(seq, key.as_ref()) {
                     Offer::Start => {
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
-                        inner.fresh_next = false;
+                        inner.held_in_a_row = 0;
                         inner.busy.push(driver);
                         inner.in_hand_load.add(load);
                         inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
@@ -147,7 +154,7 @@ impl Subscription {
                     Offer::Full => {}
                 }
             }
-            if std::mem::take(&mut inner.fresh_next) && inner.state.has_ready() {
+            if std::mem::take(&mut inner.held_in_a_row) > 0 && inner.state.has_ready() {
                 continue; // Nothing fresh could start after all.
             }
             if inner.is_finished() {

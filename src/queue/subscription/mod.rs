@@ -80,8 +80,8 @@ struct Inner {
     parked: BTreeMap<EventId, Seq>,
     in_hand: BTreeMap<Seq, InHand>,
     in_hand_load: Load,
-    /// Something held was handed out last, so something fresh has its turn.
-    fresh_next: bool,
+    /// So many held events were handed out since something fresh had its turn.
+    held_in_a_row: u32,
     table: StateTable,
     delayed: DelayedEvents,
     idle: Vec<Idle>,
@@ -135,7 +135,7 @@ impl Subscription {
             parked: BTreeMap::new(),
             in_hand: BTreeMap::new(),
             in_hand_load: Load::default(),
-            fresh_next: false,
+            held_in_a_row: 0,
             table: StateTable::default(),
             delayed: DelayedEvents::default(),
             idle: Vec::new(),
