@@ -7,8 +7,8 @@ use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use super::intake::Arrived;
 use super::sequencer::Sequencer;
 
-/// Takes the turn whenever something lies in the intake, and helps the lanes of stuck threads. It keeps nothing of the runtime alive: what
-/// is left when that has gone must not be dropped here.
+/// Takes the turn whenever something lies in the intake, and helps the lanes of stuck threads. It
+/// keeps nothing of the runtime alive: what is left when that has gone must not be dropped here.
 pub(crate) struct BrokerActor(pub(crate) Weak<Sequencer>);
 
 impl Actor for BrokerActor {

@@ -25,6 +25,7 @@ mod restarts_wait_their_turn;
 mod rings_neither_deadlock_nor_lose;
 mod room_comes_back;
 mod shutdown_waits_for_what_moves;
+mod signals_end_the_process_in_order;
 mod starts_and_stops_anywhere;
 mod subscriptions_see_one_order;
 mod threads_end_with_their_work;

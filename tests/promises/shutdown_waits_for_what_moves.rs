@@ -1,7 +1,8 @@
+use cueline::Unsettled;
 use cueline::prelude::*;
 
 use crate::support::{
-    Gate, Log, Word, idle, number, one, publish, supervisor, with, within, words_to,
+    Gate, Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within, words_to,
 };
 
 /// Long enough that a test fails which waits for it.
@@ -75,4 +76,27 @@ fn nobody_waits_for_one_that_is_paused_or_full() {
     within("it stops", move || while runtime.why_not_ready().is_empty() {});
     gate.open();
     assert_eq!(within("shutdown", move || stops.join().unwrap()).len(), 3);
+}
+
+#[test]
+fn what_several_instances_have_in_hand_comes_back_too() {
+    let log = Log::default();
+    let seen = log.clone();
+    struct Hangs(Log<u64>);
+    impl Processor for Hangs {}
+    impl Handle<Number> for Hangs {
+        async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
+            self.0.push(event.value);
+            std::future::pending().await
+        }
+    }
+    let crew = processor("crew", move || Hangs(seen.clone())).on::<Number>().instances(2);
+    let runtime = one(crew);
+    publish(&runtime, [keyed(7, 0), number(1)]);
+    let both = log.clone();
+    within("both are in hand", move || while both.all().len() < 2 {});
+    assert!(runtime.processors()[0].oldest.is_some());
+    let undone = runtime.shutdown(millis(1)).wait().unwrap();
+    let stood: Vec<_> = undone.iter().map(|event| (event.key.clone(), event.stood)).collect();
+    assert_eq!(stood, [(Some(7.into()), Unsettled::Waiting), (None, Unsettled::Waiting)]);
 }

@@ -8,8 +8,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 
 use crate::support::{
-    Log, Number, Word, idle, in_a_process_of_its_own, keyed, number, one, publish, supervisor,
-    with, within, words_to,
+    Log, Number, Word, idle, keyed, number, one, publish, supervisor, with, within, words_to,
 };
 
 #[test]
@@ -223,60 +222,6 @@ fn a_removed_processor_neither_holds_up_shutdown_nor_loses_what_it_had() {
     assert_eq!(stood, [Unsettled::Retrying, Unsettled::Parked]);
 }
 
-fn kill_myself(signal: &str) {
-    let id = std::process::id().to_string();
-    std::process::Command::new("kill").args([signal, &id]).status().unwrap();
-}
-
-/// Only when the handler of the signal is in place the process may tell itself to end.
-fn until_sigterm_is_caught() {
-    let status = || std::fs::read_to_string("/proc/self/status").unwrap();
-    while !status().lines().any(catches_sigterm) {
-        std::thread::yield_now();
-    }
-}
-
-/// Whether a line of `/proc/self/status` says that signal 15 is caught.
-fn catches_sigterm(line: &str) -> bool {
-    let caught =
-        line.strip_prefix("SigCgt:").and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-    caught.is_some_and(|bits| bits & (1 << 14) != 0)
-}
-
-#[test]
-fn sigterm_is_told_and_does_not_end_the_process_by_itself() {
-    let test = "starts_and_stops_anywhere::sigterm_is_told_and_does_not_end_the_process_by_itself";
-    if let Some(child) = in_a_process_of_its_own(test) {
-        assert!(child.status.success(), "{child:?}");
-        return;
-    }
-    let runtime = one(with("numbers", |_, _| Ok(())));
-    let signal = runtime.stop_signal();
-    until_sigterm_is_caught();
-    kill_myself("-TERM");
-    assert_eq!(within("the signal", move || pollster::block_on(signal)), "SIGTERM");
-    runtime.shutdown(secs(5)).wait().unwrap();
-}
-
-#[test]
-fn the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long() {
-    use std::os::unix::process::ExitStatusExt;
-    let test = "starts_and_stops_anywhere::the_second_signal_ends_a_process_whose_way_to_the_end_takes_too_long";
-    if let Some(child) = in_a_process_of_its_own(test) {
-        assert_eq!(child.status.signal(), Some(2), "{child:?}");
-        return;
-    }
-    let runtime = one(processor("stuck", || Stuck).on::<Number>());
-    publish(&runtime, [number(0)]);
-    let signal = runtime.stop_signal();
-    until_sigterm_is_caught();
-    kill_myself("-TERM");
-    within("the signal", move || pollster::block_on(signal));
-    std::thread::spawn(move || runtime.shutdown(secs(600)).wait());
-    kill_myself("-INT");
-    within("the end", std::thread::park);
-}
-
 #[test]
 fn limits_that_no_clock_can_say_are_as_good_as_none() {
     struct Naps;
@@ -412,29 +357,6 @@ fn it_rests_only_when_everything_that_was_done_has_been_told() {
         drop(go);
         idle(&runtime);
     }
-}
-
-#[test]
-fn what_several_instances_have_in_hand_comes_back_too() {
-    let log = Log::default();
-    let seen = log.clone();
-    struct Hangs(Log<u64>);
-    impl Processor for Hangs {}
-    impl Handle<Number> for Hangs {
-        async fn handle(&mut self, event: &Number, _: &mut Context) -> Outcome {
-            self.0.push(event.value);
-            std::future::pending().await
-        }
-    }
-    let crew = processor("crew", move || Hangs(seen.clone())).on::<Number>().instances(2);
-    let runtime = one(crew);
-    publish(&runtime, [keyed(7, 0), number(1)]);
-    let both = log.clone();
-    within("both are in hand", move || while both.all().len() < 2 {});
-    assert!(runtime.processors()[0].oldest.is_some());
-    let undone = runtime.shutdown(millis(1)).wait().unwrap();
-    let stood: Vec<_> = undone.iter().map(|event| (event.key.clone(), event.stood)).collect();
-    assert_eq!(stood, [(Some(7.into()), Unsettled::Waiting), (None, Unsettled::Waiting)]);
 }
 
 #[test]

@@ -13,10 +13,11 @@ use crate::queue::state::Offer;
 use crate::queue::waiting::{Cursor, Wanted};
 use crate::signal::Signal;
 
-/// How many held events are handed out before a range of fresh ones has its turn: few enough that
-/// one which is retried without any wait keeps nobody waiting, and many enough that they do not pile
-/// up behind ranges.
-const HELD_IN_A_ROW: u32 = 64;
+/// How many held events are handed out before fresh ones have their turn, a range of them or one:
+/// few enough that one which is retried without any wait keeps nobody waiting, and many enough that
+/// they do not pile up.
+const HELD_BEFORE_A_RANGE: u32 = 64;
+const HELD_BEFORE_ONE: u32 = 4;
 
 /// Who asks for work: one of the futures that run handlers, on one of the processor's threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Subscription {
             }
             *stopped = inner.held_changed().or(*stopped);
             let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
-            let most = if self.one_by_one { 4 } else { HELD_IN_A_ROW };
+            let most = if self.one_by_one { HELD_BEFORE_ONE } else { HELD_BEFORE_A_RANGE };
             let fresh_next =
                 inner.held_in_a_row >= most && free && inner.line.first(&self.wanted).is_some();
             if !fresh_next && let Some(claim) = inner.claim_held(now) {

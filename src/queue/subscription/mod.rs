@@ -249,9 +249,7 @@ impl Subscription {
     /// Events that wait for their first delivery, or are in hand for it.
     pub(crate) fn waiting(&self) -> Load {
         let inner = self.inner.lock();
-        let mut waiting = inner.line.load;
-        waiting.add(inner.in_hand_load);
-        waiting
+        inner.line.load.and(inner.in_hand_load)
     }
 
     /// What is held: retrying, parked, or behind another of its key.
