@@ -17,6 +17,12 @@ pub enum ErrorKind {
     NotFound,
     /// Something else changed the thing first; look again and decide anew.
     Conflict,
+    /// A child could not start; the text says what it said.
+    StartFailed,
+    /// A child of a pool has nothing to do, and was not started.
+    Ignored,
+    /// The tree of supervisors gave up: the text names the child and what it said.
+    GaveUp,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,
 }

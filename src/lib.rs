@@ -62,6 +62,7 @@ mod message;
 mod metrics;
 pub mod prelude;
 mod processor;
+mod pulse;
 mod queue;
 mod runtime;
 mod signal;
@@ -77,16 +78,22 @@ pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::dispatch::On;
 pub use processor::outcome::Retry;
 pub use processor::recipient::{Delivered, Forward, recipient};
-pub use processor::spec::{ProcessorSpec, processor};
+pub use processor::spec::{IntoStart, ProcessorSpec, Start, processor, processor_with};
 pub use processor::{Context, Handle, Processor};
 pub use queue::backoff::Backoff;
 pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
 pub use queue::{Unsettled, WhenFull};
-pub use runtime::{Idle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown, Undone};
+pub use runtime::{
+    Asked, Idle, PoolChild, PoolHandle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown,
+    SupervisorHandle, Undone, Watching,
+};
 pub use signal::{
     Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Sample, Signal,
 };
 pub use store::Store;
 pub use store::memory::KeptState;
-pub use supervise::{IntoChild, Supervisor};
+pub use supervise::{
+    AutoShutdown, ChildCounts, ChildKind, ChildReport, ChildState, Count, Intensity, IntoChild,
+    OnExit, Pool, Reason, Restart, Strategy, Supervisor,
+};

@@ -3,7 +3,8 @@
 //! you mean, as in `use cueline::Context;`.
 
 pub use crate::{
-    Backoff, Context, Delivered, Envelope, Error, Event, EventId, Failure, FailureExt, Handle, Key,
-    Message, OnPark, Outcome, Processor, Refused, Retry, Runtime, Store, Supervisor, WhenFull,
-    event, hours, millis, processor, secs,
+    AutoShutdown, Backoff, Context, Count, Delivered, Envelope, Error, Event, EventId, Failure,
+    FailureExt, Handle, Intensity, IntoChild, Key, Message, OnExit, OnPark, Outcome, Pool,
+    Processor, Reason, Refused, Restart, Retry, Runtime, Store, Strategy, Supervisor, WhenFull,
+    event, hours, millis, processor, processor_with, secs,
 };

@@ -110,14 +110,16 @@ fn everything_that_is_scraped_is_in_the_catalogue() {
 #[test]
 fn ready_says_why_not_and_alive_stays_alive() {
     let (runtime, address) = start(3);
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     let gate = Arc::new(Notify::new());
     let opened = gate.clone();
-    runtime.add("tests", processor("late", move || Late(opened.clone())).on::<Number>()).unwrap();
+    let late = processor("late", move || Late(opened.clone())).on::<Number>();
+    let added = runtime.add("tests", late);
     let (status, why) = get(address, "/readyz");
     assert!(status == 503 && why.contains("starting"), "{status} {why}");
     gate.notify_one();
-    pollster::block_on(runtime.ready());
+    assert!(added.wait().unwrap());
+    pollster::block_on(runtime.ready()).unwrap();
     assert_eq!(get(address, "/healthz").0, 200);
     assert_eq!(get(address, "/readyz"), (200, "ready\n".to_owned()));
     runtime.publish_all((0..100).map(|_| Number(2))).wait().unwrap();
@@ -154,8 +156,11 @@ fn while_it_stops_it_is_not_ready_but_alive() {
     let gate = Arc::new(Notify::new());
     gate.notify_one();
     let opened = gate.clone();
-    runtime.add("tests", processor("late", move || Late(opened.clone())).on::<Number>()).unwrap();
-    pollster::block_on(runtime.ready());
+    runtime
+        .add("tests", processor("late", move || Late(opened.clone())).on::<Number>())
+        .wait()
+        .unwrap();
+    pollster::block_on(runtime.ready()).unwrap();
     runtime.publish(Number(0)).wait().unwrap();
     let stopping = runtime.clone();
     let stops = std::thread::spawn(move || stopping.shutdown(secs(600)).wait().unwrap());
@@ -217,7 +222,7 @@ fn everything_that_happens_is_counted_where_it_belongs() {
         .serve(0)
         .start()
         .unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     let ask = |key: u32, what: u32| runtime.publish(Ask { key, what }).wait().unwrap();
     ask(1, 0);
     ask(1, 9);
@@ -300,7 +305,7 @@ fn gauges_of_a_removed_processor_do_not_stand_still() {
     let gate = Arc::new(Notify::new());
     let opened = gate.clone();
     let gated = processor("gated", move || Gated(opened.clone())).on::<Number>();
-    runtime.add("tests", gated).unwrap();
+    runtime.add("tests", gated).wait().unwrap();
     runtime.publish(Number(0)).wait().unwrap();
     let reaches = |events: u64| {
         let began = Instant::now();

@@ -32,7 +32,7 @@ pub fn start(supervisor: Supervisor, threads: usize, metrics: bool) -> Runtime {
         builder = builder.serve("127.0.0.1:0");
     }
     let runtime = builder.start().unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     runtime
 }
 

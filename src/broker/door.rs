@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::holders::Holders;
 use crate::message::envelope::TopicId;
 use crate::queue::batch::Load;
 use crate::queue::state::Counts;
@@ -55,6 +56,7 @@ pub(crate) struct Door {
     topics: Vec<TopicDoor>,
     gates: Vec<Option<Gate>>,
     next_ticket: u64,
+    pub(crate) holders: Holders,
     /// Events that have no place in the order yet.
     pub(crate) before_broker: u64,
 }
@@ -123,7 +125,7 @@ impl Door {
     /// Subscriptions whose instances live on several threads.
     pub(crate) fn crews(&self) -> impl Iterator<Item = &Subscription> {
         let gates = self.gates.iter().flatten().map(|gate| &*gate.subscription);
-        gates.filter(|subscription| subscription.settings.hosts > 1)
+        gates.filter(|subscription| subscription.settings.hosts > 1 || subscription.settings.shared)
     }
 
     /// The lanes of a topic's subscriptions, a bit each.
@@ -159,7 +161,8 @@ impl Door {
     }
 
     fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
-        let settings = self.gates_of(topic).map(|gate| &gate.subscription.settings);
+        let gates = self.gates_of(topic).filter(|gate| !gate.subscription.is_detached());
+        let settings = gates.map(|gate| &gate.subscription.settings);
         settings.filter(|settings| settings.when_full == WhenFull::Block)
     }
 
@@ -296,7 +299,7 @@ impl Door {
         let rests = self.waiting(gate).events == 0
             && of_held(subscription.counts()) == 0
             && !subscription.has_untold();
-        rests || subscription.is_halted()
+        rests || subscription.is_halted() || subscription.is_detached()
     }
 
     /// All that was ever published on a topic.
@@ -319,7 +322,7 @@ impl Door {
         let mut room = Load::new(BEFORE_BROKER.saturating_sub(before_broker), u64::MAX);
         for gate in self.gates_of(topic) {
             let settings = &gate.subscription.settings;
-            if settings.when_full != WhenFull::Block {
+            if settings.when_full != WhenFull::Block || gate.subscription.is_detached() {
                 continue;
             }
             let reserve = if with_reserve { settings.reserve } else { Load::default() };

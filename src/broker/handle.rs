@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::MutexGuard;
 
 use super::door::Door;
+use super::holders::Holder;
 use super::intake::{Entry, Inner, Intake, Watch};
 use super::sequencer::Sequencer;
 use crate::clock::Clock;
@@ -79,15 +80,36 @@ impl Broker {
         Ok(topic)
     }
 
-    /// Allows a handler to publish `need` on a topic, from the reserve if it must.
-    pub(crate) fn lease(&self, topic: TopicId, need: Load) -> Option<Load> {
-        self.intake.lock().door.lease(topic, need)
+    /// A driver begins that publishes.
+    pub(crate) fn join(&self) -> Holder {
+        self.intake.lock().door.holders.join()
+    }
+
+    /// It is gone, and the room that was allowed to it comes back.
+    pub(crate) fn leave(&self, holder: Holder) {
+        let mut inner = self.intake.lock();
+        for (topic, unused) in inner.door.holders.leave(holder) {
+            inner.door.settle_lease(topic, Load::default(), unused);
+        }
+        self.wake_with_room(inner);
+    }
+
+    /// Allows a driver to publish `need` on a topic, from the reserve if it must.
+    pub(crate) fn lease(&self, holder: Holder, topic: TopicId, need: Load) -> Option<Load> {
+        let mut inner = self.intake.lock();
+        let lease = inner.door.lease(topic, need)?;
+        if !inner.door.holders.more(holder, topic, lease) {
+            inner.door.settle_lease(topic, Load::default(), lease);
+            return None;
+        }
+        Some(lease)
     }
 
     /// What a handler published leaves, and what it did not use of its leases comes back. Whether one
     /// of the topics that matter `to` it lives off the reserve of its subscriptions by now.
     pub(crate) fn flush(
         &self,
+        holder: Holder,
         outbox: Events,
         leases: &[(TopicId, Lease)],
         to: impl Fn(TopicId) -> bool,
@@ -96,6 +118,7 @@ impl Broker {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
             inner.door.settle_lease(*topic, lease.used, lease.allowed);
+            inner.door.holders.less(holder, *topic, lease.used.and(lease.allowed));
         }
         let mut topics = leases.iter().map(|(topic, _)| *topic).filter(|topic| to(*topic));
         let pressed = topics.any(|topic| inner.door.lives_off_reserve(topic, claim));
@@ -162,12 +185,23 @@ impl Broker {
         freed.into_iter().for_each(Waker::wake);
     }
 
-    /// Room comes back that was allowed to somebody and not used.
-    pub(crate) fn give_back(&self, leases: &[(TopicId, Lease)]) {
+    /// Room comes back that was allowed to a driver and not used.
+    pub(crate) fn give_back(&self, holder: Holder, leases: &[(TopicId, Lease)]) {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
-            inner.door.settle_lease(*topic, lease.used, lease.allowed);
+            if inner.door.holders.less(holder, *topic, lease.used.and(lease.allowed)) {
+                inner.door.settle_lease(*topic, lease.used, lease.allowed);
+            }
         }
+        self.wake_with_room(inner);
+    }
+
+    /// A subscription does not count any more: there may be room for whoever waits.
+    pub(crate) fn make_room(&self) {
+        self.wake_with_room(self.intake.lock());
+    }
+
+    fn wake_with_room(&self, mut inner: MutexGuard<'_, Inner>) {
         let wake = match self.intake.is_watched(Watch::Room) {
             true => inner.door.with_room(),
             false => Vec::new(),

@@ -10,6 +10,7 @@ use futures_core::Stream;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::routes::LocalRoutes;
+use crate::pulse::Pulse;
 use crate::queue::Subscription;
 use crate::queue::batch::Batch;
 
@@ -36,6 +37,8 @@ struct Inner {
     /// Batches that have been passed round and wait for a thread that may drop them.
     passed: Vec<Arc<Batch>>,
     waker: Option<Waker>,
+    /// Grows when the lane becomes another thread's.
+    hands: u64,
     closed: bool,
 }
 
@@ -121,6 +124,18 @@ impl Lane {
         wake(inner);
     }
 
+    /// The end of the lane, for the thread whose it is now.
+    pub(crate) fn arrivals(self: &Arc<Self>) -> Arrivals {
+        Arrivals { hands: self.inner.lock().hands, lane: self.clone() }
+    }
+
+    /// Its thread was given up, and it is another's from now on.
+    pub(crate) fn change_hands(&self) {
+        let mut inner = self.inner.lock();
+        inner.hands += 1;
+        wake(inner);
+    }
+
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
@@ -137,14 +152,20 @@ fn wake(mut inner: MutexGuard<'_, Inner>) {
     }
 }
 
-/// The thread's end of its lane: ready whenever something has come.
-pub(crate) struct Arrivals(pub(crate) Arc<Lane>);
+/// A thread's end of its lane: ready whenever something has come, until the lane is another thread's.
+pub(crate) struct Arrivals {
+    lane: Arc<Lane>,
+    hands: u64,
+}
 
 impl Stream for Arrivals {
     type Item = ();
 
     fn poll_next(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<()>> {
-        let mut inner = self.0.inner.lock();
+        let mut inner = self.lane.inner.lock();
+        if inner.hands != self.hands {
+            return Poll::Ready(None);
+        }
         if !(inner.parcels.is_empty() && inner.passed.is_empty()) {
             return Poll::Ready(Some(()));
         }
@@ -157,19 +178,33 @@ impl Stream for Arrivals {
 }
 
 /// The actor at the end of a lane: passes each batch round the thread's subscriptions.
-pub(crate) struct Carrier(pub(crate) Arc<Lane>);
+pub(crate) struct Carrier {
+    lane: Arc<Lane>,
+    arrivals: Option<Arrivals>,
+    pulse: Arc<Pulse>,
+}
+
+impl Carrier {
+    pub(crate) fn new(lane: Arc<Lane>, pulse: Arc<Pulse>) -> Self {
+        Self { arrivals: Some(lane.arrivals()), lane, pulse }
+    }
+}
 
 impl actix::Actor for Carrier {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         use actix::AsyncContext;
-        ctx.add_stream(Arrivals(self.0.clone()));
+        if let Some(arrivals) = self.arrivals.take() {
+            ctx.add_stream(arrivals);
+        }
     }
 }
 
 impl actix::StreamHandler<()> for Carrier {
     fn handle(&mut self, (): (), _: &mut Self::Context) {
-        drop(self.0.pass_round());
+        self.pulse.enter(0); // `Drop` of events is user code
+        drop(self.lane.pass_round());
+        self.pulse.leave();
     }
 }

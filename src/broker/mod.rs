@@ -6,6 +6,7 @@
 pub(crate) mod actor;
 pub(crate) mod door;
 pub(crate) mod handle;
+pub(crate) mod holders;
 pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod publish;

@@ -202,7 +202,6 @@ mod tests {
     use super::*;
     use crate::broker::handle::Broker;
     use crate::broker::intake::Arrived;
-    use crate::broker::lane::Arrivals;
 
     struct Ping(u64);
     crate::event!(Ping, "ping");
@@ -233,7 +232,7 @@ mod tests {
         runtime.block_on(async {
             // A task of its own: what the runtime blocks on is polled also when nobody woke it.
             let lane = sequencer.lanes()[0].clone();
-            let mut arrivals = Arrivals(lane.clone());
+            let mut arrivals = lane.arrivals();
             let told = async move {
                 while let Some(()) = arrivals.next().await {
                     for batch in lane.pass_round() {

@@ -76,6 +76,14 @@ catalog! {
         "Instances that could not be built.";
     HOOK_FAILURES = "cueline_hook_failures_total", Counter, Count, ["processor", "hook"],
         "Failures of what runs by the clock, or when a processor stops.";
+    SUPERVISOR_RESTARTS = "cueline_supervisor_restarts_total", Counter, Count, ["supervisor"],
+        "Failures of children that a supervisor was charged with, and restarted.";
+    GAVE_UP = "cueline_supervisor_gave_up_total", Counter, Count, ["supervisor"],
+        "How often a supervisor gave up, and left the matter to the one above it.";
+    RECOVERY = "cueline_recovery_seconds", Histogram, Seconds, ["supervisor"],
+        "From the failure of a child to its running again, back-off included.";
+    THREADS_LOST = "cueline_threads_lost_total", Counter, Count, [],
+        "Threads that were stuck in user code, and were given up.";
     PANICS = "cueline_panics_contained_total", Counter, Count, ["during"],
         "Panics of user code outside of a handler.";
     WAITING = "cueline_waiting_seconds", Histogram, Seconds, ["processor"],

@@ -1,5 +1,6 @@
 //! Counts what the signals say, in a recorder of our own or in the application's.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,15 @@ pub(crate) struct Recorder {
     target: Target,
     topics: RwLock<Vec<Option<Arc<TopicHandles>>>>,
     processors: RwLock<Vec<Option<Arc<ProcessorHandles>>>>,
+    supervisors: RwLock<HashMap<String, Arc<SupervisorHandles>>>,
     panics: Vec<Counter>,
+    threads_lost: Counter,
+}
+
+struct SupervisorHandles {
+    restarts: Counter,
+    gave_up: Counter,
+    recovery: Histogram,
 }
 
 impl Recorder {
@@ -93,11 +102,14 @@ impl Recorder {
             target,
             topics: RwLock::default(),
             processors: RwLock::default(),
+            supervisors: RwLock::default(),
             panics: Vec::new(),
+            threads_lost: Counter::noop(),
         };
         recorder.describe();
         let counter = |during: &During| recorder.counter(&catalog::PANICS, &[during.as_str()]);
         recorder.panics = During::ALL.iter().map(counter).collect();
+        recorder.threads_lost = recorder.counter(&catalog::THREADS_LOST, &[]);
         recorder
     }
 
@@ -198,6 +210,27 @@ impl Recorder {
             behind: self.gauge(&catalog::HELD, &[name, "waiting_behind"]),
             stopped: self.gauge(&catalog::STOPPED, &[name]),
         })
+    }
+
+    /// A supervisor's metrics are there from now on.
+    pub(crate) fn add_supervisor(&self, path: &str) {
+        self.supervisor(path);
+    }
+
+    /// Children of a pool count as one, whatever their
+    /// number.
+    fn supervisor(&self, path: &str) -> Arc<SupervisorHandles> {
+        let names = path.split('/').map(|name| name.split('#').next().unwrap_or(name));
+        let path = names.collect::<Vec<_>>().join("/");
+        if let Some(known) = self.supervisors.read().get(&path) {
+            return known.clone();
+        }
+        let made = Arc::new(SupervisorHandles {
+            restarts: self.counter(&catalog::SUPERVISOR_RESTARTS, &[&path]),
+            gave_up: self.counter(&catalog::GAVE_UP, &[&path]),
+            recovery: self.histogram(&catalog::RECOVERY, &[&path]),
+        });
+        self.supervisors.write().entry(path).or_insert(made).clone()
     }
 
     /// Sets what is read only when somebody looks.
@@ -320,6 +353,20 @@ impl Observer for Arc<Recorder> {
                     panics.increment(1);
                 }
             }
+            Signal::Orphaned { processor, events } => {
+                let place = place(&Cause::ALL, &Cause::Orphaned);
+                self.processor(processor).parked[place].increment(*events);
+            }
+            Signal::Restarts { supervisor, .. } => {
+                self.supervisor(supervisor).restarts.increment(1);
+            }
+            Signal::GaveUp { supervisor, .. } => {
+                self.supervisor(supervisor).gave_up.increment(1);
+            }
+            Signal::Recovered { supervisor, took, .. } => {
+                self.supervisor(supervisor).recovery.record(took.as_secs_f64());
+            }
+            Signal::ThreadLost { .. } => self.threads_lost.increment(1),
             Signal::Held { .. } => {}
         }
     }

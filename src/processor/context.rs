@@ -15,6 +15,7 @@ use crate::queue::Cursor;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::{Body, Kept};
 use crate::store::memory::{KeptState, StateKey, Value, initial, typed_mut};
+use crate::supervise::Reason;
 
 /// The event in hand.
 pub(crate) enum InHand {
@@ -55,6 +56,10 @@ pub struct Context {
     states: Vec<(StateKey, Box<dyn Value>)>,
     delayed: Vec<(Moment, Events)>,
     refused: Option<Ended>,
+    /// The child is to end, if the handler succeeds.
+    ends: Option<Reason>,
+    /// The hook says that there is nothing to do.
+    pub(super) ignores: bool,
 }
 
 impl Context {
@@ -69,6 +74,8 @@ impl Context {
             states: Vec::new(),
             delayed: Vec::new(),
             refused: None,
+            ends: None,
+            ignores: false,
         }
     }
 
@@ -119,13 +126,7 @@ impl Context {
     /// attempt. None in `started` and `stopping`.
     pub fn envelope(&self) -> Option<Envelope> {
         let (head, index) = self.head()?;
-        let seq = match &self.hand {
-            InHand::Nothing => return None,
-            InHand::Batch { batch, run, .. } => {
-                batch.seq(&batch.events.runs()[*run as usize], self.index)
-            }
-            InHand::Kept { seq, .. } => *seq,
-        };
+        let seq = self.seq()?;
         Some(Envelope {
             id: head.id(index),
             seq,
@@ -136,6 +137,17 @@ impl Context {
             attempt: self.attempt(),
             hops: head.hops,
         })
+    }
+
+    /// The event's place in the order.
+    pub(super) fn seq(&self) -> Option<Seq> {
+        match &self.hand {
+            InHand::Nothing => None,
+            InHand::Batch { batch, run, .. } => {
+                Some(batch.seq(&batch.events.runs()[*run as usize], self.index))
+            }
+            InHand::Kept { seq, .. } => Some(*seq),
+        }
     }
 
     /// Which delivery of the event this is, counted from 1.
@@ -260,7 +272,7 @@ impl Context {
 
     fn load<S: KeptState>(&self, name: &StateKey) -> Outcome<Box<dyn Value>> {
         let subscription = &self.link.subscription;
-        if subscription.settings.instances > 1 && self.key().as_ref() != Some(&name.1) {
+        if subscription.settings.is_crew() && self.key().as_ref() != Some(&name.1) {
             return Err(Failure::permanent(format!(
                 "`{}` has {} instances, so the key of its kept state must be the key of the event \
                  in hand; use that key, or `instances(1)`",
@@ -281,6 +293,40 @@ impl Context {
             )));
         }
         Ok(initial::<S>(&self.link.broker.signals))
+    }
+
+    /// Ends the processor in order, once the handler has succeeded: the event in hand is settled,
+    /// what else is in hand is finished, the `stopping` hooks run. Whether it starts again is a
+    /// matter of its [`restart`](crate::IntoChild::restart); its events wait.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Line { text: String }
+    /// # cueline::event!(Line, "line");
+    /// struct Import;
+    /// impl Processor for Import {}
+    /// impl Handle<Line> for Import {
+    ///     async fn handle(&mut self, line: &Line, cx: &mut Context) -> Outcome {
+    ///         if line.text == "END" {
+    ///             cx.stop(Reason::Normal);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let import = processor("import", || Import).on::<Line>().restart(Restart::Transient);
+    /// ```
+    pub fn stop(&mut self, reason: Reason) {
+        self.touched = Touched::More;
+        self.ends = Some(reason);
+    }
+
+    /// Says in [`started`](crate::Processor::started) that there is nothing to do, as a factory does
+    /// with [`Start::Ignore`](crate::Start::Ignore): the processor is down, as if it had been
+    /// stopped. Without effect elsewhere.
+    pub fn ignore(&mut self) {
+        self.ignores = true;
     }
 
     /// The event in hand as a value that can be sent on.
@@ -321,6 +367,9 @@ impl Context {
         if !(states.is_empty() && delayed.is_empty()) {
             self.link.stage(states.drain(..), delayed.drain(..));
         }
+        if let Some(reason) = self.ends.take() {
+            self.link.end(reason);
+        }
         None
     }
 
@@ -329,7 +378,7 @@ impl Context {
         if std::mem::take(&mut self.touched) == Touched::Nothing {
             return;
         }
-        self.refused = None;
+        (self.refused, self.ends) = (None, None);
         let states = std::mem::take(&mut self.states);
         let delayed = std::mem::take(&mut self.delayed);
         self.link.drop_publications();

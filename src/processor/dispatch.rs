@@ -14,7 +14,7 @@ use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
 use crate::guard::Quiet;
 use crate::message::envelope::Head;
-use crate::message::{Declared, Event, EventId, codec};
+use crate::message::{Declared, Event, EventId, Seq, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
 use crate::signal::{During, Signals};
@@ -131,19 +131,22 @@ where
         };
         let link = cx.link.clone();
         let mut before = link.broker.clock.tick();
+        let first = batch.seq(&batch.events.runs()[run as usize], 0);
         for index in from..to {
             if !(asked || link.clear.get()) {
                 return Ran::Ask(index);
             }
             cx.index = index;
+            let seq = Seq(first.0 + u64::from(index));
+            link.pulse.hold(seq);
             let event = &events[index as usize];
             if self.0.wants(event) {
                 let traced = cx.begin_span();
                 let ended = {
                     let handler = pin!(processor.handle(event, cx));
                     match traced {
-                        false => drive(handler, &link).await,
-                        true => drive_in_span(handler, &link).await,
+                        false => drive(handler, &link, Some(seq)).await,
+                        true => drive_in_span(handler, &link, Some(seq)).await,
                     }
                 };
                 before = cx.ended_at(before);
@@ -177,6 +180,10 @@ where
             Err(failure) => return Some(Box::new(Ended::Undecodable(failure))),
         };
         let link = cx.link.clone();
+        let seq = cx.seq();
+        if let Some(seq) = seq {
+            link.pulse.hold(seq);
+        }
         let id = cx.head().map(|(head, index)| head.id(index));
         let event = Decoded { event: Some(event), id, signals: &link.broker.signals };
         let event_itself = event.event.as_ref()?;
@@ -188,7 +195,7 @@ where
         cx.begin_span();
         let ended = {
             let handler = pin!(processor.handle(event_itself, cx));
-            drive_in_span(handler, &link).await
+            drive_in_span(handler, &link, seq).await
         };
         cx.ended_at(before);
         // The handler has had its say; a panic here is not its failure.
@@ -220,12 +227,18 @@ impl<E> Drop for Decoded<'_, E> {
 pub(super) fn drive<'a, F: Future<Output = Outcome>>(
     mut handler: Pin<&'a mut F>,
     link: &'a Link,
+    seq: Option<Seq>,
 ) -> impl Future<Output = Option<Box<Ended>>> + use<'a, F> {
     let mut pending = false;
-    poll_fn(move |task| match handler.as_mut().poll(task) {
-        Poll::Ready(Ok(())) => Poll::Ready(None),
-        Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
-        Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),
+    poll_fn(move |task| {
+        if pending && let Some(seq) = seq {
+            link.pulse.hold(seq);
+        }
+        match handler.as_mut().poll(task) {
+            Poll::Ready(Ok(())) => Poll::Ready(None),
+            Poll::Ready(Err(failure)) => Poll::Ready(Some(Box::new(Ended::Failed(failure)))),
+            Poll::Pending => link.wait(&mut pending, task).map(|ended| Some(Box::new(ended))),
+        }
     })
 }
 
@@ -234,12 +247,13 @@ pub(super) fn drive<'a, F: Future<Output = Outcome>>(
 async fn drive_in_span(
     mut handler: Pin<&mut dyn Future<Output = Outcome>>,
     link: &Link,
+    seq: Option<Seq>,
 ) -> Option<Box<Ended>> {
     let handler = poll_fn(|task| {
         let _in_span = link.measured.enter();
         handler.as_mut().poll(task)
     });
-    let ended = drive(pin!(handler), link).await;
+    let ended = drive(pin!(handler), link, seq).await;
     link.measured.close_span();
     ended
 }

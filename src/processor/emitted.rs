@@ -34,11 +34,4 @@ impl Emitted {
         let allowed = std::mem::take(&mut self.lease.allowed);
         (!allowed.is_zero()).then_some((self.topic, Lease { allowed, used: Load::default() }))
     }
-
-    /// All of the lease, as if nothing had been used: what was is dropped.
-    pub(super) fn abandon(&mut self) -> Option<(TopicId, Lease)> {
-        let used = std::mem::take(&mut self.lease.used);
-        self.lease.allowed.add(used);
-        self.take_unused()
-    }
 }

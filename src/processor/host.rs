@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, Waker};
 
 use actix::fut::ActorFutureExt;
 use actix::{Actor, ActorContext, AsyncContext, WrapFuture};
@@ -20,7 +20,8 @@ use super::spec::ProcessorSpec;
 use crate::broker::publish::inside_handler;
 use crate::guard::{Contained, contain};
 use crate::message::id::{IdSource, IdSpace};
-use crate::signal::{During, ProcessorName, Signals};
+use crate::pulse::Pulse;
+use crate::signal::{During, Signals};
 use crate::supervise::child::Seat;
 
 thread_local! {
@@ -176,18 +177,20 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
     let drivers = Drivers {
         running: FuturesUnordered::new(),
         first: None,
-        processor: seat.subscription.name.clone(),
+        known: None,
+        seat: seat.clone(),
         spawn: {
             let (crew, seat) = (crew.clone(), seat.clone());
             Box::new(move || {
                 let number = crew.drivers.replace(crew.drivers.get() + 1);
                 let executor = Executor::new(spec.clone(), seat.clone(), crew.clone(), number);
-                Contained::new(executor.run())
+                let (pulse, life) = (seat.pulse.clone(), seat.reports.id.life);
+                Watched { pulse, life, future: Contained::new(executor.run()) }
             })
         },
         crew,
     };
-    Host { drivers: Some(Box::pin(drivers)), seat }.start();
+    Host { drivers: Some(Contained::new(drivers)), seat }.start();
 }
 
 /// The drivers of one host, polled together.
@@ -195,7 +198,9 @@ struct Drivers<P, F, S> {
     /// The first driver, which is the only one unless handlers wait.
     first: Option<F>,
     running: FuturesUnordered<F>,
-    processor: ProcessorName,
+    /// Who is woken when the host is fenced.
+    known: Option<Waker>,
+    seat: Rc<Seat>,
     spawn: S,
     crew: Rc<Crew<P>>,
 }
@@ -208,7 +213,16 @@ where
 
     fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let this = self.get_mut();
+        let fence = &this.seat.fence;
+        if fence.is_fenced() {
+            return Poll::Ready(());
+        }
+        if !this.known.as_ref().is_some_and(|known| known.will_wake(task.waker())) {
+            fence.is_polled_by(task.waker());
+            this.known = Some(task.waker().clone());
+        }
         inside_handler(|| {
+            let processor = this.seat.subscription.name.as_str();
             if this.crew.drivers.get() == 0 {
                 this.first = Some((this.spawn)());
             }
@@ -216,11 +230,14 @@ where
                 if let Some(first) = &mut this.first
                     && let Poll::Ready(ended) = Pin::new(first).poll(task)
                 {
-                    say_ended("a driver", this.processor.as_str(), ended);
+                    say_ended("a driver", processor, ended);
                     this.first = None;
                 }
                 while let Poll::Ready(Some(ended)) = Pin::new(&mut this.running).poll_next(task) {
-                    say_ended("a driver", this.processor.as_str(), ended);
+                    say_ended("a driver", processor, ended);
+                }
+                if this.seat.fence.is_fenced() {
+                    return Poll::Ready(());
                 }
                 if !this.crew.needs_driver() {
                     break;
@@ -235,9 +252,50 @@ where
     }
 }
 
+/// A driver whose thread says when it is in it.
+struct Watched<F> {
+    pulse: Arc<Pulse>,
+    life: u64,
+    future: F,
+}
+
+impl<F: Future + Unpin> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
+        self.pulse.enter(self.life);
+        let polled = Pin::new(&mut self.future).poll(task);
+        self.pulse.leave();
+        polled
+    }
+}
+
+/// All that a host does; its end is inside the pulse as well, because the `Drop` of instances and of
+/// handlers' futures is user code.
+struct Whole<F> {
+    future: Option<Contained<F>>,
+    seat: Rc<Seat>,
+}
+
+impl<F: Future> Future for Whole<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().map_or(Poll::Pending, |future| Pin::new(future).poll(task))
+    }
+}
+
+impl<F> Drop for Whole<F> {
+    fn drop(&mut self) {
+        self.seat.pulse.enter(self.seat.reports.id.life);
+        drop(self.future.take());
+        self.seat.pulse.leave();
+    }
+}
+
 /// The actor around the drivers of one processor on one thread.
 struct Host<D> {
-    drivers: Option<Pin<Box<D>>>,
+    drivers: Option<Contained<D>>,
     seat: Rc<Seat>,
 }
 
@@ -246,7 +304,7 @@ impl<D: Future<Output = ()> + 'static> Actor for Host<D> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(drivers) = self.drivers.take() {
-            let ended = Contained::new(drivers).into_actor(self);
+            let ended = Whole { future: Some(drivers), seat: self.seat.clone() }.into_actor(self);
             ctx.spawn(ended.map(|ended, host, ctx| {
                 say_ended("a host", host.seat.subscription.name.as_str(), ended);
                 ctx.stop();

@@ -48,6 +48,8 @@ pub(crate) enum Ended {
     Failed(Failure),
     Panicked(String),
     TimedOut(Duration),
+    /// It held its thread for longer than that, and the thread was given up.
+    Blocked(Duration),
     /// It succeeded, but what it published found no room.
     Overflowed(&'static str),
     /// It published beyond the hop limit.
@@ -94,6 +96,14 @@ impl Ended {
                      quicker"
                 )),
             ),
+            Self::Blocked(limit) => (
+                Cause::TimedOut,
+                Failure::transient(format!(
+                    "the handler held its thread for more than {limit:?} without awaiting anything, \
+                     and the thread was given up: declare the processor `blocking()` and raise \
+                     `timeout`, or let the handler await"
+                )),
+            ),
             Self::Overflowed(topic) => (
                 Cause::Overflow,
                 Failure::transient(format!(
@@ -130,7 +140,7 @@ pub(crate) fn decide(
     jitter: f64,
 ) -> Decision {
     let again = match cause {
-        Cause::Permanent | Cause::HopLimit | Cause::Undecodable => false,
+        Cause::Permanent | Cause::HopLimit | Cause::Undecodable | Cause::Orphaned => false,
         // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
         Cause::Panicked | Cause::TimedOut => broke < 2,
         Cause::Failed | Cause::Overflow => failures < retry.attempts,

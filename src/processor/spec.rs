@@ -1,5 +1,6 @@
 //! How a processor is declared: what it handles, how many instances, its bounds and rules.
 
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,57 @@ use crate::message::{Declared, Event};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{QueueSettings, WhenFull};
-use crate::supervise::child::{Child, Declaration, Seat};
-use crate::supervise::{IntoChild, into_child};
+use crate::supervise::child::{Child, ChildOptions, Declaration, Seat};
+use crate::supervise::{Count, DeclaredChild, IntoChild, into_child};
+
+/// Makes an instance, from the argument that its child was started with.
+type Factory<P> = Box<dyn Fn(&dyn Any) -> Start<P> + Send + Sync>;
+
+/// What a factory may return instead of a processor.
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # use cueline::Start;
+/// # struct Mirror;
+/// # impl Processor for Mirror {}
+/// let mirror = processor("mirror", || match std::env::var("MIRROR") {
+///     Ok(_address) => Start::Run(Mirror),
+///     Err(_) => Start::Ignore, // there is nothing to mirror to
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<P> {
+    /// It runs.
+    Run(P),
+    /// It has nothing to do here: its child is down, as if it had been stopped, and nobody is told
+    /// of a failure.
+    Ignore,
+}
+
+/// What a factory may return: a processor, or a [`Start`].
+pub trait IntoStart {
+    /// The processor.
+    type Processor: Processor;
+
+    /// Whether it runs.
+    fn into_start(self) -> Start<Self::Processor>;
+}
+
+impl<P: Processor> IntoStart for P {
+    type Processor = P;
+
+    fn into_start(self) -> Start<P> {
+        Start::Run(self)
+    }
+}
+
+impl<P: Processor> IntoStart for Start<P> {
+    type Processor = P;
+
+    fn into_start(self) -> Self {
+        self
+    }
+}
 
 /// Publishes a tick's event.
 type Tick = Quiet<Box<dyn Fn(&mut Context) + Send + Sync>>;
@@ -49,7 +99,9 @@ type Tick = Quiet<Box<dyn Fn(&mut Context) + Send + Sync>>;
 /// ```
 pub struct ProcessorSpec<P, L> {
     pub(super) name: Arc<str>,
-    pub(super) factory: Quiet<Box<dyn Fn() -> P + Send + Sync>>,
+    pub(super) factory: Quiet<Factory<P>>,
+    /// The type of the factory's argument.
+    argument: TypeId,
     pub(super) handlers: L,
     pub(super) retry: Retry,
     pub(super) timeout: Duration,
@@ -57,6 +109,8 @@ pub struct ProcessorSpec<P, L> {
     emits: Vec<Declared>,
     settings: QueueSettings,
     blocking: bool,
+    pub(super) count: Count,
+    options: ChildOptions,
 }
 
 /// Declares a processor: its name, and the factory that makes each instance of it.
@@ -74,15 +128,39 @@ pub struct ProcessorSpec<P, L> {
 /// | [`timeout`](ProcessorSpec::timeout) | 30 s |
 /// | [`on_park`](ProcessorSpec::on_park) | later events of the key wait |
 /// | [`held`](ProcessorSpec::held), [`states`](ProcessorSpec::states) | 65,536 events, 1,000,000 states |
-pub fn processor<P, F>(name: impl AsRef<str>, factory: F) -> ProcessorSpec<P, ()>
+pub fn processor<F, S>(name: impl AsRef<str>, factory: F) -> ProcessorSpec<S::Processor, ()>
 where
-    P: Processor,
-    F: Fn() -> P + Send + Sync + 'static,
+    F: Fn() -> S + Send + Sync + 'static,
+    S: IntoStart,
 {
+    declare(name.as_ref(), TypeId::of::<()>(), Box::new(move |_| factory().into_start()))
+}
+
+/// Declares what the children of a [`Pool`](crate::Pool) are: as [`processor`], with an argument for
+/// the factory, which is another for each child. It is kept for restarts.
+pub fn processor_with<A, F, S>(name: impl AsRef<str>, factory: F) -> ProcessorSpec<S::Processor, ()>
+where
+    A: Any + Send + Sync,
+    F: Fn(&A) -> S + Send + Sync + 'static,
+    S: IntoStart,
+{
+    let factory = move |argument: &dyn Any| match argument.downcast_ref::<A>() {
+        Some(argument) => factory(argument).into_start(),
+        None => unreachable!("arguments are checked before a child is started"),
+    };
+    declare(name.as_ref(), TypeId::of::<A>(), Box::new(factory))
+}
+
+fn declare<P: Processor>(
+    name: &str,
+    argument: TypeId,
+    factory: Factory<P>,
+) -> ProcessorSpec<P, ()> {
     let bound = Load::new(65_536, 64 << 20);
     ProcessorSpec {
-        name: Arc::from(name.as_ref()),
-        factory: Quiet::new(Box::new(factory)),
+        name: Arc::from(name),
+        factory: Quiet::new(factory),
+        argument,
         handlers: (),
         retry: Retry::default(),
         timeout: Duration::from_secs(30),
@@ -97,8 +175,11 @@ where
             most_states: 1_000_000,
             instances: 1,
             hosts: 1,
+            shared: false,
         },
         blocking: false,
+        count: Count::default(),
+        options: ChildOptions::default(),
     }
 }
 
@@ -127,6 +208,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         ProcessorSpec {
             name: self.name,
             factory: self.factory,
+            argument: self.argument,
             handlers: (on, self.handlers),
             retry: self.retry,
             timeout: self.timeout,
@@ -134,6 +216,8 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
             emits: self.emits,
             settings: self.settings,
             blocking: self.blocking,
+            count: self.count,
+            options: self.options,
         }
     }
 
@@ -200,11 +284,22 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         self
     }
 
-    /// How long a handler or a hook may take. Seen when it awaits: its future is dropped and the
-    /// instance rebuilt; the event is delivered once more, then parked. Default: 30 s.
+    /// How long a handler, a hook or the factory may take. One that awaits is dropped, and its
+    /// instance rebuilt. One that blocks its thread has the thread taken away: all processors of
+    /// that thread are rebuilt on another, the events they had in hand are delivered again, and
+    /// what the old one does later has no effect. The event itself is delivered once more, then
+    /// parked. Default: 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Which of its failures the processor itself is charged with, beside the event. Default: those
+    /// with no success since it was last built.
+    #[must_use]
+    pub fn count(mut self, count: Count) -> Self {
+        self.count = count;
         self
     }
 
@@ -249,8 +344,13 @@ impl<P: Processor, L: HandlerList<P>> IntoChild for ProcessorSpec<P, L> {}
 
 #[allow(private_interfaces)]
 impl<P: Processor, L: HandlerList<P>> into_child::Sealed for ProcessorSpec<P, L> {
-    fn into_child(self) -> Arc<dyn Child> {
-        Arc::new(self)
+    fn options(&mut self) -> &mut ChildOptions {
+        &mut self.options
+    }
+
+    fn into_child(self) -> DeclaredChild {
+        let options = self.options;
+        DeclaredChild::Processor(Arc::new(self), options)
     }
 }
 
@@ -264,6 +364,9 @@ impl<P: Processor, L: HandlerList<P>> Child for ProcessorSpec<P, L> {
             emits: self.emits.clone(),
             settings: self.settings,
             blocking: self.blocking,
+            timeout: self.timeout,
+            count: self.count,
+            argument: self.argument,
             ticks: self.ticks.iter().map(|(period, _)| *period).collect(),
         }
     }

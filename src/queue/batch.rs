@@ -382,6 +382,14 @@ impl Batch {
     pub(crate) fn seq(&self, run: &Run, index: u32) -> Seq {
         Seq(self.first.0 + u64::from(run.offset + index))
     }
+
+    /// The run that holds the event at that place in the order, and its index there.
+    pub(crate) fn find(&self, seq: Seq) -> Option<(u32, u32)> {
+        let place = u32::try_from(seq.0.checked_sub(self.first.0)?).ok()?;
+        let holds = |run: &Run| (run.offset..run.offset + run.length).contains(&place);
+        let run = self.events.runs().iter().position(holds)?;
+        Some((run as u32, place - self.events.runs()[run].offset))
+    }
 }
 
 /// Names two different types that claim one name.

@@ -105,6 +105,10 @@ impl KeptEvents {
         self.events.iter()
     }
 
+    pub(crate) fn into_events(self) -> impl Iterator<Item = (Seq, Kept)> {
+        self.events.into_iter()
+    }
+
     /// Gives back what it replaces, to be dropped outside of any lock.
     pub(crate) fn insert(&mut self, seq: Seq, kept: Kept) -> Option<Kept> {
         self.weight += kept.weight();

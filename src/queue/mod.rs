@@ -6,6 +6,7 @@
 pub(crate) mod backoff;
 pub(crate) mod batch;
 mod delayed;
+pub(crate) mod fence;
 pub(crate) mod kept;
 pub(crate) mod report;
 pub(crate) mod settlement;

@@ -41,6 +41,15 @@ impl Report {
             path,
         }
     }
+
+    /// An event that nobody will handle any more: what was known about it stays known.
+    pub(crate) fn orphaned(before: Option<&Self>, failure: Failure, now: Timestamp) -> Self {
+        let deliveries = before.map_or(0, |report| report.deliveries);
+        let path = before.map_or_else(Vec::new, |report| report.path.clone());
+        let mut chain = failure.chain().to_vec();
+        chain.extend(before.into_iter().flat_map(|report| report.chain.iter().cloned()));
+        Self { chain, deliveries, ..Self::next(before, Cause::Orphaned, failure, path, now) }
+    }
 }
 
 /// An event that waits for a person or a repairer; from

@@ -243,6 +243,19 @@ impl State {
         }
     }
 
+    /// The event in hand is handed out again as it was: whoever had it is gone.
+    pub(crate) fn give_back(&mut self, seq: Seq) {
+        if self.status(seq) == Some(Status::InHand) {
+            self.in_hand -= 1;
+            self.make_ready(seq);
+        }
+    }
+
+    /// How often a held event has failed.
+    pub(crate) fn failures(&self, seq: Seq) -> Option<u32> {
+        self.held.get(&seq).map(|held| held.failures)
+    }
+
     /// A parked event is to be delivered again, with a clean record. False if it is not parked.
     pub(crate) fn resubmit(&mut self, seq: Seq) -> bool {
         if !self.is_parked(seq) {

@@ -1,7 +1,10 @@
-//! The control thread: supervisors, the tick, signals, HTTP. No user code runs here, so it always
-//! answers.
+//! The control thread: the tree of supervisors, the tick, signals, HTTP. No user code runs here, so
+//! it always answers.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
@@ -11,19 +14,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::core::{Core, Running};
+use super::leaves::{Processors, no_thread};
+use super::plan::Specs;
+use super::threads::Threads;
 use crate::broker::actor::BrokerActor;
-use crate::broker::lane::Carrier;
-use crate::broker::sequencer::Sequencer;
 use crate::error::{Error, ErrorKind};
-use crate::guard::contain;
-use crate::queue::backoff::Backoff;
-use crate::supervise::SupervisorActor;
-use crate::supervise::child::{Seat, TellOnce};
+use crate::supervise::actor::{Ask, ThreadStuck, TreeActor};
+use crate::supervise::tree::{Plan, Tree};
+
+/// The actor that carries the tree of a runtime.
+pub(super) type Supervision = TreeActor<Processors>;
 
 /// What a handle asks of the control thread.
 pub(crate) enum Command {
-    /// Start the hosts of a processor that has just been subscribed.
-    Start(Arc<Running>, Sender<Result<(), Error>>),
+    /// Something about the tree.
+    Tree(Ask<Processors>),
     /// Stop in order until the deadline.
     Shutdown(Instant, oneshot::Sender<()>),
     /// Tell when the process is asked to end.
@@ -32,23 +37,21 @@ pub(crate) enum Command {
     Abandon,
 }
 
-/// The threads of a runtime, as the control thread holds them.
+/// What the control thread holds.
 pub(crate) struct Control {
     core: Arc<Core>,
-    workers: Vec<Arbiter>,
-    pools: Vec<Arbiter>,
+    threads: Rc<RefCell<Threads>>,
     broker: Option<Arbiter>,
-    supervisors: Vec<Addr<SupervisorActor>>,
-    /// Held by every host; the receiver ends when the last host has.
-    host_alive: mpsc::Sender<()>,
-    hosts: mpsc::Receiver<()>,
+    tree: Addr<Supervision>,
 }
 
 impl Control {
     /// Runs the control thread to its end. Answers `started` once everything is in place.
     pub(crate) fn run(
         core: Arc<Core>,
-        backoffs: Vec<Backoff>,
+        plans: Vec<Plan>,
+        specs: Specs,
+        ready: HashMap<usize, Arc<Running>>,
         serve: Option<std::net::SocketAddr>,
         commands: mpsc::UnboundedReceiver<Command>,
         started: &Sender<Result<(), Error>>,
@@ -56,19 +59,26 @@ impl Control {
         let system = actix_rt::System::new();
         let held = core.clone();
         let last = system.block_on(async move {
-            let mut control = Self::new(core, backoffs);
-            let up = match serve {
-                Some(address) => control.serve(address),
-                None => Ok(()),
-            };
-            actix_rt::spawn(keep_metrics(control.core.clone()));
-            let up = up.and_then(|()| control.start_all());
-            let failed = up.is_err();
-            started.send(up).ok();
-            if !failed {
-                control.obey(commands).await;
+            let mut threads = Threads::new(core.broker.clone(), core.threads);
+            let served = serve.map_or(Ok(()), |address| listen(&core, address));
+            if let Err(error) = served.and_then(|()| reserve(&core, &mut threads)) {
+                started.send(Err(error)).ok();
+                // What was declared is code of the application: it is dropped elsewhere.
+                let last = threads.end();
+                if let Some(worker) = &last {
+                    worker.spawn_fn(move || drop((specs, ready, core)));
+                }
+                return last;
             }
-            control.stop_threads()
+            actix_rt::spawn(keep_metrics(core.clone()));
+            // In their order, before anybody publishes.
+            for running in core.processors.read().iter() {
+                core.subscribe(running);
+            }
+            let mut control = Self::new(core, threads, plans, specs, ready);
+            started.send(Ok(())).ok();
+            control.obey(commands).await;
+            control.stop_threads().await
         });
         drop(system);
         // If nobody else has it any more, what it holds is dropped, which is code of the
@@ -79,120 +89,37 @@ impl Control {
         }
     }
 
-    fn new(core: Arc<Core>, backoffs: Vec<Backoff>) -> Self {
-        let clock = core.broker.clock.clone();
-        actix_rt::spawn({
-            let broker = core.broker.clone();
-            async move { broker.clock.run(|| broker.sweep()).await }
-        });
-        let sequencer = core.broker.sequencer.clone();
-        let workers: Vec<Arbiter> =
-            (0..core.threads).map(|lane| worker(lane, sequencer.clone())).collect();
-        for (worker, lane) in workers.iter().zip(sequencer.lanes()) {
-            let lane = lane.clone();
-            worker.spawn_fn(move || drop(Carrier(lane).start()));
-        }
+    fn new(
+        core: Arc<Core>,
+        threads: Threads,
+        plans: Vec<Plan>,
+        specs: Specs,
+        ready: HashMap<usize, Arc<Running>>,
+    ) -> Self {
+        let threads = Rc::new(RefCell::new(threads));
         let broker = Arbiter::new();
+        let sequencer = core.broker.sequencer.clone();
         broker.spawn_fn(move || drop(BrokerActor(Arc::downgrade(&sequencer)).start()));
-        let supervisors = backoffs
-            .into_iter()
-            .map(|backoff| SupervisorActor::new(backoff, clock.clone()).start())
-            .collect();
-        let (host_alive, hosts) = mpsc::channel(1);
-        let (broker, pools) = (Some(broker), Vec::new());
-        Self { core, workers, pools, broker, supervisors, host_alive, hosts }
-    }
-
-    fn serve(&self, address: std::net::SocketAddr) -> Result<(), Error> {
-        #[cfg(feature = "console")]
-        {
-            let watched: Arc<dyn crate::console::Watched> = self.core.clone();
-            let bound = crate::console::serve(address, watched).map_err(|error| {
-                Error::new(
-                    ErrorKind::System,
-                    format!("cannot serve on {address}: {error}; is the port taken?"),
-                )
-            })?;
-            self.core.address.set(bound).ok();
-            Ok(())
-        }
-        #[cfg(not(feature = "console"))]
-        {
-            let _ = address;
-            Err(Error::new(
-                ErrorKind::Config,
-                "`serve` needs the feature `console`: add it, or leave `serve` out",
-            ))
-        }
-    }
-
-    fn start_all(&mut self) -> Result<(), Error> {
-        let processors = self.core.processors.read().clone();
-        for running in &processors {
-            self.core.subscribe(running);
-        }
-        processors.iter().try_for_each(|running| self.start(running))
-    }
-
-    /// Starts the hosts of one processor, its instances spread over them.
-    fn start(&mut self, running: &Arc<Running>) -> Result<(), Error> {
-        // Threads of processors that were removed have ended and take no more.
-        self.pools.retain(|thread| thread.spawn_fn(|| {}));
-        let settings = running.subscription.settings;
-        let (hosts, instances) = (settings.hosts, settings.instances);
-        for host in 0..hosts {
-            let slots = instances / hosts + usize::from(host < instances % hosts);
-            let core = self.core.clone();
-            let built = TellOnce::new(move || core.host_built());
-            let core = self.core.clone();
-            let ended = TellOnce::new(move || core.forget_those_gone());
-            let seat = Seat {
-                broker: self.core.broker.clone(),
-                subscription: running.subscription.clone(),
-                supervisor: self.supervisors[running.supervisor].clone().recipient(),
-                host,
-                slots,
-                hop_limit: self.core.hop_limit,
-                own_thread: running.declaration.blocking,
-                built,
-                ended,
-                _alive: self.host_alive.clone(),
-            };
-            let child = running.child.clone();
-            if running.declaration.blocking {
-                let thread = match contain(Arbiter::new) {
-                    Ok(thread) => thread,
-                    Err(why) => {
-                        seat.ended.forget(); // it may drop code of the application: not here
-                        (host + 1..hosts).for_each(|_| self.core.host_built());
-                        return Err(no_thread(&running.declaration.name, host, &why));
-                    }
-                };
-                thread.spawn_fn(move || child.host(seat));
-                self.pools.push(thread);
-            } else {
-                let worker = (running.lane + host) % self.workers.len();
-                self.workers[worker].spawn_fn(move || child.host(seat));
-            }
-        }
-        Ok(())
+        let leaves = Processors::new(core.clone(), threads.clone(), specs, ready);
+        let clock = core.broker.clock.clone();
+        let tree = TreeActor::new(Tree::new(plans), leaves, clock).start();
+        actix_rt::spawn(tick(core.clone(), threads.clone(), tree.clone()));
+        Self { core, threads, broker: Some(broker), tree }
     }
 
     async fn obey(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Start(running, answer) => {
-                    answer.send(self.start(&running)).ok();
-                }
+                Command::Tree(ask) => self.tree.do_send(ask),
                 Command::StopSignal(tell) => tell_stop_signal(tell),
                 Command::Abandon => {
                     self.core.broker.close();
-                    self.halt_all();
+                    self.ask(|actor| actor.leaves.abandon());
                     return;
                 }
                 Command::Shutdown(deadline, done) => {
                     refuse_until(pin!(self.end(deadline)), &mut commands).await;
-                    self.halt_all();
+                    self.kill_all().await;
                     done.send(()).ok();
                     return;
                 }
@@ -200,42 +127,104 @@ impl Control {
         }
     }
 
-    async fn end(&mut self, deadline: Instant) {
+    fn ask(&self, ask: impl FnOnce(&mut Supervision) + Send + 'static) {
+        self.tree.do_send(Ask(Box::new(ask)));
+    }
+
+    async fn end(&self, deadline: Instant) {
         self.core.broker.close();
+        self.ask(TreeActor::refuse_all);
         let broker = self.core.broker.clone();
         let drained = broker.rest(crate::broker::door::Door::is_drained);
         tokio::time::timeout_at(deadline, drained).await.ok();
-        self.halt_all();
-        let (alive, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.host_alive, alive));
-        tokio::time::timeout_at(deadline, self.hosts.recv()).await.ok();
+        self.ask(|actor| {
+            let now = actor.now();
+            actor.tree.stop(now);
+        });
+        tokio::time::timeout_at(deadline, self.core.ends()).await.ok();
     }
 
-    fn halt_all(&self) {
-        for running in self.core.all().iter().rev() {
-            running.subscription.halt();
-        }
+    /// Whoever is still there has no say any more.
+    async fn kill_all(&self) {
+        let kill = |actor: &mut Supervision| {
+            let now = actor.now();
+            actor.tree.kill(now);
+            actor.leaves.kill_all();
+        };
+        self.tree.send(Ask(Box::new(kill))).await.ok();
         self.core.broker.intake.wake_resters();
     }
 
     /// Asks all threads to end but one, which is given back; waits for none, for one may be stuck in
     /// user code.
-    fn stop_threads(mut self) -> Option<Arbiter> {
+    async fn stop_threads(&mut self) -> Option<Arbiter> {
         self.core.broker.intake.end();
-        let last = self.workers.pop();
-        for thread in self.workers.drain(..).chain(self.pools.drain(..)).chain(self.broker.take()) {
-            thread.stop();
+        // What the tree holds is code of the application: it is dropped on a thread for that.
+        let (give, given) = oneshot::channel();
+        self.ask(move |actor| drop(give.send(actor.leaves.take_specs())));
+        let specs = given.await.ok();
+        let last = self.threads.borrow_mut().end();
+        if let Some(worker) = &last {
+            worker.spawn_fn(move || drop(specs));
+        }
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
         }
         last
     }
 }
 
-fn no_thread(processor: &str, instance: usize, why: &str) -> Error {
-    let text = format!(
-        "`{processor}` is `blocking()`, and instance {instance} got no thread of its own: {why}; \
-         give it fewer `instances`, or raise the limit of threads"
-    );
-    Error::new(ErrorKind::System, text)
+/// A thread for each instance that blocks.
+fn reserve(core: &Core, threads: &mut Threads) -> Result<(), Error> {
+    let processors = core.processors.read();
+    for running in processors.iter().filter(|running| running.declaration.blocking) {
+        let hosts = if running.subscription.settings.shared {
+            0
+        } else {
+            running.subscription.settings.hosts
+        };
+        for host in 0..hosts {
+            let name = &running.declaration.name;
+            threads.reserve().map_err(|why| no_thread(name, host, &why))?;
+        }
+    }
+    Ok(())
+}
+
+fn listen(core: &Arc<Core>, address: std::net::SocketAddr) -> Result<(), Error> {
+    #[cfg(feature = "console")]
+    {
+        let watched: Arc<dyn crate::console::Watched> = core.clone();
+        let bound = crate::console::serve(address, watched).map_err(|error| {
+            Error::new(
+                ErrorKind::System,
+                format!("cannot serve on {address}: {error}; is the port taken?"),
+            )
+        })?;
+        core.address.set(bound).ok();
+        Ok(())
+    }
+    #[cfg(not(feature = "console"))]
+    {
+        let _ = (core, address);
+        Err(Error::new(
+            ErrorKind::Config,
+            "`serve` needs the feature `console`: add it, or leave `serve` out",
+        ))
+    }
+}
+
+/// Moves the tick while there is work, helps who was forgotten, and sees which thread is stuck.
+async fn tick(core: Arc<Core>, threads: Rc<RefCell<Threads>>, tree: Addr<Supervision>) {
+    let (broker, clock) = (core.broker.clone(), core.broker.clock.clone());
+    drop(core);
+    let each = || {
+        broker.sweep();
+        for (thread, stuck) in threads.borrow_mut().look(broker.clock.now()) {
+            tree.do_send(ThreadStuck(thread, stuck));
+        }
+    };
+    clock.run(each).await;
 }
 
 /// Nobody waits for an answer until `end`, which comes at once if all handles go: what is dropped
@@ -250,7 +239,7 @@ async fn refuse_until(
             () = &mut end => return,
             command = commands.recv() => match command {
                 Some(Command::StopSignal(tell)) => tell_stop_signal(tell),
-                Some(Command::Start(..) | Command::Shutdown(..)) => {}
+                Some(Command::Tree(..) | Command::Shutdown(..)) => {}
                 Some(Command::Abandon) | None => return,
             },
         }
@@ -265,27 +254,6 @@ async fn keep_metrics(core: Arc<Core>) {
         every.tick().await;
         core.keep_metrics();
     }
-}
-
-/// A thread for processors. When it runs out of work it looks for more before it sleeps.
-fn worker(lane: usize, sequencer: Arc<Sequencer>) -> Arbiter {
-    Arbiter::with_tokio_rt(move || {
-        // Weak, because a runtime of tokio lives as long as anybody may wake a task of it.
-        let (rests, works) = (Arc::downgrade(&sequencer), Arc::downgrade(&sequencer));
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all();
-        builder.on_thread_park(move || {
-            if let Some(sequencer) = rests.upgrade() {
-                sequencer.rests(lane);
-            }
-        });
-        builder.on_thread_unpark(move || {
-            if let Some(sequencer) = works.upgrade() {
-                sequencer.works(lane);
-            }
-        });
-        builder.build().unwrap_or_else(|error| panic!("no runtime for a thread: {error}"))
-    })
 }
 
 fn tell_stop_signal(tell: oneshot::Sender<&'static str>) {

@@ -10,18 +10,23 @@ use tokio::sync::{Notify, mpsc};
 
 use super::control::Command;
 use crate::broker::handle::Broker;
+use crate::error::{Error, ErrorKind};
 use crate::queue::Subscription;
 use crate::supervise::child::{Child, Declaration};
+use crate::supervise::tree::GaveUp;
 
-/// A processor that runs.
+/// A processor that has its name, and its place in the order.
 pub(crate) struct Running {
     pub(crate) declaration: Declaration,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) child: Arc<dyn Child>,
-    pub(crate) supervisor: usize,
+    /// The names of its supervisor, or pool.
+    pub(crate) supervisor: String,
     pub(crate) lane: usize,
     /// It has its place in the order. Before that its name is taken, and nobody can remove it.
     pub(crate) subscribed: AtomicBool,
+    /// Its instances have never all been built, and whoever waits for that waits for it.
+    pub(crate) unbuilt: AtomicBool,
 }
 
 /// Shared by all handles and threads of one runtime.
@@ -31,20 +36,50 @@ pub(crate) struct Core {
     pub(crate) processors: RwLock<Vec<Arc<Running>>>,
     /// Removed, and not through with what they had.
     pub(crate) leaving: RwLock<Vec<Arc<Running>>>,
-    pub(crate) supervisors: Vec<String>,
+    /// Deleted, with events that nobody will handle any more.
+    pub(crate) orphans: RwLock<Vec<Arc<Running>>>,
     pub(crate) threads: usize,
     pub(crate) hop_limit: u16,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) address: OnceLock<SocketAddr>,
     /// Numbers of processors, also of those that are gone.
     pub(crate) next_processor: AtomicUsize,
-    /// Hosts whose instances are not all built yet.
+    /// Processors whose instances are not all built yet.
     pub(crate) unbuilt: AtomicUsize,
+    /// Somebody was built, or all has ended.
     pub(crate) built: Notify,
+    /// The tree has ended: because it gave up, or because all of its supervisors had.
+    ended: OnceLock<Option<GaveUp>>,
     pub(crate) recorder: Arc<crate::metrics::Recorder>,
 }
 
 impl Core {
+    pub(super) fn new(
+        name: String,
+        broker: Arc<Broker>,
+        threads: usize,
+        hop_limit: u16,
+        commands: mpsc::UnboundedSender<Command>,
+        recorder: Arc<crate::metrics::Recorder>,
+    ) -> Self {
+        Self {
+            name,
+            broker,
+            processors: RwLock::default(),
+            leaving: RwLock::default(),
+            orphans: RwLock::default(),
+            threads,
+            hop_limit,
+            commands,
+            address: OnceLock::new(),
+            next_processor: AtomicUsize::new(0),
+            unbuilt: AtomicUsize::new(0),
+            built: Notify::new(),
+            ended: OnceLock::new(),
+            recorder,
+        }
+    }
+
     pub(crate) fn find(&self, processor: &str) -> Option<Arc<Running>> {
         let processors = self.processors.read();
         let named = |of: &&Arc<Running>| &*of.declaration.name == processor;
@@ -59,15 +94,35 @@ impl Core {
 
     /// A processor no longer belongs here; it finishes what it has. False if somebody was faster.
     pub(crate) fn dismiss(&self, running: &Arc<Running>) -> bool {
+        self.moves(running, &self.leaving)
+    }
+
+    /// A processor is gone, and what it has not handled is parked as orphaned; or was never there.
+    pub(crate) fn orphan(&self, running: &Arc<Running>, undone: bool) {
+        let to = if undone { &self.leaving } else { &self.orphans };
+        if !self.moves(running, to) {
+            return;
+        }
+        if undone {
+            running.subscription.halt();
+            self.leaving.write().retain(|of| !Arc::ptr_eq(of, running));
+        } else {
+            running.subscription.orphan();
+        }
+        self.broker.left(&running.subscription);
+        self.broker.intake.wake_resters();
+    }
+
+    fn moves(&self, running: &Arc<Running>, to: &RwLock<Vec<Arc<Running>>>) -> bool {
         let mut processors = self.processors.write();
         let Some(place) = processors.iter().position(|of| Arc::ptr_eq(of, running)) else {
             return false;
         };
         // Under both locks, so that whoever looks at both finds it in one of them.
-        let mut leaving = self.leaving.write();
+        let mut others = to.write();
         let running = processors.remove(place);
-        leaving.push(running.clone());
-        drop((leaving, processors));
+        others.push(running.clone());
+        drop((others, processors));
         self.broker.unsubscribe(&running.subscription, running.lane);
         true
     }
@@ -84,6 +139,7 @@ impl Core {
     pub(crate) fn all(&self) -> Vec<Arc<Running>> {
         let processors = self.processors.read();
         let mut all = self.leaving.read().clone();
+        all.extend(self.orphans.read().iter().cloned());
         all.extend(processors.iter().cloned());
         drop(processors);
         all.sort_by_key(|running| running.subscription.name.index);
@@ -97,6 +153,36 @@ impl Core {
     pub(crate) fn host_built(&self) {
         if self.unbuilt.fetch_sub(1, SeqCst) == 1 {
             self.built.notify_waiters();
+        }
+    }
+
+    /// The tree has ended.
+    pub(super) fn end(&self, gave_up: Option<GaveUp>) {
+        self.broker.close();
+        self.ended.set(gave_up).ok();
+        self.built.notify_waiters();
+    }
+
+    /// Whether the tree has ended; if it gave up, because of what.
+    pub(super) fn has_ended(&self) -> Option<Result<(), Error>> {
+        let gave_up = self.ended.get()?;
+        Some(gave_up.as_ref().map_or(Ok(()), |GaveUp { child, cause }| {
+            let text = format!(
+                "the runtime gave up: `{child}` failed too often, the last time because {cause}; \
+                 mend that, or give its supervisor more `intensity` or `backoff`"
+            );
+            Err(Error::new(ErrorKind::GaveUp, text))
+        }))
+    }
+
+    /// Resolves when the tree has ended.
+    pub(super) async fn ends(&self) -> Result<(), Error> {
+        loop {
+            let changed = self.built.notified();
+            if let Some(ended) = self.has_ended() {
+                return ended;
+            }
+            changed.await;
         }
     }
 }

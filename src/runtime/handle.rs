@@ -1,25 +1,26 @@
 //! What an application holds: a handle that is `Clone + Send + Sync` and works from anywhere.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asked::Asked;
 use super::builder::RuntimeBuilder;
 use super::control::Command;
 use super::core::{Core, Running};
+use super::pools::PoolHandle;
 use super::shutdown::Shutdown;
+use super::supervisors::SupervisorHandle;
 use crate::broker::door::Door;
 use crate::broker::publish::{Publish, PublishAll, is_inside_handler};
 use crate::broker::topics::TopicReport;
-use crate::error::{Error, Refused};
+use crate::error::{Error, ErrorKind, Refused};
 use crate::message::{Event, EventId, Key};
-use crate::queue::kept::Kept;
-use crate::queue::report::ParkedEvent;
 use crate::store::memory::{KeptState, typed};
-use crate::supervise::IntoChild;
+use crate::supervise::{ChildReport, IntoChild};
 
 /// A running runtime. Clones are the same runtime; when the last one is dropped without
 /// [`Runtime::shutdown`], it stops at once and without waiting.
@@ -150,15 +151,23 @@ impl Runtime {
     /// Resolves when every instance has been built and has started, or the runtime has stopped.
     /// [`RuntimeBuilder::start`] does not wait for that: events wait for their processor.
     ///
+    /// # Errors
+    ///
+    /// `GaveUp` if the tree of supervisors gave up instead: the text names the child and what it
+    /// said.
+    ///
     /// # Panics
     ///
     /// Inside a handler or a hook, which would wait for itself.
-    pub async fn ready(&self) {
+    pub async fn ready(&self) -> Result<(), Error> {
         assert!(!is_inside_handler(), "{}", Error::inside_handler("ready"));
-        while !self.core.is_built() {
+        loop {
             let built = self.core.built.notified();
+            if let Some(ended) = self.core.has_ended() {
+                return ended;
+            }
             if self.core.is_built() {
-                return;
+                return Ok(());
             }
             built.await;
         }
@@ -182,55 +191,6 @@ impl Runtime {
             .collect()
     }
 
-    /// All parked events, in their order.
-    pub fn parked(&self) -> Vec<ParkedEvent> {
-        let intake = &self.core.broker.intake;
-        let name_of = |kept: &Kept| intake.lock().topics.name(kept.head.topic);
-        let mut all: Vec<ParkedEvent> = Vec::new();
-        for running in self.core.processors.read().iter() {
-            all.extend(running.subscription.parked(name_of));
-        }
-        all.sort_by_key(|event| event.seq);
-        all
-    }
-
-    /// How many events are parked, by reason: [`Failure::reason`](crate::Failure::reason), else the
-    /// cause.
-    pub fn parked_by_reason(&self) -> BTreeMap<&'static str, u64> {
-        let mut all = BTreeMap::new();
-        for running in self.core.processors.read().iter() {
-            for (reason, count) in running.subscription.parked_by_reason() {
-                *all.entry(reason).or_default() += count;
-            }
-        }
-        all
-    }
-
-    /// Hands a parked event back to its processor, at its old place in the order of its key, with
-    /// its attempts and hops counted anew.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` without such a processor; `Conflict` if the event is not parked (any more).
-    pub fn resubmit(&self, processor: &str, event: EventId) -> Result<(), Error> {
-        let running = self.running(processor)?;
-        if running.subscription.resubmit(event) {
-            Ok(())
-        } else {
-            Err(not_parked(processor, event))
-        }
-    }
-
-    /// Gives a parked event up; those waiting behind it follow.
-    ///
-    /// # Errors
-    ///
-    /// As [`Runtime::resubmit`].
-    pub fn discard(&self, processor: &str, event: EventId) -> Result<(), Error> {
-        let running = self.running(processor)?;
-        if running.subscription.discard(event) { Ok(()) } else { Err(not_parked(processor, event)) }
-    }
-
     /// Lets a processor rest: its events wait, within its bound. What it has in hand it finishes.
     ///
     /// # Errors
@@ -252,39 +212,63 @@ impl Runtime {
         Ok(())
     }
 
-    /// Adds a processor to a supervisor while running; it receives exactly what is published from
-    /// now on.
+    /// Adds a child to a supervisor while running: [`SupervisorHandle::add`].
     ///
     /// # Errors
     ///
-    /// `NotFound` without such a supervisor, `Closed` when stopped; `Config` and `System` as
-    /// [`RuntimeBuilder::start`].
-    pub fn add(&self, supervisor: &str, child: impl IntoChild) -> Result<(), Error> {
-        if self.core.broker.is_closed() {
-            return Err(Error::closed());
-        }
-        let known = self.core.supervisors.iter().position(|name| name == supervisor);
-        let number = known.ok_or_else(|| {
-            let known = self.core.supervisors.join("`, `");
-            let text = format!("there is no supervisor `{supervisor}`; there are `{known}`");
-            Error::not_found(text)
-        })?;
-        let running = super::wiring::admit(&self.core, child.into_child(), number)?;
-        self.core.subscribe(&running);
-        let (answer, answered) = crossbeam_channel::bounded(1);
-        self.core.commands.send(Command::Start(running.clone(), answer)).ok();
-        // The control thread runs no user code, and answers or drops the command at once.
-        let started = answered.recv().unwrap_or_else(|_| {
-            (0..running.subscription.settings.hosts).for_each(|_| self.core.host_built());
-            Err(Error::closed())
-        });
-        if started.is_err() && self.core.dismiss(&running) {
-            running.subscription.halt();
-            self.core.broker.left(&running.subscription);
-            self.core.broker.intake.wake_resters();
-            self.core.forget_those_gone();
-        }
-        started
+    /// `NotFound` without such a supervisor; else as there.
+    pub fn add(&self, supervisor: &str, child: impl IntoChild) -> Asked<bool> {
+        self.handle_of(supervisor).add(child)
+    }
+
+    /// A supervisor, by its names from the top-level one down: `operations/reports`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a supervisor; the text names those there are.
+    pub fn supervisor(&self, path: &str) -> Result<SupervisorHandle, Error> {
+        let handle = self.handle_of(path);
+        handle.count().map(|_| handle)
+    }
+
+    fn handle_of(&self, path: &str) -> SupervisorHandle {
+        SupervisorHandle { core: self.core.clone(), path: Arc::from(path) }
+    }
+
+    /// A pool, by its names from the top-level supervisor down, whose children are started with an
+    /// `A`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a pool, `Config` if the argument is of another type.
+    pub fn pool<A: Any + Send + Sync>(&self, path: &str) -> Result<PoolHandle<A>, Error> {
+        PoolHandle::of(self.core.clone(), path)
+    }
+
+    /// The whole hierarchy: what runs, what is down, what failed last and when it starts again.
+    /// Printed, it is a tree. Empty when the runtime has stopped.
+    pub fn tree(&self) -> ChildReport {
+        super::supervisors::tree(&self.core)
+    }
+
+    /// Resolves when the process is asked to end (ctrl-c or SIGTERM), or the tree of supervisors
+    /// ends; then it has shut down in order within `timeout`. What was left undone, if it did not
+    /// give up.
+    ///
+    /// # Errors
+    ///
+    /// `GaveUp` if the last supervisor gave up: the text names the child and what it said.
+    pub async fn run(&self, timeout: Duration) -> Result<Vec<super::Undone>, Error> {
+        let ended = {
+            let signal = std::pin::pin!(self.stop_signal());
+            let ends = std::pin::pin!(self.core.ends());
+            match futures_util::future::select(signal, ends).await {
+                futures_util::future::Either::Left(_) => Ok(()),
+                futures_util::future::Either::Right((ended, _)) => ended,
+            }
+        };
+        let undone = self.shutdown(timeout).await;
+        ended.and(undone)
     }
 
     /// Removes a processor: what was published before is still handled, nothing after. Its kept
@@ -296,8 +280,19 @@ impl Runtime {
     /// As [`Runtime::pause`].
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
         // Who finds it gone looks again, to be told what there is.
-        while !self.core.dismiss(&self.running(processor)?) {}
-        Ok(())
+        loop {
+            let running = self.running(processor)?;
+            if running.subscription.settings.shared {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("`{processor}` is a pool's: stop its children, or delete the pool"),
+                ));
+            }
+            if self.core.dismiss(&running) {
+                super::supervisors::let_go(&self.core, &running);
+                return Ok(());
+            }
+        }
     }
 
     /// Who publishes and consumes what, as declared and as seen, topic by topic.
@@ -310,7 +305,7 @@ impl Runtime {
     pub fn processors(&self) -> Vec<super::watch::ProcessorReport> {
         let lanes = self.core.broker.sequencer.lanes();
         lanes.iter().for_each(|lane| lane.pass_round_for_it());
-        self.core.processors.read().iter().map(|running| self.core.report(running)).collect()
+        self.core.processors.read().iter().map(|running| Core::report(running)).collect()
     }
 
     /// What keeps the runtime from being ready, one line each, as `/readyz` says; empty if it is.
@@ -345,7 +340,7 @@ impl Runtime {
         Shutdown::new(self.clone(), timeout)
     }
 
-    fn running(&self, processor: &str) -> Result<Arc<Running>, Error> {
+    pub(super) fn running(&self, processor: &str) -> Result<Arc<Running>, Error> {
         self.core.find(processor).ok_or_else(|| {
             let mut known: Vec<String> = Vec::new();
             for running in self.core.processors.read().iter() {
@@ -355,16 +350,6 @@ impl Runtime {
             Error::not_found(format!("there is no processor `{processor}`; there are {known}"))
         })
     }
-}
-
-fn not_parked(processor: &str, event: EventId) -> Error {
-    Error::new(
-        crate::error::ErrorKind::Conflict,
-        format!(
-            "{event} is not parked at `{processor}` (any more): somebody was faster, or it is \
-             another processor's"
-        ),
-    )
 }
 
 /// Resolves when the runtime is idle; made by [`Runtime::idle`].

@@ -1,15 +1,27 @@
 //! The whole: a [`builder`] that says what there is, [`wiring`] that checks it and puts it on
-//! threads, the [`handle`] an application holds, and [`shutdown`].
+//! threads, the [`handle`] an application holds, and [`shutdown`]. The [`control`] thread carries the tree
+//! of supervisors; [`leaves`] are its processors, on their [`threads`]; [`supervisors`] is what an
+//! application asks of it.
 
+mod asked;
 pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod core;
 pub(crate) mod handle;
+mod leaves;
+mod parked;
+mod plan;
+mod pools;
 pub(crate) mod shutdown;
+mod supervisors;
+mod threads;
 mod watch;
 pub(crate) mod wiring;
 
+pub use asked::{Asked, Watching};
 pub use builder::RuntimeBuilder;
 pub use handle::{Idle, Runtime};
+pub use pools::{PoolChild, PoolHandle};
 pub use shutdown::{Shutdown, Undone};
+pub use supervisors::SupervisorHandle;
 pub use watch::ProcessorReport;

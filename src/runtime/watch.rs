@@ -14,7 +14,7 @@ use crate::signal::During;
 pub struct ProcessorReport {
     /// Its name.
     pub name: Arc<str>,
-    /// Its supervisor.
+    /// Its supervisor, by its names from the top-level one down.
     pub supervisor: String,
     /// Events that wait for their first delivery, or are in hand for it.
     pub waiting: u64,
@@ -47,12 +47,12 @@ impl Core {
         self.broker.signals.contain(During::Observer, None, set);
     }
 
-    pub(crate) fn report(&self, running: &Running) -> ProcessorReport {
+    pub(crate) fn report(running: &Running) -> ProcessorReport {
         let subscription = &running.subscription;
         let counts = subscription.counts();
         ProcessorReport {
             name: running.declaration.name.clone(),
-            supervisor: self.supervisors.get(running.supervisor).cloned().unwrap_or_default(),
+            supervisor: running.supervisor.clone(),
             waiting: subscription.waiting().events,
             oldest: subscription.oldest(),
             retrying: counts.retrying + counts.ready + counts.in_hand,

@@ -1,17 +1,17 @@
 //! From a builder to a running runtime: checks, numbers, threads.
 
+use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use parking_lot::RwLock;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::builder::RuntimeBuilder;
 use super::control::Control;
 use super::core::{Core, Running};
 use super::handle::Runtime;
+use super::plan::{Specs, supervised};
 use crate::broker::handle::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -20,6 +20,7 @@ use crate::queue::batch::same_name;
 use crate::queue::{Subscription, Wanted};
 use crate::signal::{During, ProcessorName, Signals};
 use crate::supervise::child::{Child, Declaration};
+use crate::supervise::tree::{Body, Plan};
 
 /// Checks everything and starts it.
 pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
@@ -45,42 +46,33 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     let clock = Arc::new(Clock::new());
     let broker = Arc::new(Broker::new(builder.threads, clock, signals));
     let (commands, obey) = mpsc::unbounded_channel();
-    let mut names = Vec::new();
-    let mut backoffs = Vec::new();
-    let core = Core {
-        name: builder.name,
-        broker,
-        processors: RwLock::default(),
-        leaving: RwLock::default(),
-        supervisors: builder.supervisors.iter().map(|of| of.name.clone()).collect(),
-        threads: builder.threads,
-        hop_limit: builder.hop_limit,
-        commands,
-        address: OnceLock::new(),
-        next_processor: AtomicUsize::new(0),
-        unbuilt: AtomicUsize::new(0),
-        built: Notify::new(),
-        recorder,
-    };
-    for (number, supervisor) in builder.supervisors.into_iter().enumerate() {
-        check_name("the supervisor", &supervisor.name)?;
-        if names.contains(&supervisor.name) {
+    let core =
+        Core::new(builder.name, broker, builder.threads, builder.hop_limit, commands, recorder);
+    let mut specs = Specs::default();
+    let mut plans: Vec<Plan> = Vec::new();
+    for supervisor in builder.supervisors {
+        let plan = supervised(&mut specs, supervisor, "")?;
+        if plans.iter().any(|other| other.name == plan.name) {
             return Err(Error::config(format!(
                 "two supervisors are named `{}`: give one of them another name",
-                supervisor.name
+                plan.name
             )));
         }
-        for child in supervisor.children {
-            admit(&core, child, number)?;
-        }
-        names.push(supervisor.name);
-        backoffs.push(supervisor.backoff);
+        plans.push(plan);
+    }
+    core.broker.signals.contain(During::Observer, None, || {
+        plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));
+    });
+    let mut ready = HashMap::new();
+    for (number, spec) in specs.leaves.iter().enumerate() {
+        let (child, supervisor) = (spec.child.clone(), spec.supervisor.clone());
+        ready.insert(number, admit(&core, child, supervisor, spec.shared)?);
     }
     let core = Arc::new(core);
     let (started, up) = crossbeam_channel::bounded(1);
     let thread = std::thread::Builder::new().name(format!("{}-control", core.name)).spawn({
         let core = core.clone();
-        move || Control::run(core, backoffs, serve, obey, &started)
+        move || Control::run(core, plans, specs, ready, serve, obey, &started)
     });
     let no_thread = |why: String| {
         Error::new(ErrorKind::System, format!("cannot start the control thread: {why}"))
@@ -90,13 +82,25 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     Ok(Runtime::new(core))
 }
 
-/// Checks a child and gives it its number, its topics and its lane. It is not started yet.
+/// The metrics of a supervisor and those below it are there from the start.
+pub(super) fn add_metrics(core: &Core, plan: &Plan, path: &str) {
+    if let Body::Branch(branch) = &plan.body {
+        core.recorder.add_supervisor(path);
+        for child in branch.children.iter().chain(branch.template.as_deref()) {
+            add_metrics(core, child, &format!("{path}/{}", child.name));
+        }
+    }
+}
+
+/// Checks a processor and gives it its number, its topics and its lane. It is not started yet.
 pub(super) fn admit(
     core: &Core,
     child: Arc<dyn Child>,
-    supervisor: usize,
+    supervisor: String,
+    shared: bool,
 ) -> Result<Arc<Running>, Error> {
     let mut declaration = child.declaration();
+    declaration.settings.shared = shared;
     // Until it is in the list: nobody else may take its name meanwhile.
     let mut processors = core.processors.write();
     check(&processors, &declaration)?;
@@ -119,7 +123,8 @@ pub(super) fn admit(
         false => settings.instances.min(core.threads),
     };
     let index = core.next_processor.fetch_add(1, SeqCst);
-    core.unbuilt.fetch_add(settings.hosts, SeqCst);
+    // A pool is complete with however many children.
+    core.unbuilt.fetch_add(usize::from(!shared), SeqCst);
     let name = ProcessorName { index, name: declaration.name.clone() };
     let subscription = Arc::new(Subscription::new(
         name,
@@ -128,6 +133,7 @@ pub(super) fn admit(
         core.broker.clock.clone(),
         core.broker.signals.clone(),
     ));
+    subscription.detach(shared);
     let lane = index % core.threads;
     let running = Arc::new(Running {
         declaration,
@@ -136,6 +142,7 @@ pub(super) fn admit(
         supervisor,
         lane,
         subscribed: AtomicBool::new(false),
+        unbuilt: AtomicBool::new(!shared),
     });
     processors.push(running.clone());
     drop(processors);
@@ -176,6 +183,20 @@ fn check(processors: &[Arc<Running>], declaration: &Declaration) -> Result<(), E
         }
     }
     let settings = &declaration.settings;
+    let alone = declaration.argument == TypeId::of::<()>();
+    if !(alone || settings.shared) {
+        return Err(Error::config(format!(
+            "`{name}` needs an argument for its factory: put it into a `Pool`, or declare it with \
+             `processor`"
+        )));
+    }
+    if settings.shared && settings.instances > 1 {
+        return Err(Error::config(format!(
+            "`{name}` is a pool's template: each of its children is one instance, so start more \
+             children instead of `instances({})`",
+            settings.instances
+        )));
+    }
     let zero = [
         ("instances", settings.instances == 0, "a processor needs at least one"),
         ("bound", settings.bound.events == 0, "nothing could ever wait for it"),

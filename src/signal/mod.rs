@@ -94,6 +94,13 @@ pub enum Signal<'a> {
         /// Why.
         cause: Cause,
     },
+    /// A processor is gone; what it had not handled is parked.
+    Orphaned {
+        /// Whose.
+        processor: &'a ProcessorName,
+        /// How many.
+        events: u64,
+    },
     /// Parked events were handed back to their processor.
     Resubmitted {
         /// To whom.
@@ -116,19 +123,19 @@ pub enum Signal<'a> {
         processor: &'a ProcessorName,
         /// Why.
         cause: RestartCause,
-        /// The event in hand.
-        event: EventId,
+        /// The event in hand, if it was that.
+        event: Option<EventId>,
         /// From the failure to the new instance.
         took: Duration,
     },
-    /// An instance could not be built and is tried again later.
+    /// An instance could not be built.
     StartFailed {
         /// Whose.
         processor: &'a ProcessorName,
         /// What failed.
         cause: RestartCause,
-        /// When it is tried again.
-        wait: Duration,
+        /// After how long it is tried again; none if it is not.
+        wait: Option<Duration>,
         /// What it said.
         error: &'a str,
     },
@@ -147,6 +154,41 @@ pub enum Signal<'a> {
         during: During,
         /// The event, if it was one.
         event: Option<EventId>,
+    },
+    /// A supervisor gave up: there were too many restarts, or its decider said so.
+    GaveUp {
+        /// Its names from the top-level supervisor down.
+        supervisor: &'a str,
+        /// Those of the child that failed.
+        child: &'a str,
+        /// What that said.
+        cause: &'a str,
+    },
+    /// A child that failed runs again.
+    Recovered {
+        /// Its supervisor.
+        supervisor: &'a str,
+        /// The child.
+        child: &'a str,
+        /// From its failure.
+        took: Duration,
+    },
+    /// A supervisor restarts a child, and whom its strategy says.
+    Restarts {
+        /// The supervisor.
+        supervisor: &'a str,
+        /// The child that failed.
+        child: &'a str,
+        /// After how long.
+        wait: Duration,
+    },
+    /// A thread was stuck in code of the application, and was given up: its processors go on
+    /// elsewhere.
+    ThreadLost {
+        /// Whose code it was, if a processor's.
+        processor: Option<&'a ProcessorName>,
+        /// For how long.
+        stuck: Duration,
     },
     /// A subscription stopped taking events because too many are held, or takes again.
     Held {
@@ -221,6 +263,11 @@ impl Signals {
         }
     }
 
+    /// Code of the application panicked, on which no event depends.
+    pub(crate) fn contained(&self, during: During) {
+        self.state(&Signal::PanicContained { during, event: None });
+    }
+
     /// Runs code of the application on which no event depends: a panic is caught and stated.
     pub(crate) fn contain(&self, during: During, event: Option<EventId>, run: impl FnOnce()) {
         if contain(run).is_err() {
@@ -242,6 +289,9 @@ fn log(signal: &Signal<'_>) {
         Signal::Parked { processor, event, attempts, cause } => {
             warn!(%processor, %event, attempts, cause = cause.as_str(), "parked");
         }
+        Signal::Orphaned { processor, events } => {
+            warn!(%processor, events, "gone; what it had not handled is parked as orphaned");
+        }
         Signal::Resubmitted { processor, event } => {
             info!(%processor, %event, "resubmitted");
         }
@@ -250,11 +300,12 @@ fn log(signal: &Signal<'_>) {
         }
         Signal::Restarted { processor, cause, event, took } => {
             let (cause, took) = (cause.as_str(), took.as_micros() as u64);
-            warn!(%processor, cause, %event, took_us = took, "restarted");
+            let event = event.map(tracing::field::display);
+            warn!(%processor, cause, event, took_us = took, "restarted");
         }
         Signal::StartFailed { processor, cause, wait, error } => {
-            let (cause, wait) = (cause.as_str(), wait.as_millis() as u64);
-            error!(%processor, cause, wait_ms = wait, error, "could not start; will try again");
+            let (cause, wait) = (cause.as_str(), wait.map(|wait| wait.as_millis() as u64));
+            error!(%processor, cause, wait_ms = wait, error, "could not start");
         }
         Signal::PanicContained { during, event } => {
             let event = event.map(tracing::field::display);
@@ -262,6 +313,19 @@ fn log(signal: &Signal<'_>) {
         }
         Signal::HookFailed { processor, hook, error } => {
             error!(%processor, hook = hook.as_str(), error, "a hook failed");
+        }
+        Signal::GaveUp { supervisor, child, cause } => {
+            error!(supervisor, child, cause, "gave up");
+        }
+        Signal::Restarts { supervisor, child, wait } => {
+            warn!(supervisor, child, wait_ms = wait.as_millis() as u64, "restarts a child");
+        }
+        Signal::Recovered { supervisor, child, took } => {
+            info!(supervisor, child, took_us = took.as_micros() as u64, "a child runs again");
+        }
+        Signal::ThreadLost { processor, stuck } => {
+            let (processor, stuck) = (processor.map(tracing::field::display), stuck.as_millis());
+            error!(processor, stuck_ms = stuck as u64, "a thread is stuck, and was given up");
         }
         Signal::Held { processor, stopped: true } => {
             error!(%processor, "too many events are held: takes no new ones");

@@ -20,11 +20,13 @@ pub enum Cause {
     HopLimit,
     /// The kept bytes could not be turned back into the event.
     Undecodable,
+    /// The processor was deleted, or ended and was forgotten, before it had handled the event.
+    Orphaned,
 }
 
 impl Cause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Failed,
         Self::Permanent,
         Self::Panicked,
@@ -32,6 +34,7 @@ impl Cause {
         Self::Overflow,
         Self::HopLimit,
         Self::Undecodable,
+        Self::Orphaned,
     ];
 
     /// Whether the instance may be broken, and is rebuilt.
@@ -49,6 +52,7 @@ impl Cause {
             Self::Overflow => "overflow",
             Self::HopLimit => "hop_limit",
             Self::Undecodable => "undecodable",
+            Self::Orphaned => "orphaned",
         }
     }
 }
@@ -71,11 +75,25 @@ pub enum RestartCause {
     Factory,
     /// The `started` hook panicked or failed.
     Started,
+    /// A handler blocked its thread for longer than its `timeout`; the thread was given up.
+    Blocked,
+    /// Its thread was given up, because somebody else blocked it.
+    Displaced,
+    /// It ended, or was asked to, and its supervisor starts it again.
+    Ended,
 }
 
 impl RestartCause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 4] = [Self::Panic, Self::Timeout, Self::Factory, Self::Started];
+    pub const ALL: [Self; 7] = [
+        Self::Panic,
+        Self::Timeout,
+        Self::Factory,
+        Self::Started,
+        Self::Blocked,
+        Self::Displaced,
+        Self::Ended,
+    ];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -84,6 +102,9 @@ impl RestartCause {
             Self::Timeout => "timeout",
             Self::Factory => "factory",
             Self::Started => "started",
+            Self::Blocked => "blocked",
+            Self::Displaced => "displaced",
+            Self::Ended => "ended",
         }
     }
 }
@@ -100,11 +121,14 @@ pub enum DropReason {
     Discarded,
     /// A delayed publication is more than a subscription may hold at all.
     NeverFits,
+    /// The processor was down, stopped or ended, and its subscription full.
+    Missed,
 }
 
 impl DropReason {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 4] = [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits];
+    pub const ALL: [Self; 5] =
+        [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits, Self::Missed];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -113,6 +137,7 @@ impl DropReason {
             Self::Oldest => "oldest",
             Self::Discarded => "discarded",
             Self::NeverFits => "never_fits",
+            Self::Missed => "missed",
         }
     }
 }
@@ -129,12 +154,14 @@ pub enum During {
     StateDrop,
     /// An [`Observer`](super::Observer), a metrics recorder, or a `tracing` subscriber.
     Observer,
+    /// A decider ([`on_exit`](crate::Supervisor::on_exit)).
+    Decider,
 }
 
 impl During {
     /// All of them, for counters that start at zero.
-    pub const ALL: [Self; 4] =
-        [Self::EventDrop, Self::ProcessorDrop, Self::StateDrop, Self::Observer];
+    pub const ALL: [Self; 5] =
+        [Self::EventDrop, Self::ProcessorDrop, Self::StateDrop, Self::Observer, Self::Decider];
 
     /// The word used in metrics.
     pub fn as_str(self) -> &'static str {
@@ -143,6 +170,7 @@ impl During {
             Self::ProcessorDrop => "processor_drop",
             Self::StateDrop => "state_drop",
             Self::Observer => "observer",
+            Self::Decider => "decider",
         }
     }
 }

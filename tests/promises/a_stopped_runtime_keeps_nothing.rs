@@ -35,7 +35,7 @@ fn with_waiting_events(log: &Log<String>, paused: bool) -> (Runtime, Arc<()>) {
     let takes = processor("takes", move || Takes(captured.clone())).on::<Tells>();
     let runtime =
         Runtime::builder("test").threads(2).supervise(supervisor().child(takes)).start().unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     if paused {
         runtime.pause("takes").unwrap();
     }

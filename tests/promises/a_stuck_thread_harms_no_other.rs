@@ -22,7 +22,7 @@ fn a_blocking_processor_gets_its_events_while_a_worker_thread_is_stuck() {
             builder = builder.serve(0);
         }
         let runtime = builder.start().unwrap();
-        pollster::block_on(runtime.ready());
+        pollster::block_on(runtime.ready()).unwrap();
         publish(&runtime, [number(0)]);
         gate.is_reached();
         publish(&runtime, [Word("read".into())]);
@@ -57,7 +57,7 @@ fn an_instance_on_another_thread_takes_what_one_on_the_stuck_thread_was_woken_fo
         .supervise(supervisor().child(crew.instances(2)).child(sticks))
         .start()
         .unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     publish(&runtime, [Word::default()]);
     gate.is_reached();
     for number_ in 0..40 {
@@ -88,7 +88,7 @@ fn also_when_nothing_had_happened_for_a_while() {
             .supervise(supervisor().child(sticks.on::<Word>()).child(crew.instances(2)))
             .start()
             .unwrap();
-        pollster::block_on(runtime.ready());
+        pollster::block_on(runtime.ready()).unwrap();
         publish(&runtime, [Word::default()]);
         gate.is_reached();
         let began = std::time::Instant::now();

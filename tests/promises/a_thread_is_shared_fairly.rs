@@ -143,7 +143,7 @@ fn a_free_instance_gets_the_next_event_also_when_another_was_woken_by_its_timer(
             .supervise(supervisor().child(crew.instances(2).retry(quick(3))))
             .start()
             .unwrap();
-        pollster::block_on(runtime.ready());
+        pollster::block_on(runtime.ready()).unwrap();
         publish(&runtime, [number(1)]);
         let began = log.clone();
         within("the second delivery", move || while began.all().is_empty() {});
@@ -174,7 +174,7 @@ fn an_instance_that_cannot_be_rebuilt_does_not_hold_up_the_others() {
         .supervise(supervisor.child(crew.on::<Number>().instances(4)))
         .start()
         .unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     publish(&runtime, (0..100).map(number));
     idle(&runtime);
     assert_eq!(log.all().len(), 100);

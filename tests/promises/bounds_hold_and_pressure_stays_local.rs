@@ -205,7 +205,7 @@ fn a_publisher_that_is_refused_while_it_waits_holds_up_nobody_behind_it() {
         assert!((&mut waits).now_or_never().is_none());
         waits
     };
-    runtime.add("tests", with("light", |_, _| Ok(())).bound_bytes(8)).unwrap();
+    runtime.add("tests", with("light", |_, _| Ok(())).bound_bytes(8)).wait().unwrap();
     let refused = within("the answer", move || pollster::block_on(waiting).unwrap_err());
     assert!(matches!(refused, Refused::Invalid(..)), "{refused}");
     runtime.remove("light").unwrap();

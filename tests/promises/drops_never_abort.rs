@@ -65,7 +65,7 @@ fn factories_filters_ticks_and_observers_panic_all_at_the_end() {
         .start()
         .unwrap();
     publish(&runtime, [number(1)]);
-    runtime.add("tests", explosive("three")).unwrap();
+    runtime.add("tests", explosive("three")).wait().unwrap();
     runtime.remove("three").unwrap();
     runtime.shutdown(secs(30)).wait().unwrap();
     drop(runtime);

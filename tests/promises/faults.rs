@@ -37,7 +37,7 @@ fn fault_57_subscribers_come_and_go_during_broadcast() {
             seen.push(event.value);
             Ok(())
         });
-        runtime.add("tests", guest).unwrap();
+        runtime.add("tests", guest).wait().unwrap();
         let heard = log.clone();
         within("some events", move || while heard.all().len() < 20 {});
         runtime.remove(&name).unwrap();

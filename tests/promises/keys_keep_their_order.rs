@@ -242,7 +242,7 @@ fn a_key_goes_to_the_same_instance_while_that_is_free() {
         .supervise(supervisor().child(crew.on::<Number>().instances(4)))
         .start()
         .unwrap();
-    pollster::block_on(runtime.ready());
+    pollster::block_on(runtime.ready()).unwrap();
     for round in 0..10 {
         for key in 0..16 {
             publish(&runtime, [keyed(key, round)]);

@@ -38,7 +38,7 @@ fn of_two_that_remove_one_at_once_one_is_refused_and_its_neighbour_loses_nothing
         }
     });
     for round in 1..=ROUNDS {
-        runtime.add("tests", with("goes", |_, _| Ok(()))).unwrap();
+        runtime.add("tests", with("goes", |_, _| Ok(()))).wait().unwrap();
         turn.store(round, SeqCst);
         (0..round * 37 % 128).for_each(|_| std::hint::spin_loop());
         let mine = runtime.remove("goes").is_ok();
@@ -64,7 +64,7 @@ fn removed_while_it_is_added_it_is_gone_or_there_and_nothing_between() {
         }
     });
     for round in 0..2_000 {
-        runtime.add("tests", with("goes", |_, _| Ok(()))).ok();
+        runtime.add("tests", with("goes", |_, _| Ok(()))).wait().ok();
         runtime.remove("goes").ok();
         if round % 20 == 19 {
             publish(&runtime, [number(round)]);
@@ -108,7 +108,7 @@ fn removed_while_it_holds_all_it_may_it_still_tries_what_waits_and_gives_all_bac
 fn a_parked_event_of_a_removed_processor_stays_parked_whoever_resubmits_it() {
     let runtime = one(with("stays", |_, _| Ok(())));
     for round in 0..60 {
-        runtime.add("tests", never("goes")).unwrap();
+        runtime.add("tests", never("goes")).wait().unwrap();
         publish(&runtime, [number(round)]);
         idle(&runtime);
         let id = runtime.parked()[0].id;
@@ -150,7 +150,7 @@ fn whoever_adds_while_the_runtime_shuts_down_is_refused_at_once() {
             std::thread::spawn(move || {
                 for number in 0.. {
                     let more = with(&format!("more-{adder}-{number}"), |_: &Number, _| Ok(()));
-                    if adding.add("tests", more).is_err() {
+                    if adding.add("tests", more).wait().is_err() {
                         return;
                     }
                 }
@@ -162,7 +162,7 @@ fn whoever_adds_while_the_runtime_shuts_down_is_refused_at_once() {
     within("the refusals", move || adders.into_iter().for_each(|adder| adder.join().unwrap()));
     gate.open();
     within("the shutdown", move || shutdown.join().unwrap()).unwrap();
-    within("ready", move || pollster::block_on(runtime.ready()));
+    within("ready", move || pollster::block_on(runtime.ready()).unwrap());
 }
 
 #[test]
@@ -201,7 +201,7 @@ impl Handle<Number> for NeverStarts {
 fn whoever_waits_for_a_start_that_never_ends_is_answered_when_the_runtime_stops() {
     let runtime = one(processor("hangs", || NeverStarts).on::<Number>());
     let waits = runtime.clone();
-    let waiting = std::thread::spawn(move || pollster::block_on(waits.ready()));
+    let waiting = std::thread::spawn(move || pollster::block_on(waits.ready()).unwrap());
     runtime.shutdown(millis(10)).wait().unwrap();
     within("ready", move || waiting.join().unwrap());
 }
@@ -233,12 +233,12 @@ fn of_a_removed_processor_nothing_stays_whether_it_had_topics_or_not() {
     let runtime = one(with("stays", |_, _| Ok(())));
     for round in 1..=20 {
         if round % 2 == 0 {
-            runtime.add("tests", processor("goes", || Keeps).on::<Number>()).unwrap();
+            runtime.add("tests", processor("goes", || Keeps).on::<Number>()).wait().unwrap();
         } else {
             let ticks = processor("goes", || Keeps).every(secs(3_600), || number(1));
-            runtime.add("tests", ticks).unwrap();
+            runtime.add("tests", ticks).wait().unwrap();
         }
-        pollster::block_on(runtime.ready());
+        pollster::block_on(runtime.ready()).unwrap();
         runtime.remove("goes").unwrap();
         within("its state is gone", move || while GONE.load(SeqCst) < round {});
     }

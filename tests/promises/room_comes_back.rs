@@ -133,7 +133,7 @@ fn a_publisher_that_is_removed_keeps_no_room() {
             held.pass();
             Ok(())
         });
-        runtime.add("tests", relay).unwrap();
+        runtime.add("tests", relay).wait().unwrap();
         publish(&runtime, [number(1)]);
         gate.is_reached();
         runtime.remove("relay").unwrap();
@@ -207,7 +207,7 @@ fn a_new_subscription_is_not_flooded_by_what_was_allowed_before_it() {
         .unwrap();
     runtime.publish_all((0..2).map(number)).wait().unwrap();
     gate.is_reached();
-    runtime.add("tests", words_to(Log::default()).bound(4).reserve(4)).unwrap();
+    runtime.add("tests", words_to(Log::default()).bound(4).reserve(4)).wait().unwrap();
     runtime.pause("words").unwrap();
     // Allowed to the application before: only what is left of that counts.
     runtime.publish_all((2..400).map(number)).wait().unwrap();
@@ -229,7 +229,7 @@ fn a_new_subscription_is_not_flooded_by_what_was_allowed_before_it() {
 fn credit_that_was_given_before_somebody_subscribed_counts_for_nothing() {
     let runtime = one(with("numbers", |_, _| Ok(())));
     publish(&runtime, [Word::default()]); // allows the application many more
-    runtime.add("tests", words_to(Log::default()).bound(4)).unwrap();
+    runtime.add("tests", words_to(Log::default()).bound(4)).wait().unwrap();
     runtime.pause("words").unwrap();
     for _ in 0..4 {
         runtime.try_publish(Word::default()).unwrap();

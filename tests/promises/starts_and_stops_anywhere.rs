@@ -42,7 +42,7 @@ fn inside_tokio_and_inside_actix_it_starts_waits_and_stops() {
             seen.push(event.value);
             Ok(())
         }));
-        runtime.ready().await;
+        runtime.ready().await.unwrap();
         runtime.publish(number(1)).await.unwrap();
         runtime.publish_all([number(2), number(3)]).await.unwrap();
         runtime.idle().await;
@@ -285,14 +285,17 @@ fn a_processor_that_cannot_be_built_can_be_removed() {
             Ok(())
         }
     }
-    let runtime = one(with("sound", |_, _| Ok(())));
     let make = || -> Never { panic!("in the factory") };
-    runtime.add("tests", processor("broken", make).on::<Number>().instances(3)).unwrap();
+    let broken = processor("broken", make).on::<Number>().instances(3);
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(with("sound", |_, _| Ok(()))).child(broken))
+        .start()
+        .unwrap();
     publish(&runtime, [number(1)]);
     runtime.remove("broken").unwrap();
     idle(&runtime);
     let ready = runtime.clone();
-    within("ready", move || pollster::block_on(ready.ready()));
+    within("ready", move || pollster::block_on(ready.ready()).unwrap());
     assert!(runtime.why_not_ready().is_empty(), "{:?}", runtime.why_not_ready());
     let undone = within("shutdown", move || runtime.shutdown(secs(3_600)).wait().unwrap());
     assert_eq!(undone.iter().map(|of| &*of.processor).collect::<Vec<_>>(), ["broken"]);
@@ -304,7 +307,7 @@ fn of_two_that_add_the_same_name_at_once_one_is_refused() {
     for round in 0..100 {
         let name = format!("twin-{round}");
         let added: Vec<bool> = std::thread::scope(|scope| {
-            let add = || runtime.add("tests", with(&name, |_, _| Ok(()))).is_ok();
+            let add = || runtime.add("tests", with(&name, |_, _| Ok(()))).wait().is_ok();
             let threads = [scope.spawn(add), scope.spawn(add)];
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -343,7 +346,7 @@ fn it_rests_only_when_everything_that_was_done_has_been_told() {
             .observe(Holds(what, Mutex::new(tell), Mutex::new(wait)))
             .start()
             .unwrap();
-        pollster::block_on(runtime.ready());
+        pollster::block_on(runtime.ready()).unwrap();
         publish(
             &runtime,
             [number(match what {
@@ -377,7 +380,7 @@ fn paused_it_delivers_nothing_again_either() {
         .supervise(supervisor().child(retried.retry(Retry::attempts(2).backoff(Backoff::none()))))
         .start()
         .unwrap();
-    runtime.add("tests", words_to(words.clone())).unwrap();
+    runtime.add("tests", words_to(words.clone())).wait().unwrap();
     *slot.lock() = Some(runtime.clone());
     publish(&runtime, [number(1)]);
     // On the same thread, so that what could go on there has gone on.

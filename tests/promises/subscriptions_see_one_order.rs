@@ -143,6 +143,7 @@ fn a_subscription_added_while_running_sees_exactly_what_is_published_after() {
                     Ok(())
                 }),
             )
+            .wait()
             .unwrap();
         publish(&runtime, (50..100).map(|n| number(round * 1_000 + n)));
         runtime.remove(&name).unwrap();

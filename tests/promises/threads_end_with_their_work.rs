@@ -41,7 +41,7 @@ fn a_removed_blocking_processor_gives_its_threads_back_when_it_is_through() {
     let watched = log.clone();
     let runtime = one(with("stays", |_, _| Ok(())));
     let blocking = processor("blocks", move || Watched(watched.clone())).on::<Number>();
-    runtime.add("tests", blocking.blocking().instances(2)).unwrap();
+    runtime.add("tests", blocking.blocking().instances(2)).wait().unwrap();
     publish(&runtime, (0..10).map(number));
     runtime.remove("blocks").unwrap();
     let ended = log.clone();
@@ -73,8 +73,8 @@ fn where_there_is_no_thread_for_a_blocking_processor_it_is_an_error_that_says_so
                 break runtime;
             }
         };
-        let error = runtime.add("tests", greedy()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::System);
+        let error = runtime.add("tests", greedy()).wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StartFailed);
         publish(&runtime, [number(1)]);
         runtime.idle().wait();
         assert_eq!(runtime.processors().len(), 1);

@@ -45,6 +45,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let (cause, failure) = ended.into_failure();
         let failures = failures.saturating_add(1);
         let event = kept.id();
+        if cause.breaks_instance() {
+            self.broken_by = failure.chain().join(": ");
+        }
         let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
             let inner = self.seat.broker.intake.lock();
             let topics = kept.head.path.then(kept.head.topic);

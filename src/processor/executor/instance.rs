@@ -15,35 +15,47 @@ use crate::processor::dispatch::{HandlerList, drive};
 use crate::processor::host::Instance;
 use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
+use crate::processor::spec::Start;
 use crate::signal::{Hook, RestartCause, Signal};
-use crate::supervise::ChildFailed;
-use crate::supervise::child::Seat;
+use crate::supervise::child::{Broke, Says, Seat, decide};
+use crate::supervise::policy::Verdict;
+use crate::supervise::{Count, OnExit, Reason};
 
 /// While it lives, the runtime does not rest: something was done and is to be told.
 pub(super) struct Telling(Rc<Seat>);
 
 impl Drop for Telling {
     fn drop(&mut self) {
-        self.0.subscription.told();
+        self.0.subscription.told(&self.0.fence);
         self.0.broker.progressed(&self.0.subscription);
     }
 }
 
+/// Why there is no instance.
+enum Unbuilt {
+    Failed(RestartCause, String),
+    /// It has nothing to do.
+    Ignored,
+    /// The host is to stop.
+    Stopped,
+}
+
+/// How a hook ended.
+enum Hooked {
+    Done,
+    Failed(Failure),
+    Stopped,
+}
+
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
-    /// Builds every instance of this host. False if the runtime stops meanwhile.
+    /// Builds every instance of this host. False if it is to end instead.
     pub(super) async fn build_all(&mut self) -> bool {
         self.crew.building.set(true);
         for number in 0..self.seat.slots {
-            let instance = match self.build().await {
-                Ok(instance) => instance,
-                Err((cause, error)) => match self.try_again(cause, error).await {
-                    Some(instance) => instance,
-                    None => return false,
-                },
-            };
+            let Some(instance) = self.build_until_it_works().await else { return false };
             self.crew.add(instance);
-            self.seat.subscription.instance_made();
-            if self.seat.subscription.is_halted() {
+            self.seat.fence.instance_made();
+            if self.seat.fence.is_stopping() {
                 return false;
             }
             // Not after the last one: it is built when this driver can take it.
@@ -52,75 +64,107 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             }
         }
         self.crew.building.set(false);
-        self.seat.built.tell();
+        self.seat.reports.say(Says::Built);
         true
     }
 
     /// Makes an instance and starts it.
-    async fn build(&mut self) -> Result<Instance<P>, (RestartCause, String)> {
-        let made = contain(|| (self.spec.factory)());
-        let made = made.map_err(|panic| (RestartCause::Factory, panic))?;
+    async fn build(&mut self) -> Result<Instance<P>, Unbuilt> {
+        let made = contain(|| (self.spec.factory)(&*self.seat.argument));
+        let made = match made {
+            Ok(Start::Run(made)) => made,
+            Ok(Start::Ignore) => return Err(Unbuilt::Ignored),
+            Err(panic) => return Err(Unbuilt::Failed(RestartCause::Factory, panic)),
+        };
         let mut instance = Instance::new(made, self.crew.clone());
-        let failed = self.hook(async |cx: &mut Context| instance.started(cx).await).await;
-        match failed {
-            None => Ok(instance),
-            Some(failure) => Err((RestartCause::Started, failure.chain().join(": "))),
+        let started = self.hook(true, async |cx: &mut Context| instance.started(cx).await).await;
+        match started {
+            Hooked::Done if std::mem::take(&mut self.cx.ignores) => Err(Unbuilt::Ignored),
+            Hooked::Done => Ok(instance),
+            Hooked::Failed(failure) => {
+                Err(Unbuilt::Failed(RestartCause::Started, failure.chain().join(": ")))
+            }
+            Hooked::Stopped => Err(Unbuilt::Stopped),
         }
     }
 
     /// Runs a hook as if it were a handler: what it publishes and keeps is committed if it
-    /// succeeds.
-    async fn hook(&mut self, hook: impl AsyncFnOnce(&mut Context) -> Outcome) -> Option<Failure> {
+    /// succeeds. One that starts an instance is dropped when the host is to stop.
+    async fn hook(
+        &mut self,
+        starts: bool,
+        hook: impl AsyncFnOnce(&mut Context) -> Outcome,
+    ) -> Hooked {
         self.cx.take(InHand::Nothing, 0, 0);
         let link = self.link.clone();
         link.measured.begin(self.seat.broker.clock.now(), false);
         let ended = {
             let hook = pin!(hook(&mut self.cx));
-            contained(pin!(drive(hook, &link))).await
+            let run = pin!(drive(hook, &link, None));
+            let stops = async {
+                match starts {
+                    true => link.fence.stops().await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                ended = contained(run) => Some(ended),
+                () = stops => None,
+            }
         };
         let ended = match ended {
-            Ok(ended) => ended.or_else(|| self.cx.refuses()),
-            Err(panic) => Some(Box::new(Ended::Panicked(panic))),
+            Some(Ok(ended)) => Some(ended.or_else(|| self.cx.refuses())),
+            Some(Err(panic)) => Some(Some(Box::new(Ended::Panicked(panic)))),
+            None => None,
         };
         self.cx.forget();
         self.link.commit_if_staged();
-        ended.map(|ended| ended.into_failure()).map(|(_, failure)| failure)
+        match ended {
+            None => Hooked::Stopped,
+            Some(None) => Hooked::Done,
+            Some(Some(ended)) => Hooked::Failed(ended.into_failure().1),
+        }
     }
 
-    /// Tries to build an instance until it works, as patiently as the supervisor says. None if the
-    /// runtime stops meanwhile, or the processor was removed.
-    async fn try_again(
-        &mut self,
-        mut cause: RestartCause,
-        mut error: String,
-    ) -> Option<Instance<P>> {
+    /// Builds an instance, as often and as patiently as the supervisor says. None if the host is to
+    /// end.
+    async fn build_until_it_works(&mut self) -> Option<Instance<P>> {
         loop {
-            let wait = self.charge().await?;
-            let processor = &self.seat.subscription.name;
-            let signals = &self.seat.broker.signals;
-            signals.state(&Signal::StartFailed { processor, cause, wait, error: &error });
-            if self.seat.subscription.is_closed() {
-                if !self.seat.subscription.has_instances() {
-                    self.seat.subscription.halt();
-                    self.seat.broker.intake.wake_resters();
-                }
-                return None;
-            }
-            self.pause(wait).await?;
-            match self.build().await {
+            let (cause, error) = match self.build().await {
                 Ok(instance) => return Some(instance),
-                Err(failed) => (cause, error) = failed,
-            }
+                Err(Unbuilt::Failed(cause, error)) => (cause, error),
+                Err(Unbuilt::Ignored) => {
+                    self.seat.reports.say(Says::Ignored);
+                    return None;
+                }
+                Err(Unbuilt::Stopped) => return None,
+            };
+            self.failed_to_start(cause, &error).await?;
         }
+    }
+
+    /// Waits until it may try again. None if the host is to end, or has nobody left to do anything.
+    async fn failed_to_start(&mut self, cause: RestartCause, error: &str) -> Option<()> {
+        let subscription = self.seat.subscription.clone();
+        let removed = subscription.is_closed();
+        let wait = if removed { None } else { self.broke(cause, error).await };
+        let processor = &subscription.name;
+        self.seat.broker.signals.state(&Signal::StartFailed { processor, cause, wait, error });
+        if removed && !self.seat.fence.has_instances() {
+            subscription.halt();
+            self.seat.broker.intake.wake_resters();
+        }
+        self.pause(wait?).await
     }
 
     /// Something is about to be done, and told later.
     pub(super) fn telling(&self) -> Telling {
-        self.seat.subscription.about_to_tell();
+        self.seat.subscription.about_to_tell(&self.seat.fence);
         Telling(self.seat.clone())
     }
 
-    /// Replaces an instance that broke, and tells. None if the runtime stops meanwhile.
+    /// Replaces an instance that broke, and tells. None if the host is to end.
     pub(super) async fn rebuild(
         &mut self,
         broken: Instance<P>,
@@ -131,10 +175,13 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         // If it has to wait, nobody else has to wait for it.
         let mut telling = Some(telling);
         let began = self.seat.broker.clock.now();
-        self.seat.subscription.instance_broke();
+        self.seat.fence.instance_broke();
         drop(broken);
-        if !std::mem::take(&mut self.succeeded) {
-            let wait = self.charge().await?;
+        let succeeded = self.seat.fence.take_success();
+        let charged = !succeeded || self.seat.reports.count == Count::Every;
+        if charged {
+            let error = std::mem::take(&mut self.broken_by);
+            let wait = self.broke(cause, &error).await?;
             if !wait.is_zero() {
                 telling = None;
             }
@@ -142,35 +189,68 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
         let instance = match self.build().await {
             Ok(instance) => instance,
-            Err((cause, error)) => {
+            Err(Unbuilt::Failed(cause, error)) => {
                 telling = None;
-                self.try_again(cause, error).await?
+                self.failed_to_start(cause, &error).await?;
+                self.build_until_it_works().await?
             }
+            Err(Unbuilt::Ignored) => {
+                self.seat.reports.say(Says::Ignored);
+                return None;
+            }
+            Err(Unbuilt::Stopped) => return None,
         };
         let took = self.seat.broker.clock.now().since(began);
         let processor = &self.seat.subscription.name;
+        let event = Some(event);
         self.seat.broker.signals.state(&Signal::Restarted { processor, cause, event, took });
         drop(telling);
-        self.seat.subscription.instance_made();
+        self.seat.fence.instance_made();
+        if charged {
+            self.seat.reports.say(Says::Built);
+        }
         Some(instance)
     }
 
-    /// Asks the supervisor how long to wait. None if the runtime stops.
-    async fn charge(&self) -> Option<Duration> {
-        let child = self.seat.subscription.name.index;
+    /// Tells the supervisor of a failure that the child is charged with, and asks what to do: how
+    /// long to wait before it is built again, or none if the host is to end.
+    async fn broke(&self, cause: RestartCause, error: &str) -> Option<Duration> {
+        let reports = &self.seat.reports;
+        let error = match cause {
+            RestartCause::Factory => format!("its factory panicked: {error}"),
+            RestartCause::Started => format!("it could not start: {error}"),
+            _ => error.to_owned(),
+        };
+        let advice = reports.decider.as_ref().map_or(OnExit::Restart, |decider| {
+            let (name, reason) = (self.seat.subscription.name.as_str(), error.clone());
+            let signals = &self.seat.broker.signals;
+            let panicked = |during| signals.contained(during);
+            decide(decider, name, &Reason::Failed(reason), panicked)
+        });
+        let whole = !self.seat.fence.has_instances();
         self.crew.waits.set(true);
-        self.seat.supervisor.send(ChildFailed { child }).await.ok()
+        let broke = Broke { from: reports.id, error, whole, advice };
+        match reports.ask.send(broke).await {
+            Ok(Verdict::Rebuild(wait)) => Some(wait),
+            Ok(Verdict::End) | Err(_) => {
+                self.seat.subscription.stop(&self.seat.fence);
+                None
+            }
+        }
     }
 
+    /// None if the host is to end meanwhile. If its processor is removed, it waits no longer.
     async fn pause(&self, wait: Duration) -> Option<()> {
-        if wait.is_zero() {
-            return Some(());
+        let (fence, subscription) = (&self.seat.fence, &self.seat.subscription);
+        if !wait.is_zero() {
+            // The other instances need a driver meanwhile.
+            self.crew.waits.set(true);
+            tokio::select! {
+                () = fence.stops() => {}
+                _ = tokio::time::timeout_at(deadline(wait), subscription.leaves()) => {}
+            }
         }
-        // The other instances need a driver meanwhile.
-        self.crew.waits.set(true);
-        let subscription = &self.seat.subscription;
-        tokio::time::timeout_at(deadline(wait), subscription.leaves()).await.ok();
-        (!subscription.is_halted()).then_some(())
+        (!fence.is_stopping() && !subscription.is_halted()).then_some(())
     }
 
     pub(super) fn say_hook_failed(&self, hook: Hook, failure: &Failure) {
@@ -182,8 +262,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Runs the `stopping` hook of every instance that is free.
     pub(super) async fn stop(&mut self) {
         while let Some((_, mut instance)) = self.crew.take(None) {
-            let failed = self.hook(async |cx: &mut Context| instance.stopping(cx).await).await;
-            if let Some(failure) = failed {
+            let stopping = async |cx: &mut Context| instance.stopping(cx).await;
+            if let Hooked::Failed(failure) = self.hook(false, stopping).await {
                 self.say_hook_failed(Hook::Stopping, &failure);
             }
         }

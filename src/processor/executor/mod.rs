@@ -35,8 +35,10 @@ pub(super) struct Executor<P: Processor, L> {
     link: Rc<Link>,
     cx: Context,
     me: Driver,
-    /// Some event succeeded since this driver last rebuilt an instance.
-    succeeded: bool,
+    /// It is the one that builds the instances.
+    builds: bool,
+    /// What the failure said that broke an instance last.
+    broken_by: String,
     ticks: Vec<Moment>,
     /// It published by the clock last: events have their turn.
     ticked: bool,
@@ -60,20 +62,13 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         number: usize,
     ) -> Self {
         let ids = ids_of_thread(&seat.broker.ids);
-        let link = Link::new(
-            seat.broker.clone(),
-            seat.subscription.clone(),
-            seat.hop_limit,
-            spec.timeout,
-            ids,
-            crew.waits.clone(),
-        );
+        let link = Link::new(&seat, spec.timeout, ids, crew.waits.clone());
         let mut ticks = Vec::new();
         if seat.host == 0 && number == 0 {
             let now = seat.broker.clock.now();
             ticks = spec.ticks.iter().map(|(period, _)| now.after(*period)).collect();
         }
-        let me = Driver { host: seat.host, number };
+        let me = seat.subscription.join(seat.host, seat.fence.clone());
         let cx = Context::new(link.clone());
         let tick = seat.broker.clock.tick();
         Self {
@@ -83,7 +78,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             link,
             cx,
             me,
-            succeeded: false,
+            builds: number == 0,
+            broken_by: String::new(),
             ticks,
             ticked: false,
             budget: BUDGET,
@@ -93,24 +89,22 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Runs until the subscription has nothing more to give.
     pub(super) async fn run(mut self) {
-        let builds = self.me.number == 0;
-        let in_order = if builds && !self.build_all().await {
-            self.seat.built.tell();
-            self.seat.subscription.is_halted()
-        } else {
-            self.work().await
-        };
-        self.seat.subscription.ends(self.me);
+        // One that has lost its instance leaves the others to the other drivers.
+        let through = (!self.builds || self.build_all().await) && self.work().await;
+        let in_order = through || self.seat.fence.is_stopping();
+        if let Some(reason) = self.link.ends.take() {
+            self.seat.reports.reason.replace(Some(reason));
+        }
+        self.seat.subscription.ends(self.me, &self.seat.fence);
         // Events may have been moved aside without a commit.
         self.seat.broker.progressed(&self.seat.subscription);
-        if in_order {
+        if in_order && !self.seat.fence.is_fenced() {
             self.stop().await;
         }
         self.seat.broker.left(&self.seat.subscription);
     }
 
-    /// Works until there is nothing more to do. False if its instance is gone before; the others are
-    /// other drivers'.
+    /// Works until there is nothing more to do. False if its instance is gone before.
     async fn work(&mut self) -> bool {
         loop {
             if self.budget == 0 || self.seat.broker.clock.tick() > self.tick + 1 {
@@ -131,6 +125,16 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Work::Claim(Claim::Kept { seq, failures, kept }) => {
                     self.kept(seq, failures, kept).await
                 }
+                Work::Claim(Claim::Late { seq, failures, kept }) => {
+                    let blocked = Ended::Blocked(self.spec.timeout);
+                    self.fail(seq, failures, kept.unpinned(), blocked);
+                    true
+                }
+                Work::Claim(Claim::LateFirst { batch, at, which }) => {
+                    let blocked = Ended::Blocked(self.spec.timeout);
+                    self.fail_first(&batch, at, which, blocked);
+                    true
+                }
                 Work::Claim(Claim::Publish(events)) => {
                     self.publish_delayed(events);
                     true
@@ -138,7 +142,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Work::Claim(Claim::Nothing { .. } | Claim::Closed) => return true,
             };
             if !goes_on {
-                return self.seat.subscription.is_halted();
+                return false;
             }
         }
     }
@@ -164,7 +168,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 {
                     return Poll::Ready(Work::Tick(tick));
                 }
-                let due = match self.seat.subscription.claim(self.me, task.waker()) {
+                let subscription = &self.seat.subscription;
+                let due = match subscription.claim(self.me, &self.seat.fence, task.waker()) {
                     Claim::Nothing { due } => due,
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
@@ -213,6 +218,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let mut to = if here.run == end.run { end.index.min(run.length) } else { run.length };
             let asked = !self.link.clear.get();
             if asked {
+                if self.seat.fence.is_stopping() {
+                    break;
+                }
                 match self.ask(&batch, here, which) {
                     Asked::Start => to = here.index + 1,
                     Asked::Aside => {
@@ -242,10 +250,12 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             };
             let ran = self.stretch(which, &mut instance, stretch).await;
             self.sample(&mut began);
-            self.succeeded |= match &ran {
+            if match &ran {
                 Ran::Through => here.index < to,
                 Ran::Ask(index) | Ran::Yield(index) | Ran::Ended(index, _) => here.index < *index,
-            };
+            } {
+                self.seat.fence.succeeds();
+            }
             at = match ran {
                 Ran::Through => Cursor { run: here.run, index: to },
                 Ran::Ask(index) => Cursor { run: here.run, index },
@@ -298,7 +308,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Ok(key) => key,
             Err(panic) => {
                 self.link.commit(None);
-                subscription.park_first(batch, here, which, panic);
+                subscription.park_first(&self.seat.fence, batch, here, which, panic);
                 return Asked::Aside;
             }
         };

@@ -59,7 +59,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 }
             }
         } else {
-            self.succeeded = true;
+            self.seat.fence.succeeds();
             self.link.count_handled();
             self.link.commit(Some(Settle::Done { seq, key: None }));
         }
@@ -105,7 +105,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         match ended {
             None => {
-                self.succeeded = true;
+                self.seat.fence.succeeds();
                 self.link.count_handled();
                 self.link.commit(Some(Settle::Done { seq, key: kept.key }));
             }

@@ -31,7 +31,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 drop(events);
             }
         }
-        subscription.told();
+        subscription.told(&self.seat.fence);
         broker.progressed(subscription);
     }
 

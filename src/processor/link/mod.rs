@@ -20,14 +20,19 @@ use super::measured::Measured;
 use super::outcome::Ended;
 use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
+use crate::broker::holders::Holder;
 use crate::clock::{Moment, Timestamp, deadline};
 use crate::message::envelope::TopicId;
 use crate::message::id::IdSource;
+use crate::pulse::Pulse;
 use crate::queue::batch::{Events, Load};
+use crate::queue::fence::Fence;
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Subscription};
 use crate::signal::Signal;
 use crate::store::memory::{StateKey, Value};
+use crate::supervise::Reason;
+use crate::supervise::child::Seat;
 
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
@@ -46,8 +51,13 @@ struct Chunk {
 pub(crate) struct Link {
     pub(crate) broker: Arc<Broker>,
     pub(crate) subscription: Arc<Subscription>,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
+    holder: Holder,
+    /// The child is to end after what is in hand, and why.
+    pub(crate) ends: RefCell<Option<Reason>>,
     /// How many had subscribed when room was allowed last.
     epoch: Cell<u64>,
     ids: Rc<RefCell<IdSource>>,
@@ -72,13 +82,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(
-        broker: Arc<Broker>,
-        subscription: Arc<Subscription>,
-        hop_limit: u16,
+        seat: &Seat,
         timeout: Duration,
         ids: Rc<RefCell<IdSource>>,
         waits: Rc<Cell<bool>>,
     ) -> Rc<Self> {
+        let broker = seat.broker.clone();
+        let holder = broker.join();
+        seat.holders.lock().push(holder);
         let chunk = Chunk {
             outbox: Events::new(broker.signals.clone()),
             emitted: Vec::new(),
@@ -89,10 +100,14 @@ impl Link {
         };
         Rc::new(Self {
             epoch: Cell::new(broker.epoch()),
+            holder,
             broker,
-            subscription,
-            hop_limit,
+            subscription: seat.subscription.clone(),
+            fence: seat.fence.clone(),
+            pulse: seat.pulse.clone(),
+            hop_limit: seat.hop_limit,
             timeout,
+            ends: RefCell::new(None),
             ids,
             chunk: RefCell::new(chunk),
             mark: Cell::new(0),
@@ -222,12 +237,13 @@ impl Link {
         let commit = Commit { to, settle, states, delayed, pressed_until };
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.
-        let Some(committed) = self.subscription.commit(commit) else { return };
+        let Some(committed) = self.subscription.commit(&self.fence, commit) else { return };
         if !(leases.is_empty() && outbox.is_empty()) {
             // Its own topics are another matter: it would wait for itself.
             let wanted = &self.subscription.wanted;
             let of_others = |topic| wanted.which(topic).is_none();
             self.pressure.by_readers(self.broker.flush(
+                self.holder,
                 outbox,
                 &leases,
                 of_others,
@@ -246,7 +262,7 @@ impl Link {
         if let Some(signal) = also {
             self.broker.signals.state(signal);
         }
-        committed.finish(&self.subscription);
+        committed.finish(&self.subscription, &self.fence);
         self.broker.progressed(&self.subscription);
     }
 
@@ -259,6 +275,13 @@ impl Link {
         if staged {
             self.commit(None);
         }
+    }
+
+    /// The child is to end after what is in hand: nothing more is taken.
+    pub(crate) fn end(&self, reason: Reason) {
+        self.ends.replace(Some(reason));
+        self.clear.set(false); // what is left of the claim is asked for
+        self.subscription.stop(&self.fence);
     }
 
     /// The handler in hand returned pending. The first time, all that was settled before it is
@@ -309,11 +332,7 @@ impl Link {
 impl Drop for Link {
     /// The driver ends: all room that was allowed to it comes back.
     fn drop(&mut self) {
-        let emitted = &mut self.chunk.get_mut().emitted;
-        let leases: Leases = emitted.iter_mut().filter_map(Emitted::abandon).collect();
-        if !leases.is_empty() {
-            self.broker.give_back(&leases);
-        }
+        self.broker.leave(self.holder);
     }
 }
 

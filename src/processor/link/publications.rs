@@ -83,7 +83,8 @@ impl Link {
         if self.short.get() {
             let chunk = &mut *self.chunk.borrow_mut();
             for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
-                let more = self.broker.lease(emitted.topic, emitted.short).ok_or(emitted.name)?;
+                let more = self.broker.lease(self.holder, emitted.topic, emitted.short);
+                let more = more.ok_or(emitted.name)?;
                 emitted.lease.allowed.add(more);
                 emitted.lease.spend(std::mem::take(&mut emitted.short));
             }
@@ -121,7 +122,7 @@ impl Link {
         let leases: Leases = chunk.emitted.iter_mut().filter_map(Emitted::take_unused).collect();
         drop(chunk);
         if !leases.is_empty() {
-            self.broker.give_back(&leases);
+            self.broker.give_back(self.holder, &leases);
         }
     }
 }

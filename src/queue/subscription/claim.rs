@@ -4,10 +4,11 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::{Idle, InHand, Inner, Subscription, Wakers, key_of};
+use super::{Driver, Hand, InHand, Inner, Subscription, Wakers, key_of};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
 use crate::queue::batch::{Batch, Events};
+use crate::queue::fence::Fence;
 use crate::queue::kept::Kept;
 use crate::queue::state::Offer;
 use crate::queue::waiting::{Cursor, Wanted};
@@ -19,13 +20,6 @@ use crate::signal::Signal;
 const HELD_BEFORE_A_RANGE: u32 = 64;
 const HELD_BEFORE_ONE: u32 = 4;
 
-/// Who asks for work: one of the futures that run handlers, on one of the processor's threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Driver {
-    pub(crate) host: usize,
-    pub(crate) number: usize,
-}
-
 /// What a thread gets to do.
 pub(crate) enum Claim {
     /// The front batch between two places; the thread tells by commits how far it came.
@@ -35,6 +29,10 @@ pub(crate) enum Claim {
     One { batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64> },
     /// A held event, and how often it failed.
     Kept { seq: Seq, failures: u32, kept: Kept },
+    /// An event that blocked a thread for too long: it has failed.
+    Late { seq: Seq, failures: u32, kept: Kept },
+    /// As `Late`, the first of the front batch.
+    LateFirst { batch: Arc<Batch>, at: Cursor, which: u16 },
     /// Publications whose time has come.
     Publish(Events),
     /// Nothing now; something held is due then.
@@ -44,34 +42,51 @@ pub(crate) enum Claim {
 }
 
 impl Subscription {
-    /// Hands out work to the host with that number; with nothing to do, remembers whom to wake.
-    pub(crate) fn claim(&self, driver: Driver, waker: &Waker) -> Claim {
+    /// Hands out work to a driver of that host; with nothing to do, remembers whom to wake.
+    pub(crate) fn claim(&self, driver: Driver, of: &Fence, waker: &Waker) -> Claim {
         let mut stopped = None;
-        let claim = self.claim_quietly(driver, waker, &mut stopped);
+        let claim = self.claim_quietly(driver, of, waker, &mut stopped);
         self.say_held(stopped);
         claim
     }
 
-    fn claim_quietly(&self, driver: Driver, waker: &Waker, stopped: &mut Option<bool>) -> Claim {
+    fn claim_quietly(
+        &self,
+        driver: Driver,
+        of: &Fence,
+        waker: &Waker,
+        stopped: &mut Option<bool>,
+    ) -> Claim {
         let mut known: Option<(Seq, Result<Option<Key>, String>, Option<Kept>)> = None;
         loop {
             let now = self.clock.now();
             let mut inner = self.inner.lock();
-            inner.gets_up(driver);
-            if inner.halted {
+            if of.is_fenced() {
+                return Claim::Closed;
+            }
+            inner.drivers.gets_up(driver);
+            if inner.halted || of.is_stopping() {
                 return Claim::Closed;
             }
             *stopped = inner.held_changed().or(*stopped);
             let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
             let most = if self.one_by_one { HELD_BEFORE_ONE } else { HELD_BEFORE_A_RANGE };
+            if let Some((claim, hand)) = inner.claim_late(&self.wanted) {
+                inner.drivers.takes(driver, hand);
+                return claim;
+            }
             let fresh_next =
                 inner.held_in_a_row >= most && free && inner.line.first(&self.wanted).is_some();
             if !fresh_next && let Some(claim) = inner.claim_held(now) {
                 inner.held_in_a_row = inner.held_in_a_row.saturating_add(1);
-                if matches!(claim, Claim::Publish(_)) {
-                    self.about_to_tell();
-                }
-                inner.busy.push(driver);
+                let hand = match &claim {
+                    Claim::Kept { seq, .. } => Hand::Kept(*seq),
+                    _ => {
+                        self.about_to_tell(of);
+                        Hand::Delayed
+                    }
+                };
+                inner.drivers.takes(driver, hand);
                 let more = inner.wake_for_more(&self.wanted);
                 drop(inner);
                 more.wake();
@@ -82,8 +97,9 @@ impl Subscription {
             {
                 if !self.one_by_one {
                     inner.held_in_a_row = 0;
-                    inner.busy.push(driver);
+                    inner.drivers.takes(driver, Hand::Range);
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
+                    let end = inner.before_the_late(&batch, end);
                     let clear = inner.is_clear();
                     return Claim::Range { batch, from: at, end, clear };
                 }
@@ -100,9 +116,9 @@ impl Subscription {
                 let (key, kept) = match (key, kept) {
                     (Ok(key), kept) => (key, kept),
                     (Err(panic), kept) => {
-                        let park = |kept| self.park_keyless(inner, at, seq, kept, panic);
+                        let park = |kept| self.park_keyless(of, inner, at, seq, kept, panic);
                         match kept.and_then(park) {
-                            Some(parked) => parked.finish(self),
+                            Some(parked) => parked.finish(self, of),
                             None => return Claim::Closed,
                         }
                         continue;
@@ -122,7 +138,7 @@ impl Subscription {
                         other.wake();
                         continue;
                     }
-                    inner.rest(driver, waker);
+                    inner.drivers.rests(driver, waker);
                     let due = inner.next_due(now);
                     drop(inner);
                     other.wake();
@@ -132,7 +148,7 @@ impl Subscription {
                     Offer::Start => {
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
                         inner.held_in_a_row = 0;
-                        inner.busy.push(driver);
+                        inner.drivers.takes(driver, Hand::One(seq));
                         inner.in_hand_load.add(load);
                         inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
                         let more = inner.wake_for_more(&self.wanted);
@@ -161,7 +177,7 @@ impl Subscription {
             if inner.is_finished() {
                 return Claim::Closed;
             }
-            inner.rest(driver, waker);
+            inner.drivers.rests(driver, waker);
             return Claim::Nothing { due: inner.next_due(now) };
         }
     }
@@ -172,11 +188,10 @@ impl Subscription {
             return None;
         }
         let host = (home? % self.settings.hosts as u64) as usize;
-        if host == me.host {
+        if host == inner.drivers.host(me) {
             return None;
         }
-        let idle = inner.idle.iter().position(|idle| idle.driver.host == host)?;
-        Some(inner.idle.swap_remove(idle).waker)
+        inner.drivers.wake_at_host(host)
     }
 
     /// Whether the next event of a claimed range may start: with exceptions about, each is asked
@@ -251,22 +266,43 @@ impl Inner {
         [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
     }
 
-    /// It is awake, and through with what it was given: whoever has something to do shall not wake
-    /// it in vain.
-    pub(super) fn gets_up(&mut self, driver: Driver) {
-        self.busy.retain(|busy| *busy != driver);
-        if let Some(place) = self.idle.iter().position(|idle| idle.driver == driver) {
-            self.idle.swap_remove(place);
+    /// An event that is late, for some driver to see to.
+    fn claim_late(&mut self, wanted: &Wanted) -> Option<(Claim, Hand)> {
+        if self.paused || (self.late.is_empty() && self.late_in_line.is_empty()) {
+            return None;
         }
+        while let Some(hand) = self.late.pop() {
+            if let Hand::One(seq) = hand
+                && let Some(InHand { batch, at, key }) = self.in_hand.get(&seq)
+                && let Some(which) = wanted.which(batch.events.runs()[at.run as usize].head.topic)
+            {
+                let mut kept = Kept::pinned(batch, at.run, at.index, which);
+                kept.key.clone_from(key);
+                return Some((Claim::Late { seq, failures: 0, kept }, hand));
+            }
+            if let Hand::Kept(seq) = hand
+                && let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq))
+            {
+                return Some((Claim::Late { seq, failures, kept: kept.clone() }, hand));
+            }
+        }
+        let (batch, at, which) = self.line.first(wanted)?;
+        let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
+        // What has left the line meanwhile was settled after all, or dropped.
+        self.late_in_line = self.late_in_line.split_off(&seq);
+        let claim = Claim::LateFirst { batch: batch.clone(), at, which };
+        self.late_in_line.remove(&seq).then_some((claim, Hand::Range))
     }
 
-    /// Remembers whom to wake when there is something to do.
-    fn rest(&mut self, driver: Driver, waker: &Waker) {
-        self.idle.push(Idle { driver, waker: waker.clone() });
+    /// A range of the front batch ends before the first late event in it.
+    fn before_the_late(&self, batch: &Batch, end: Cursor) -> Cursor {
+        let late = self.late_in_line.first().and_then(|seq| batch.find(*seq));
+        late.map_or(end, |(run, index)| Cursor { run, index }.min(end))
     }
 
     fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {
-        if self.idle.is_empty() || (self.line.first(wanted).is_none() && !self.state.has_ready()) {
+        if !self.drivers.is_idle() || (self.line.first(wanted).is_none() && !self.state.has_ready())
+        {
             return Wakers::default();
         }
         self.wake_one()
@@ -302,15 +338,19 @@ mod tests {
             most_states: 10,
             instances: 1,
             hosts: 1,
+            shared: false,
         };
         let name = ProcessorName { index: 0, name: "test".into() };
         let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
         let subscription =
             Subscription::new(name, settings, Wanted::default(), clock, signals.clone());
         subscription.pause(true);
+        let host = Arc::new(Fence::default());
+        subscription.about_to_tell(&host);
         subscription.delay(Moment::default(), Events::new(signals));
-        let me = Driver { host: 0, number: 0 };
-        let claim = |subscription: &Subscription| subscription.claim(me, Waker::noop());
+        subscription.told(&host);
+        let me = subscription.join(0, host.clone());
+        let claim = |subscription: &Subscription| subscription.claim(me, &host, Waker::noop());
         assert!(matches!(claim(&subscription), Claim::Nothing { due: None }));
         subscription.pause(false);
         assert!(matches!(claim(&subscription), Claim::Publish(_)));

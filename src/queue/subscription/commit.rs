@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::message::{Key, Seq};
 use crate::queue::batch::Batch;
+use crate::queue::fence::Fence;
 use crate::queue::kept::Kept;
 use crate::queue::report::Report;
 use crate::queue::settlement::{Commit, Released, Settle};
@@ -30,8 +31,8 @@ pub(crate) struct Committed {
 
 impl Committed {
     /// To be called when all has been told that there is to tell.
-    pub(crate) fn finish(self, subscription: &Subscription) {
-        subscription.told();
+    pub(crate) fn finish(self, subscription: &Subscription, by: &Fence) {
+        subscription.told(by);
         self.wakers.wake();
         drop(self.released);
         if let Some(key) = self.failed {
@@ -41,20 +42,25 @@ impl Committed {
 }
 
 impl Subscription {
-    /// Carries out a commit. Everything in it happens, under one lock; or nothing, if what was left
-    /// undone has been given back already.
-    pub(crate) fn commit(&self, commit: Commit) -> Option<Committed> {
-        self.carry_out(self.inner.lock(), commit)
+    /// Carries out a commit of that host. Everything in it happens, under one lock; or nothing, if
+    /// the host is fenced, or what was left undone has been given back already.
+    pub(crate) fn commit(&self, by: &Fence, commit: Commit) -> Option<Committed> {
+        self.carry_out(by, self.inner.lock(), commit)
     }
 
-    fn carry_out(&self, mut inner: MutexGuard<'_, Inner>, commit: Commit) -> Option<Committed> {
-        if inner.sealed {
+    fn carry_out(
+        &self,
+        by: &Fence,
+        mut inner: MutexGuard<'_, Inner>,
+        commit: Commit,
+    ) -> Option<Committed> {
+        if inner.sealed || by.is_fenced() {
             drop(inner); // before what the commit holds: `Drop` is user code
             return None;
         }
         let mut passed = 0;
         let mut released = Released::default();
-        self.about_to_tell();
+        self.about_to_tell(by);
         if let Some(to) = commit.to {
             let (left, gone) = inner.line.advance(to, &self.wanted);
             self.left.add(left);
@@ -140,6 +146,7 @@ impl Subscription {
     /// Parks the event at `at` of the front batch, whose `key()` panicked.
     pub(super) fn park_keyless(
         &self,
+        by: &Fence,
         inner: MutexGuard<'_, Inner>,
         at: Cursor,
         seq: Seq,
@@ -152,18 +159,25 @@ impl Subscription {
         let (event, attempts) = (kept.id(), 0);
         let settle = Settle::Failed { seq, failures: 1, verdict: Verdict::Park, kept };
         let commit = Commit { to: Some(at.next()), settle: Some(settle), ..Commit::default() };
-        let committed = self.carry_out(inner, commit)?;
+        let committed = self.carry_out(by, inner, commit)?;
         let (processor, cause) = (&self.name, Cause::Panicked);
         self.signals.state(&Signal::Parked { processor, event, attempts, cause });
         Some(committed)
     }
 
     /// As [`Subscription::park_keyless`], for the one driver of a range.
-    pub(crate) fn park_first(&self, batch: &Arc<Batch>, at: Cursor, which: u16, panic: String) {
+    pub(crate) fn park_first(
+        &self,
+        by: &Fence,
+        batch: &Arc<Batch>,
+        at: Cursor,
+        which: u16,
+        panic: String,
+    ) {
         let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
         let kept = Kept::encoded(batch, at.run, at.index, which);
-        if let Some(parked) = self.park_keyless(self.inner.lock(), at, seq, kept, panic) {
-            parked.finish(self);
+        if let Some(parked) = self.park_keyless(by, self.inner.lock(), at, seq, kept, panic) {
+            parked.finish(self, by);
         }
     }
 }

@@ -30,8 +30,10 @@ pub enum Unsettled {
 }
 
 impl Unsettled {
-    fn of(status: Status) -> Self {
+    fn of(status: Status, failures: u32) -> Self {
         match status {
+            // It was in hand for its first delivery when its host was given up.
+            Status::Retrying(_) | Status::Ready | Status::InHand if failures == 0 => Self::Waiting,
             Status::Retrying(_) | Status::Ready | Status::InHand => Self::Retrying,
             Status::Parked => Self::Parked,
             Status::Behind => Self::Behind,
@@ -138,14 +140,15 @@ impl Subscription {
             let held: Vec<_> = inner
                 .kept
                 .iter()
-                .filter_map(|(seq, kept)| Some((*seq, kept.clone(), inner.state.status(*seq)?)))
+                .filter_map(|(seq, kept)| {
+                    let status = inner.state.status(*seq)?;
+                    let stood = Unsettled::of(status, inner.state.failures(*seq)?);
+                    Some((*seq, kept.clone(), stood))
+                })
                 .collect();
             (waiting, held)
         };
-        let mut all: Vec<_> = held
-            .into_iter()
-            .map(|(seq, kept, status)| (seq, kept, Unsettled::of(status)))
-            .collect();
+        let mut all: Vec<(Seq, Kept, Unsettled)> = held;
         for (batch, mut at, end) in waiting {
             while let Some((here, which)) =
                 at.seek(&batch, &self.wanted).filter(|(here, _)| *here < end)
@@ -182,6 +185,7 @@ impl Inner {
     /// The place of a parked event about which something can still be done: nobody would deliver it
     /// again after the processor was removed, and it was given back when the runtime stopped.
     fn parked_at(&self, id: EventId) -> Option<Seq> {
-        self.parked.get(&id).copied().filter(|_| !(self.closed || self.sealed))
+        let gone = (self.closed && !self.orphaned) || self.sealed;
+        self.parked.get(&id).copied().filter(|_| !gone)
     }
 }

@@ -1,9 +1,16 @@
 //! How a subscription is paused, ends, and is given up.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::Waker;
 
-use super::{Driver, Subscription};
+use super::{Driver, Hand, InHand, Inner, Subscription};
 use crate::clock::Moment;
+use crate::message::Seq;
+use crate::queue::fence::Fence;
+use crate::queue::kept::Kept;
+use crate::queue::state::Verdict;
+use crate::queue::waiting::load_between;
 
 impl Subscription {
     /// No batch arrives any more; what waits is still handled.
@@ -24,22 +31,82 @@ impl Subscription {
         self.inner.lock().closed
     }
 
-    pub(crate) fn instance_made(&self) {
-        self.instances.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn instance_broke(&self) {
-        self.instances.fetch_sub(1, Relaxed);
-    }
-
-    /// Whether any instance lives, on any thread.
-    pub(crate) fn has_instances(&self) -> bool {
-        self.instances.load(Relaxed) > 0
+    /// A driver of that host begins; `number` is the host's.
+    pub(crate) fn join(&self, number: usize, host: Arc<Fence>) -> Driver {
+        self.inner.lock().drivers.join(number, host)
     }
 
     /// A driver asks for nothing more.
-    pub(crate) fn ends(&self, driver: Driver) {
-        self.inner.lock().gets_up(driver);
+    pub(crate) fn ends(&self, driver: Driver, of: &Fence) {
+        let mut inner = self.inner.lock();
+        if !of.is_fenced() {
+            inner.drivers.leave(driver);
+        }
+    }
+
+    /// A host is to take nothing more, finish what it has in hand, and end.
+    pub(crate) fn stop(&self, host: &Fence) {
+        let mut inner = self.inner.lock();
+        host.stop();
+        let wakers = inner.drivers.wake_host(host);
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A host is given up, whatever its thread is at: what it had in hand is delivered again, as if
+    /// it had never been, but for the event that blocked the thread, which has failed. Nothing that
+    /// the host does has any effect from now on.
+    pub(crate) fn fence(&self, host: &Fence, blocked: Option<Seq>) {
+        let now = self.clock.now();
+        let mut inner = self.inner.lock();
+        if host.is_fenced() {
+            return;
+        }
+        let hands = inner.drivers.leave_all(host);
+        host.shut();
+        self.untold.fetch_sub(host.write_off(), SeqCst);
+        for hand in hands {
+            match (hand, blocked) {
+                (Hand::Range, Some(late)) => {
+                    inner.late_in_line.insert(late);
+                }
+                (Hand::One(seq) | Hand::Kept(seq), Some(late)) if seq == late => {
+                    inner.late.push(hand);
+                }
+                (Hand::Kept(seq), _) => inner.state.give_back(seq),
+                (Hand::One(seq), _) => self.give_back(&mut inner, seq, now),
+                (Hand::Nothing | Hand::Range | Hand::Delayed, _) => {}
+            }
+        }
+        let wakers = inner.wake_all();
+        drop(inner);
+        wakers.wake();
+        host.wake();
+    }
+
+    /// An event that was in hand for its first delivery is held, and delivered as if for the first
+    /// time.
+    fn give_back(&self, inner: &mut Inner, seq: Seq, now: Moment) {
+        let Some(InHand { batch, at, key }) = inner.in_hand.remove(&seq) else { return };
+        let topic = batch.events.runs()[at.run as usize].head.topic;
+        let Some(which) = self.wanted.which(topic) else { return };
+        let load = load_between(&batch, &self.wanted, at, at.next());
+        inner.in_hand_load = inner.in_hand_load.less(load);
+        self.left.add(load);
+        let mut kept = Kept::pinned(&batch, at.run, at.index, which);
+        kept.key.clone_from(&key);
+        inner.kept.insert(seq, kept);
+        inner.state.failed(seq, key, 0, Verdict::Retry(now));
+    }
+
+    /// Nobody is there to handle anything, nor about to be: what comes is kept within its bound, and
+    /// no publisher waits for room in it. Or somebody is again.
+    pub(crate) fn detach(&self, detached: bool) {
+        self.detached.store(detached, SeqCst);
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached.load(SeqCst)
     }
 
     /// Hands out nothing any more, whatever waits: the runtime stops, or there is nobody to handle
@@ -91,7 +158,7 @@ impl Subscription {
     /// Whether what waits stays where it is until somebody resumes it or makes room.
     pub(crate) fn is_stuck(&self) -> bool {
         let inner = self.inner.lock();
-        let moves = !inner.busy.is_empty() || self.has_untold();
+        let moves = inner.drivers.is_busy() || self.has_untold();
         !moves && (inner.paused || (inner.is_full() && inner.state.counts().active() == 0))
     }
 

@@ -2,12 +2,14 @@
 
 mod claim;
 mod commit;
+mod drivers;
 mod held;
 mod life;
+mod orphan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -18,6 +20,7 @@ use crate::guard::contain;
 use crate::message::{EventId, Key, Seq};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::delayed::DelayedEvents;
+use crate::queue::fence::Fence;
 use crate::queue::kept::KeptEvents;
 use crate::queue::settlement::Left;
 use crate::queue::state::{Counts, OnPark, State};
@@ -25,7 +28,9 @@ use crate::queue::waiting::{Cursor, Line, Wanted};
 use crate::signal::{DropReason, ProcessorName, Signal, Signals};
 use crate::store::memory::{KeptState, StateKey, StateTable, Value};
 
-pub(crate) use claim::{Claim, Driver};
+pub(crate) use claim::Claim;
+pub(crate) use drivers::Driver;
+use drivers::{Drivers, Hand};
 pub use held::Unsettled;
 
 /// What happens when a subscription is full; set with
@@ -54,16 +59,19 @@ pub(crate) struct QueueSettings {
     pub(crate) instances: usize,
     /// On how many threads the instances live.
     pub(crate) hosts: usize,
+    /// Several children share it, and compete for its events.
+    pub(crate) shared: bool,
+}
+
+impl QueueSettings {
+    /// Several instances compete for the events.
+    pub(crate) fn is_crew(&self) -> bool {
+        self.instances > 1 || self.shared
+    }
 }
 
 /// Ticks after which work that lies here is offered to another idle driver.
 const LONG: u32 = 3;
-
-/// A driver that found nothing to do.
-struct Idle {
-    driver: Driver,
-    waker: Waker,
-}
 
 struct InHand {
     batch: Arc<Batch>,
@@ -84,9 +92,11 @@ struct Inner {
     held_in_a_row: u32,
     table: StateTable,
     delayed: DelayedEvents,
-    idle: Vec<Idle>,
-    /// Drivers that were given something to do and have not asked again.
-    busy: Vec<Driver>,
+    drivers: Drivers,
+    /// Events that blocked a thread for too long, in the order in which some driver is to see to
+    /// them: those on the line, and those that were handed out by themselves.
+    late_in_line: BTreeSet<Seq>,
+    late: Vec<Hand>,
     /// How many ticks have found work here, and somebody idle.
     lain: u32,
     paused: bool,
@@ -96,6 +106,8 @@ struct Inner {
     halted: bool,
     /// What was left undone is given back: nothing is done any more.
     sealed: bool,
+    /// Its processor is gone: all that comes is parked.
+    orphaned: bool,
     stopped: bool,
 }
 
@@ -107,8 +119,9 @@ pub(crate) struct Subscription {
     pub(crate) left: Left,
     one_by_one: bool,
     leaving: Notify,
-    /// Those that live.
-    instances: AtomicUsize,
+    /// Nobody is there to handle anything, nor about to be: what comes is kept, and nobody waits for
+    /// it.
+    detached: AtomicBool,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
     /// What was done and has not been told yet: until then the runtime does not rest.
@@ -126,7 +139,7 @@ impl Subscription {
         clock: Arc<Clock>,
         signals: Arc<Signals>,
     ) -> Self {
-        let crew = settings.instances > 1;
+        let crew = settings.is_crew();
         let inner = Inner {
             line: Line::default(),
             state: State::new(settings.on_park, crew, settings.most_held),
@@ -138,14 +151,16 @@ impl Subscription {
             held_in_a_row: 0,
             table: StateTable::default(),
             delayed: DelayedEvents::default(),
-            idle: Vec::new(),
-            busy: Vec::new(),
+            drivers: Drivers::default(),
+            late_in_line: BTreeSet::new(),
+            late: Vec::new(),
             lain: 0,
             paused: false,
             pressed_until: Moment::default(),
             closed: false,
             halted: false,
             sealed: false,
+            orphaned: false,
             stopped: false,
         };
         let one_by_one = crew || settings.when_full == WhenFull::DropOldest;
@@ -156,7 +171,7 @@ impl Subscription {
             left: Left::default(),
             one_by_one,
             leaving: Notify::new(),
-            instances: AtomicUsize::new(0),
+            detached: AtomicBool::new(false),
             fullness: AtomicU64::new(0),
             untold: AtomicU32::new(0),
             inner: Mutex::new(inner),
@@ -169,13 +184,18 @@ impl Subscription {
     /// `gone`, because `Drop` is user code.
     pub(crate) fn push(&self, batch: Arc<Batch>, gone: &mut Vec<Arc<Batch>>) {
         let mut inner = self.inner.lock();
+        if inner.orphaned {
+            inner.line.push(batch, &self.wanted);
+            self.park_all(inner);
+            return;
+        }
         let settings = &self.settings;
         let (dropped, reason) = match settings.when_full {
-            WhenFull::Block => {
+            WhenFull::Block if !self.is_detached() => {
                 inner.line.push(batch, &self.wanted);
                 (Load::default(), DropReason::Newest)
             }
-            WhenFull::DropNewest => {
+            WhenFull::Block | WhenFull::DropNewest => {
                 let mut room = settings.bound.less(inner.line.load);
                 let fits = |one: Load| {
                     let fits = one.fits(room);
@@ -183,7 +203,8 @@ impl Subscription {
                     fits
                 };
                 let dropped = inner.line.push_fitting(&batch, &self.wanted, fits);
-                (dropped, DropReason::Newest)
+                let missed = self.is_detached();
+                (dropped, if missed { DropReason::Missed } else { DropReason::Newest })
             }
             WhenFull::DropOldest => {
                 // What is too heavy for an empty queue pushes nothing else out.
@@ -212,7 +233,7 @@ impl Subscription {
     /// instances are idle: who was woken for it is on a thread that is stuck.
     pub(crate) fn tick(&self) -> Option<Waker> {
         let mut inner = self.inner.lock();
-        let free = !inner.paused && !inner.idle.is_empty();
+        let free = !inner.paused && inner.drivers.is_idle();
         let open = !inner.is_full() && self.clock.now() >= inner.pressed_until;
         let fresh = free && open && inner.line.first(&self.wanted).is_some();
         let lies = fresh || (free && inner.state.has_ready());
@@ -221,7 +242,7 @@ impl Subscription {
             return None;
         }
         inner.lain = 0;
-        Some(inner.idle.remove(0).waker)
+        inner.drivers.wake_other()
     }
 
     /// The kept value of that name, as of the last commit.
@@ -288,14 +309,18 @@ impl Subscription {
         inner.is_finished() && inner.kept.is_empty() && !self.has_untold()
     }
 
-    /// Something is done and about to be told; the runtime does not rest before
+    /// Something is done and about to be told by that host; the runtime does not rest before
     /// [`Subscription::told`].
-    pub(crate) fn about_to_tell(&self) {
-        self.untold.fetch_add(1, SeqCst);
+    pub(crate) fn about_to_tell(&self, by: &Fence) {
+        if by.about_to_tell() {
+            self.untold.fetch_add(1, SeqCst);
+        }
     }
 
-    pub(crate) fn told(&self) {
-        self.untold.fetch_sub(1, SeqCst);
+    pub(crate) fn told(&self, by: &Fence) {
+        if by.told() {
+            self.untold.fetch_sub(1, SeqCst);
+        }
     }
 
     /// Whether something was done that has not been told yet.
@@ -332,11 +357,11 @@ impl Inner {
 
     /// Somebody to wake: one is enough, it wakes another if there is more than one can do.
     fn wake_one(&mut self) -> Wakers {
-        Wakers { first: self.idle.pop().map(|idle| idle.waker), more: Vec::new() }
+        Wakers { first: self.drivers.wake_last(), more: Vec::new() }
     }
 
     fn wake_all(&mut self) -> Wakers {
-        Wakers { first: None, more: self.idle.drain(..).map(|idle| idle.waker).collect() }
+        Wakers { first: None, more: self.drivers.wake_all() }
     }
 }
 

@@ -1,0 +1,105 @@
+//! How a thread that is stuck in user code is seen from outside: it says when it enters and leaves,
+//! with one relaxed store each, and somebody else has the clock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::message::Seq;
+
+/// What a thread says of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Odd while it is inside; grows whenever it enters or leaves.
+    beat: AtomicU64,
+    /// Which host it is inside of; 0 for none.
+    host: AtomicU64,
+    /// The event in hand, its place in the order plus one; 0 for none.
+    hand: AtomicU64,
+}
+
+impl Pulse {
+    /// The thread runs code of that host from now on.
+    #[inline]
+    pub(crate) fn enter(&self, host: u64) {
+        self.host.store(host, Relaxed);
+        self.hand.store(0, Relaxed);
+        self.beat.store(self.beat.load(Relaxed) + 1, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.beat.store(self.beat.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// It handles that event.
+    #[inline]
+    pub(crate) fn hold(&self, seq: Seq) {
+        self.hand.store(seq.0 + 1, Relaxed);
+    }
+}
+
+/// A thread that has been inside one host for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    pub(crate) host: u64,
+    pub(crate) event: Option<Seq>,
+    pub(crate) since: Duration,
+}
+
+/// What is known of a thread from looking at its pulse again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    beat: u64,
+    since: Moment,
+}
+
+impl Watch {
+    /// Looks. None if the thread is outside, or has been there since the last look.
+    pub(crate) fn look(&mut self, pulse: &Pulse, now: Moment) -> Option<Stuck> {
+        let beat = pulse.beat.load(Relaxed);
+        if beat != self.beat {
+            (self.beat, self.since) = (beat, now);
+        }
+        if beat.is_multiple_of(2) {
+            return None;
+        }
+        let event = pulse.hand.load(Relaxed).checked_sub(1).map(Seq);
+        let host = pulse.host.load(Relaxed);
+        // It left and may be elsewhere already: what was read belongs to nothing.
+        if pulse.beat.load(Relaxed) != beat {
+            return None;
+        }
+        Some(Stuck { host, event, since: now.since(self.since) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Moment {
+        Moment::default().after(Duration::from_millis(milliseconds))
+    }
+
+    #[test]
+    fn only_who_stays_inside_is_seen_for_longer_and_longer() {
+        let (pulse, mut watch) = (Pulse::default(), Watch::default());
+        assert_eq!(watch.look(&pulse, at(0)), None);
+        pulse.enter(7);
+        pulse.hold(Seq(0));
+        let stuck =
+            |since| Stuck { host: 7, event: Some(Seq(0)), since: Duration::from_millis(since) };
+        assert_eq!(watch.look(&pulse, at(10)), Some(stuck(0)));
+        assert_eq!(watch.look(&pulse, at(30)), Some(stuck(20)));
+        pulse.leave();
+        assert_eq!(watch.look(&pulse, at(40)), None);
+        pulse.enter(7);
+        let seen = watch.look(&pulse, at(50));
+        assert_eq!(seen, Some(Stuck { host: 7, event: None, since: Duration::ZERO }));
+        pulse.leave();
+        pulse.enter(7);
+        pulse.hold(Seq(0));
+        assert_eq!(watch.look(&pulse, at(99)), Some(stuck(0)), "it was outside in between");
+    }
+}

@@ -1,0 +1,110 @@
+//! What becomes of the events of a processor that is gone for good: they are parked as orphaned, and
+//! somebody may hand them to a processor that takes its place.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use super::{InHand, Inner, Subscription, key_of};
+use crate::clock::Timestamp;
+use crate::error::Failure;
+use crate::message::{EventId, Seq};
+use crate::queue::kept::{Body, Kept};
+use crate::queue::report::Report;
+use crate::queue::state::{OnPark, State, Verdict};
+use crate::queue::waiting::Cursor;
+use crate::signal::Signal;
+
+impl Subscription {
+    /// The processor is gone: all that waits, is held, or comes yet is parked. No user code runs: the
+    /// events stay where they are, and nobody asks for their keys.
+    pub(crate) fn orphan(&self) {
+        let mut inner = self.inner.lock();
+        inner.orphaned = true;
+        inner.halted = true;
+        self.park_all(inner);
+    }
+
+    pub(super) fn park_all(&self, mut inner: MutexGuard<'_, Inner>) {
+        let mut all: Vec<(Seq, Kept)> = Vec::new();
+        let lines = std::mem::take(&mut inner.line);
+        for waiting in &lines.batches {
+            let (batch, mut at) = (&waiting.batch, waiting.at);
+            while let Some((here, which)) =
+                at.seek(batch, &self.wanted).filter(|(here, _)| *here < waiting.end)
+            {
+                let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
+                all.push((seq, Kept::pinned(batch, here.run, here.index, which)));
+                at = here.next();
+            }
+        }
+        self.left.add(lines.load);
+        for (seq, InHand { batch, at, key }) in std::mem::take(&mut inner.in_hand) {
+            let topic = batch.events.runs()[at.run as usize].head.topic;
+            let mut kept =
+                Kept::pinned(&batch, at.run, at.index, self.wanted.which(topic).unwrap_or(0));
+            kept.key = key;
+            all.push((seq, kept));
+        }
+        self.left.add(std::mem::take(&mut inner.in_hand_load));
+        let parked = inner.parked.len();
+        let held = std::mem::take(&mut inner.kept);
+        all.extend(held.into_events());
+        inner.state = State::new(OnPark::LetKeyGo, false, usize::MAX);
+        inner.most_held_weight = u64::MAX;
+        for (seq, mut kept) in all {
+            let known = inner.parked.contains_key(&kept.id());
+            if !known {
+                let gone = Failure::permanent("its processor is gone");
+                let (report, now) = (kept.report.as_deref(), Timestamp::now());
+                kept.report = Some(Arc::new(Report::orphaned(report, gone, now)));
+                inner.parked.insert(kept.id(), seq);
+            }
+            inner.state.failed(seq, None, 1, Verdict::Park);
+            inner.kept.insert(seq, kept);
+        }
+        let events = (inner.parked.len() - parked) as u64;
+        drop(inner);
+        if events > 0 {
+            self.signals.state(&Signal::Orphaned { processor: &self.name, events });
+        }
+    }
+
+    /// Takes over a parked event that another subscription left behind: its processor is gone, and
+    /// this one has taken its place. None if it is not there, or of a type that is not wanted here.
+    pub(crate) fn adopt(&self, from: &Self, id: EventId) -> Option<()> {
+        let (seq, mut kept) = {
+            let inner = from.inner.lock();
+            let seq = inner.parked.get(&id).copied().filter(|_| inner.orphaned && !inner.sealed)?;
+            (seq, inner.kept.get(seq)?.clone())
+        };
+        kept.which = self.wanted.which(kept.head.topic)?;
+        if let Body::Pinned { batch, run, index } = &kept.body {
+            let at = Cursor { run: *run, index: *index };
+            kept.key = key_of(batch, at).unwrap_or_default(); // user code: outside of any lock
+        }
+        kept.head.forget_way();
+        let left = {
+            let mut inner = from.inner.lock();
+            inner.parked.remove(&id)?; // who is faster has it
+            inner.state.discard(seq);
+            inner.kept.remove(seq)
+        };
+        let now = self.clock.now();
+        let mut inner = self.inner.lock();
+        let key = kept.key.clone();
+        let before = inner.kept.insert(seq, kept);
+        inner.state.failed(seq, key, 0, Verdict::Retry(now));
+        self.clock.working();
+        let wakers = inner.wake_one();
+        drop(inner);
+        drop((left, before));
+        wakers.wake();
+        self.signals.state(&Signal::Resubmitted { processor: &self.name, event: id });
+        Some(())
+    }
+
+    pub(crate) fn is_parked(&self, id: EventId) -> bool {
+        self.inner.lock().parked.contains_key(&id)
+    }
+}

@@ -1,0 +1,336 @@
+//! What an application asks of a supervisor of a running runtime.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::asked::{Asked, Watching};
+use super::control::{Command, Supervision};
+use super::core::{Core, Running};
+use super::plan::{LeafSpec, Specs, plan, supervised};
+use super::wiring::admit;
+use crate::error::{Error, ErrorKind};
+use crate::supervise::actor::Ask;
+use crate::supervise::policy::{Done, NodeId, Not, Now, Ticket};
+use crate::supervise::tree::{Body, Plan, Refusal, Tree, Which};
+use crate::supervise::{ChildCounts, ChildReport, IntoChild, Supervisor};
+
+/// A running supervisor; from [`Runtime::supervisor`](super::Runtime::supervisor).
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Ping;
+/// # cueline::event!(Ping, "ping");
+/// # struct Echo;
+/// # impl Processor for Echo {}
+/// # impl Handle<Ping> for Echo {
+/// #     async fn handle(&mut self, _: &Ping, _: &mut Context) -> Outcome { Ok(()) }
+/// # }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime =
+/// #     Runtime::builder("example").supervise(Supervisor::new("operations")).start()?;
+/// let operations = runtime.supervisor("operations")?;
+/// operations.add(processor("echo", || Echo).on::<Ping>()).wait()?;
+/// let watching = operations.watch("echo")?;
+/// operations.stop("echo").wait()?;
+/// assert_eq!(watching.wait(), Some(Reason::Shutdown));
+/// operations.restart("echo").wait()?;
+/// assert_eq!(operations.count()?.running, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    pub(super) core: Arc<Core>,
+    pub(super) path: Arc<str>,
+}
+
+type Answered = oneshot::Receiver<Result<Done, String>>;
+
+impl SupervisorHandle {
+    /// Asks on the control thread, which answers at once.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Supervision, NodeId) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (give, given) = crossbeam_channel::bounded(1);
+        let path = self.path.clone();
+        let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
+            let answer = actor.tree.supervisor(&path).and_then(|id| ask(actor, id));
+            give.send(answer).ok();
+        }));
+        self.core.commands.send(Command::Tree(asked)).map_err(|_| Error::closed())?;
+        let answer = given.recv().map_err(|_| Error::closed())?;
+        answer.map_err(|refusal| self.explain(refusal, ""))
+    }
+
+    /// Asks for something that takes its time.
+    pub(super) fn asks(
+        &self,
+        child: &str,
+        ask: impl FnOnce(&mut Tree, NodeId, Ticket, Now) -> Result<(), Refusal> + Send + 'static,
+    ) -> Asked<Done> {
+        let asked = self.ask(move |actor, id| {
+            let (ticket, answered) = actor.ticket();
+            let now = actor.now();
+            let asked = ask(&mut actor.tree, id, ticket, now);
+            if asked.is_err() {
+                actor.give_back(ticket);
+            }
+            // What is refused is said with the child's name, which is known below.
+            Ok(asked.map(|()| answered))
+        });
+        match asked {
+            Err(error) => Asked::refused(error),
+            Ok(Err(refusal)) => Asked::refused(self.explain(refusal, child)),
+            Ok(Ok(answered)) => self.answer(child, answered),
+        }
+    }
+
+    pub(super) fn answer(&self, child: &str, answered: Answered) -> Asked<Done> {
+        let (child, path) = (child.to_owned(), self.path.clone());
+        Asked::new(async move {
+            let answer = answered.await.map_err(|_| Error::closed())?;
+            answer.map_err(|why| {
+                Error::new(
+                    ErrorKind::StartFailed,
+                    format!("`{child}` of `{path}` did not start: {why}"),
+                )
+            })
+        })
+    }
+
+    pub(super) fn explain(&self, refusal: Refusal, child: &str) -> Error {
+        let path = &self.path;
+        let list = |known: Vec<String>| match known.is_empty() {
+            true => "none".to_owned(),
+            false => format!("`{}`", known.join("`, `")),
+        };
+        match refusal {
+            Refusal::NoSupervisor(known) => Error::not_found(format!(
+                "there is no supervisor `{path}`; there are {}",
+                list(known)
+            )),
+            Refusal::NoChild(known) => Error::not_found(format!(
+                "`{path}` has no child `{child}`; there are {}",
+                list(known)
+            )),
+            Refusal::Child(Not::Supervised) => Error::new(
+                ErrorKind::Conflict,
+                format!("`{path}` does not run: restart it first, or wait until it has started"),
+            ),
+            Refusal::Child(not) => {
+                Error::new(ErrorKind::Conflict, format!("`{child}` of `{path}` {not}"))
+            }
+            Refusal::Pool => Error::new(
+                ErrorKind::Conflict,
+                format!("`{path}` is a pool, whose children have no names: use `runtime.pool(..)`"),
+            ),
+            Refusal::NoPool => Error::new(
+                ErrorKind::Conflict,
+                format!("`{path}` is no pool: use `runtime.supervisor(..)`"),
+            ),
+        }
+    }
+
+    /// The names from the top-level supervisor down.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its children, and all below them.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the supervisor is gone, `Closed` when the runtime has stopped.
+    pub fn children(&self) -> Result<Vec<ChildReport>, Error> {
+        self.ask(|actor, id| Ok(actor.report(id)))
+    }
+
+    /// Its children, counted as OTP counts them.
+    ///
+    /// # Errors
+    ///
+    /// As [`SupervisorHandle::children`].
+    pub fn count(&self) -> Result<ChildCounts, Error> {
+        self.ask(|actor, id| Ok(actor.tree.count(id)))
+    }
+
+    /// Adds a child and starts it; resolves when it runs, with false if it has nothing to do
+    /// ([`Start::Ignore`](crate::Start::Ignore)). A processor receives exactly what is published
+    /// from now on. If its first start fails, it is as if it had never been added.
+    ///
+    /// # Errors
+    ///
+    /// `StartFailed` with what it said; `Conflict` if there is a child of that name; `Config` as
+    /// [`RuntimeBuilder::start`](crate::RuntimeBuilder::start).
+    pub fn add(&self, child: impl IntoChild) -> Asked<bool> {
+        match self.try_add(child) {
+            Ok(done) => Asked::new(async { Ok(done.await? != Done::Ignored) }),
+            Err(error) => Asked::refused(error),
+        }
+    }
+
+    fn try_add(&self, child: impl IntoChild) -> Result<Asked<Done>, Error> {
+        if self.core.broker.is_closed() {
+            return Err(Error::closed());
+        }
+        let mut specs = Specs::default();
+        let plan = plan(&mut specs, child.into_child(), &self.path)?;
+        let name = plan.name.to_string();
+        let wanted = name.clone();
+        let may = self.ask(move |actor, id| Ok(actor.tree.may_add(id, &wanted)))?;
+        may.map_err(|refusal| self.explain(refusal, &name))?;
+        let mut admitted: Vec<Arc<Running>> = Vec::new();
+        for LeafSpec { child, shared, supervisor } in &specs.leaves {
+            match admit(&self.core, child.clone(), supervisor.clone(), *shared) {
+                Ok(running) => admitted.push(running),
+                Err(error) => {
+                    self.undo(&admitted);
+                    return Err(error);
+                }
+            }
+        }
+        admitted.iter().for_each(|running| self.core.subscribe(running));
+        let ready = admitted.clone();
+        let asked = self.ask(move |actor, id| {
+            let (ticket, answered) = actor.ticket();
+            let now = actor.now();
+            let plan = actor.leaves.take_in(specs, ready, plan);
+            match actor.tree.add(id, plan, Some(ticket), now) {
+                Ok(_) => Ok(Ok(answered)),
+                Err(refusal) => {
+                    actor.give_back(ticket);
+                    Ok(Err(refusal))
+                }
+            }
+        });
+        match asked {
+            Ok(Ok(answered)) => Ok(self.answer(&name, answered)),
+            Ok(Err(refusal)) => {
+                self.undo(&admitted);
+                Err(self.explain(refusal, &name))
+            }
+            Err(error) => {
+                self.undo(&admitted);
+                Err(error)
+            }
+        }
+    }
+
+    fn undo(&self, admitted: &[Arc<Running>]) {
+        for running in admitted {
+            if running.unbuilt.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                self.core.host_built();
+            }
+            self.core.orphan(running, true);
+        }
+    }
+
+    /// Stops a child in order, and it stays down; a processor's events wait within its bound, and
+    /// publishers do not wait for room in it. Resolves when it has stopped.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a child; the text names those there are.
+    pub fn stop(&self, child: &str) -> Asked<()> {
+        let name = child.to_owned();
+        let asked = self.asks(child, move |tree, id, ticket, now| {
+            tree.stop_child(id, Which::Named(&name), ticket, now)
+        });
+        Asked::new(async { asked.await.map(drop) })
+    }
+
+    /// Starts a child that is down; resolves when it runs, with false if it has nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a child, `Conflict` if it is not down, `StartFailed` with what it
+    /// said: it stays down.
+    pub fn restart(&self, child: &str) -> Asked<bool> {
+        let name = child.to_owned();
+        let asked = self
+            .asks(child, move |tree, id, ticket, now| tree.restart_child(id, &name, ticket, now));
+        Asked::new(async { Ok(asked.await? != Done::Ignored) })
+    }
+
+    /// Forgets a child that is down. What waits for it is parked as orphaned.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a child, `Conflict` if it is not down.
+    pub fn delete(&self, child: &str) -> Asked<()> {
+        let name = child.to_owned();
+        let asked = self
+            .asks(child, move |tree, id, ticket, now| tree.delete_child(id, &name, ticket, now));
+        Asked::new(async { asked.await.map(drop) })
+    }
+
+    /// Waits for the end of a child, as it runs now: also if it failed and starts again.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` without such a child, `Conflict` if it does not run.
+    pub fn watch(&self, child: &str) -> Result<Watching, Error> {
+        let name = child.to_owned();
+        let asked = self.ask(move |actor, id| {
+            Ok(actor.watched(|tree, ticket| tree.watch(id, Which::Named(&name), ticket)))
+        })?;
+        asked.map(Watching).map_err(|refusal| self.explain(refusal, child))
+    }
+
+    /// Goes on by other rules: strategy, intensity, back-off and children as `to` declares them.
+    /// Children that are new are there and not started; those that `to` does not declare run on,
+    /// and do not come back with the supervisor; those that it declares anew are started by that
+    /// when they start next.
+    ///
+    /// # Errors
+    ///
+    /// `Config` as [`RuntimeBuilder::start`](crate::RuntimeBuilder::start), and if `to` has another
+    /// name; the supervisor goes on as it was.
+    pub fn reconfigure(&self, to: Supervisor) -> Result<(), Error> {
+        let (above, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        if to.name != name {
+            return Err(Error::config(format!(
+                "`{}` cannot become `{}`: a supervisor keeps its name",
+                self.path, to.name
+            )));
+        }
+        let mut specs = Specs::default();
+        let plan = supervised(&mut specs, to, above)?;
+        let Plan { body: Body::Branch(plan), .. } = plan else { return Ok(()) };
+        self.ask(move |actor, id| {
+            let now = actor.now();
+            let plan = actor.leaves.take_in_branch(specs, plan);
+            actor.tree.reconfigure(id, plan, now);
+            Ok(())
+        })
+    }
+}
+
+/// Takes a processor out of its supervisor's care; it finishes what it has.
+pub(super) fn let_go(core: &Core, running: &Arc<Running>) {
+    let running = running.clone();
+    let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
+        let now = actor.now();
+        if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
+            actor.tree.let_go(id, now);
+            actor.leaves.let_go(id, &running);
+        }
+        actor.leaves.drop_elsewhere(running);
+    }));
+    core.commands.send(Command::Tree(asked)).ok();
+}
+
+/// The whole hierarchy, as it is now.
+pub(super) fn tree(core: &Arc<Core>) -> ChildReport {
+    let (give, given) = crossbeam_channel::bounded(1);
+    let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
+        give.send(actor.report(Tree::ROOT)).ok();
+    }));
+    core.commands.send(Command::Tree(asked)).ok();
+    let children = given.recv().unwrap_or_default();
+    ChildReport::runtime(&core.name, core.has_ended().is_none(), children)
+}
