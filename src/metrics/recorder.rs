@@ -80,6 +80,19 @@ struct SupervisorHandles {
     recovery: Histogram,
 }
 
+impl Gauges {
+    /// Of two that are counted as one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.oldest = self.oldest.max(other.oldest);
+        self.retrying += other.retrying;
+        self.parked += other.parked;
+        self.behind += other.behind;
+        self.stopped |= other.stopped;
+    }
+}
+
 impl Recorder {
     /// Counts in the recorder that the application has installed. One that is installed later sees
     /// nothing of this runtime.
@@ -175,7 +188,8 @@ impl Recorder {
     }
 
     fn processor(&self, processor: &ProcessorName) -> Arc<ProcessorHandles> {
-        let name = processor.as_str();
+        // Members of a pool count as one.
+        let name = processor.as_str().split('#').next().unwrap_or_default();
         let causes = |metric| -> Vec<Counter> {
             Cause::ALL.iter().map(|of| self.counter(metric, &[name, of.as_str()])).collect()
         };

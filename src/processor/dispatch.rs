@@ -140,7 +140,7 @@ where
             let seq = Seq(first.0 + u64::from(index));
             link.pulse.hold(seq);
             let event = &events[index as usize];
-            if self.0.wants(event) {
+            if link.is_mine(event) && self.0.wants(event) {
                 let traced = cx.begin_span();
                 let ended = {
                     let handler = pin!(processor.handle(event, cx));
@@ -187,7 +187,7 @@ where
         let id = cx.head().map(|(head, index)| head.id(index));
         let event = Decoded { event: Some(event), id, signals: &link.broker.signals };
         let event_itself = event.event.as_ref()?;
-        if !self.0.wants(event_itself) {
+        if !(link.is_mine(event_itself) && self.0.wants(event_itself)) {
             link.count_filtered();
             return None;
         }

@@ -3,6 +3,7 @@
 //! events from the subscription, run the handler in place ([`executor`]) and settle what became of
 //! it. [`outcome`] decides; [`context`] is what a handler sees.
 
+pub(crate) mod actor;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 mod emitted;
@@ -14,6 +15,7 @@ pub(crate) mod outcome;
 mod pressure;
 pub(crate) mod recipient;
 pub(crate) mod spec;
+pub(crate) mod start;
 
 use crate::error::Outcome;
 use crate::message::Message;

@@ -7,63 +7,18 @@ use std::time::Duration;
 use super::context::Context;
 use super::dispatch::{HandlerList, On};
 use super::outcome::Retry;
+use super::start::{Factory, IntoStart};
 use super::{Handle, Processor};
 use crate::guard::Quiet;
-use crate::message::{Declared, Event};
+use crate::message::{Declared, Event, Key};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{QueueSettings, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Seat};
 use crate::supervise::{Count, DeclaredChild, IntoChild, into_child};
 
-/// Makes an instance, from the argument that its child was started with.
-type Factory<P> = Box<dyn Fn(&dyn Any) -> Start<P> + Send + Sync>;
-
-/// What a factory may return instead of a processor.
-///
-/// ```
-/// # use cueline::prelude::*;
-/// # use cueline::Start;
-/// # struct Mirror;
-/// # impl Processor for Mirror {}
-/// let mirror = processor("mirror", || match std::env::var("MIRROR") {
-///     Ok(_address) => Start::Run(Mirror),
-///     Err(_) => Start::Ignore, // there is nothing to mirror to
-/// });
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start<P> {
-    /// It runs.
-    Run(P),
-    /// It has nothing to do here: its child is down, as if it had been stopped, and nobody is told
-    /// of a failure.
-    Ignore,
-}
-
-/// What a factory may return: a processor, or a [`Start`].
-pub trait IntoStart {
-    /// The processor.
-    type Processor: Processor;
-
-    /// Whether it runs.
-    fn into_start(self) -> Start<Self::Processor>;
-}
-
-impl<P: Processor> IntoStart for P {
-    type Processor = P;
-
-    fn into_start(self) -> Start<P> {
-        Start::Run(self)
-    }
-}
-
-impl<P: Processor> IntoStart for Start<P> {
-    type Processor = P;
-
-    fn into_start(self) -> Self {
-        self
-    }
-}
+/// Which events are for a child, by its argument and the event's key.
+type Own = Box<dyn Fn(&dyn Any, Option<&Key>) -> bool + Send + Sync>;
 
 /// Publishes a tick's event.
 type Tick = Quiet<Box<dyn Fn(&mut Context) + Send + Sync>>;
@@ -102,6 +57,8 @@ pub struct ProcessorSpec<P, L> {
     pub(super) factory: Quiet<Factory<P>>,
     /// The type of the factory's argument.
     argument: TypeId,
+    /// Which events are for a pool's child, by its argument and the event's key.
+    pub(super) own: Option<Quiet<Own>>,
     pub(super) handlers: L,
     pub(super) retry: Retry,
     pub(super) timeout: Duration,
@@ -161,6 +118,7 @@ fn declare<P: Processor>(
         name: Arc::from(name),
         factory: Quiet::new(factory),
         argument,
+        own: None,
         handlers: (),
         retry: Retry::default(),
         timeout: Duration::from_secs(30),
@@ -209,6 +167,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
             name: self.name,
             factory: self.factory,
             argument: self.argument,
+            own: self.own,
             handlers: (on, self.handlers),
             retry: self.retry,
             timeout: self.timeout,
@@ -219,6 +178,42 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
             count: self.count,
             options: self.options,
         }
+    }
+
+    /// As a [`Pool`](crate::Pool)'s template: each child has a subscription of its own, instead of
+    /// competing with the others in one, and gets those events that `filter` says are for it, by the
+    /// argument it was started with and the event's key. It receives what is published from its
+    /// start on; a child that is gone leaves what it had not handled as orphaned.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Said { room: u64, text: String }
+    /// # cueline::event!(Said, "said", key: |event| event.room);
+    /// struct Room;
+    /// impl Processor for Room {}
+    /// impl Handle<Said> for Room {
+    ///     async fn handle(&mut self, said: &Said, _: &mut Context) -> Outcome {
+    ///         println!("in room {}: {}", said.room, said.text);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let room = processor_with("room", |_number: &u64| Room)
+    ///     .on::<Said>()
+    ///     .own_subscription(|number: &u64, key| key == Some(&Key::from(*number)));
+    /// let rooms = Pool::new("rooms", room);
+    /// ```
+    #[must_use]
+    pub fn own_subscription<A: Any>(
+        mut self,
+        filter: impl Fn(&A, Option<&Key>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let own = move |argument: &dyn Any, key: Option<&Key>| {
+            argument.downcast_ref::<A>().is_some_and(|argument| filter(argument, key))
+        };
+        self.own = Some(Quiet::new(Box::new(own)));
+        self
     }
 
     /// Declares that the processor publishes this type: checked at start, shown in the topology.
@@ -367,6 +362,7 @@ impl<P: Processor, L: HandlerList<P>> Child for ProcessorSpec<P, L> {
             timeout: self.timeout,
             count: self.count,
             argument: self.argument,
+            own: self.own.is_some(),
             ticks: self.ticks.iter().map(|(period, _)| *period).collect(),
         }
     }

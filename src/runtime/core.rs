@@ -13,6 +13,7 @@ use crate::broker::handle::Broker;
 use crate::error::{Error, ErrorKind};
 use crate::queue::Subscription;
 use crate::supervise::child::{Child, Declaration};
+use crate::supervise::registry::Registry;
 use crate::supervise::tree::GaveUp;
 
 /// A processor that has its name, and its place in the order.
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     /// The tree has ended: because it gave up, or because all of its supervisors had.
     ended: OnceLock<Option<GaveUp>>,
     pub(crate) recorder: Arc<crate::metrics::Recorder>,
+    /// Plain actors, by the names from the top-level supervisor down.
+    pub(crate) actors: Arc<Registry>,
 }
 
 impl Core {
@@ -77,6 +80,7 @@ impl Core {
             built: Notify::new(),
             ended: OnceLock::new(),
             recorder,
+            actors: Arc::default(),
         }
     }
 
@@ -88,6 +92,9 @@ impl Core {
 
     /// A processor gets its place in the order.
     pub(crate) fn subscribe(&self, running: &Running) {
+        if running.subscription.wanted.topics().is_empty() && running.declaration.emits.is_empty() {
+            return; // an actor
+        }
         self.broker.subscribe(&running.subscription, running.lane);
         running.subscribed.store(true, SeqCst);
     }

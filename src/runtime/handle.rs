@@ -245,6 +245,12 @@ impl Runtime {
         PoolHandle::of(self.core.clone(), path)
     }
 
+    /// The address of a plain actor ([`actor`](crate::actor())) that runs now, by its names from the
+    /// top-level supervisor down: `house/bell`. It changes when the actor is started anew.
+    pub fn actor<A: actix::Actor>(&self, path: &str) -> Option<actix::Addr<A>> {
+        self.core.actors.get(path)
+    }
+
     /// The whole hierarchy: what runs, what is down, what failed last and when it starts again.
     /// Printed, it is a tree. Empty when the runtime has stopped.
     pub fn tree(&self) -> ChildReport {

@@ -1,7 +1,7 @@
 //! From what the application declared to the plan of a tree: names and rules are checked, leaves and
 //! deciders get the numbers by which the tree knows them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -18,10 +18,13 @@ const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// A leaf as it was declared.
 pub(crate) struct LeafSpec {
     pub(super) child: Arc<dyn Child>,
-    /// It is a pool's template: its children share one subscription.
-    pub(super) shared: bool,
+    pub(super) kind: ChildKind,
+    /// It is a pool's template.
+    pub(super) template: bool,
     /// The names of its supervisor, or pool.
     pub(super) supervisor: String,
+    /// The number by which all that is made from it is counted.
+    pub(super) family: OnceLock<usize>,
 }
 
 /// All that was declared, by the numbers of which the plans speak.
@@ -45,25 +48,41 @@ impl Specs {
 pub(super) fn plan(specs: &mut Specs, declared: DeclaredChild, path: &str) -> Result<Plan, Error> {
     match declared {
         DeclaredChild::Processor(child, options) => {
-            let name = child.declaration().name;
-            check_name("the processor name", &name)?;
-            let rule = rule(&options, false);
-            check_significant(&name, &rule)?;
-            Ok(Plan {
-                name,
-                rule,
-                kind: ChildKind::Processor,
-                body: leaf(specs, child, false, path),
-            })
+            one(specs, child, &options, ChildKind::Processor, false, path)
+        }
+        DeclaredChild::Actor(child, options) => {
+            one(specs, child, &options, ChildKind::Actor, false, path)
         }
         DeclaredChild::Supervisor(supervisor) => supervised(specs, supervisor, path),
         DeclaredChild::Pool(pool) => pooled(specs, pool, path),
     }
 }
 
-fn leaf(specs: &mut Specs, child: Arc<dyn Child>, shared: bool, path: &str) -> Body {
-    specs.leaves.push(LeafSpec { child, shared, supervisor: path.to_owned() });
-    Body::Leaf(specs.leaves.len() - 1)
+/// Plans a leaf.
+fn one(
+    specs: &mut Specs,
+    child: Arc<dyn Child>,
+    options: &ChildOptions,
+    kind: ChildKind,
+    template: bool,
+    path: &str,
+) -> Result<Plan, Error> {
+    let name = child.declaration().name;
+    check_name(
+        if kind == ChildKind::Actor { "the actor name" } else { "the processor name" },
+        &name,
+    )?;
+    let rule = rule(options, false);
+    check_significant(&name, &rule)?;
+    specs.leaves.push(LeafSpec {
+        child,
+        kind,
+        template,
+        supervisor: path.to_owned(),
+        family: OnceLock::new(),
+    });
+    let body = Body::Leaf(specs.leaves.len() - 1);
+    Ok(Plan { name, rule, kind, body })
 }
 
 /// Plans a supervisor that is a child of the one with that path, or of nobody.
@@ -107,10 +126,10 @@ fn pooled(specs: &mut Specs, pool: Pool, path: &str) -> Result<Plan, Error> {
     let path = join(path, &name);
     let template = match *template {
         DeclaredChild::Processor(child, options) => {
-            let name = child.declaration().name;
-            check_name("the processor name", &name)?;
-            let rule = rule(&options, false);
-            Plan { name, rule, kind: ChildKind::Processor, body: leaf(specs, child, true, &path) }
+            one(specs, child, &options, ChildKind::Processor, true, &path)?
+        }
+        DeclaredChild::Actor(child, options) => {
+            one(specs, child, &options, ChildKind::Actor, true, &path)?
         }
         other => plan(specs, other, &path)?,
     };

@@ -1,5 +1,6 @@
 //! What an application asks of a supervisor of a running runtime.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -7,7 +8,7 @@ use tokio::sync::oneshot;
 use super::asked::{Asked, Watching};
 use super::control::{Command, Supervision};
 use super::core::{Core, Running};
-use super::plan::{LeafSpec, Specs, plan, supervised};
+use super::plan::{Specs, plan, supervised};
 use super::wiring::admit;
 use crate::error::{Error, ErrorKind};
 use crate::supervise::actor::Ask;
@@ -184,9 +185,16 @@ impl SupervisorHandle {
         let may = self.ask(move |actor, id| Ok(actor.tree.may_add(id, &wanted)))?;
         may.map_err(|refusal| self.explain(refusal, &name))?;
         let mut admitted: Vec<Arc<Running>> = Vec::new();
-        for LeafSpec { child, shared, supervisor } in &specs.leaves {
-            match admit(&self.core, child.clone(), supervisor.clone(), *shared) {
-                Ok(running) => admitted.push(running),
+        let mut ready = HashMap::new();
+        for (number, spec) in specs.leaves.iter().enumerate() {
+            if spec.template && spec.child.declaration().own {
+                continue;
+            }
+            match admit(&self.core, spec, None) {
+                Ok(running) => {
+                    admitted.push(running.clone());
+                    ready.insert(number, running);
+                }
                 Err(error) => {
                     self.undo(&admitted);
                     return Err(error);
@@ -194,7 +202,6 @@ impl SupervisorHandle {
             }
         }
         admitted.iter().for_each(|running| self.core.subscribe(running));
-        let ready = admitted.clone();
         let asked = self.ask(move |actor, id| {
             let (ticket, answered) = actor.ticket();
             let now = actor.now();

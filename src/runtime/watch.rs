@@ -91,6 +91,15 @@ impl Core {
             why.push("starting: some instances have not started yet".to_owned());
         }
         for running in self.processors.read().iter() {
+            if running.subscription.is_missing() {
+                let (name, bound) =
+                    (&running.declaration.name, running.subscription.settings.bound);
+                why.push(format!(
+                    "`{name}` is down and its subscription full: what comes is missed; restart it, \
+                     or raise its `bound` (at {} events, {} bytes)",
+                    bound.events, bound.weight
+                ));
+            }
             if running.subscription.is_stopped() {
                 let (name, settings) = (&running.declaration.name, running.subscription.settings);
                 let (held, bound) = (running.subscription.held(), settings.bound.weight);
@@ -122,7 +131,16 @@ fn gauges(of: &[Arc<Running>]) -> Vec<Gauges> {
             stopped: subscription.is_stopped(),
         }
     });
-    gauges.collect()
+    let mut all: Vec<Gauges> = gauges.collect();
+    all.sort_by_key(|gauges| gauges.name.index);
+    all.dedup_by(|other, one| {
+        let same = other.name.index == one.name.index;
+        if same {
+            one.add(other);
+        }
+        same
+    });
+    all
 }
 
 #[cfg(feature = "console")]

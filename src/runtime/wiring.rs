@@ -11,7 +11,7 @@ use super::builder::RuntimeBuilder;
 use super::control::Control;
 use super::core::{Core, Running};
 use super::handle::Runtime;
-use super::plan::{Specs, supervised};
+use super::plan::{LeafSpec, Specs, supervised};
 use crate::broker::handle::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -19,6 +19,7 @@ use crate::message::check_name;
 use crate::queue::batch::same_name;
 use crate::queue::{Subscription, Wanted};
 use crate::signal::{During, ProcessorName, Signals};
+use crate::supervise::ChildKind;
 use crate::supervise::child::{Child, Declaration};
 use crate::supervise::tree::{Body, Plan};
 
@@ -65,8 +66,10 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     });
     let mut ready = HashMap::new();
     for (number, spec) in specs.leaves.iter().enumerate() {
-        let (child, supervisor) = (spec.child.clone(), spec.supervisor.clone());
-        ready.insert(number, admit(&core, child, supervisor, spec.shared)?);
+        // Members of a pool that have a subscription each are admitted when they start.
+        if !(spec.template && spec.child.declaration().own) {
+            ready.insert(number, admit(&core, spec, None)?);
+        }
     }
     let core = Arc::new(core);
     let (started, up) = crossbeam_channel::bounded(1);
@@ -95,15 +98,22 @@ pub(super) fn add_metrics(core: &Core, plan: &Plan, path: &str) {
 /// Checks a processor and gives it its number, its topics and its lane. It is not started yet.
 pub(super) fn admit(
     core: &Core,
-    child: Arc<dyn Child>,
-    supervisor: String,
-    shared: bool,
+    spec: &LeafSpec,
+    member: Option<&str>,
 ) -> Result<Arc<Running>, Error> {
+    let LeafSpec { child, kind, template, supervisor, family } = spec;
     let mut declaration = child.declaration();
+    let shared = *template && !declaration.own;
     declaration.settings.shared = shared;
+    if let Some(name) = member {
+        declaration.name = Arc::from(name);
+    }
+    if *kind == ChildKind::Actor {
+        return Ok(actor(core, child.clone(), declaration, supervisor.clone()));
+    }
     // Until it is in the list: nobody else may take its name meanwhile.
     let mut processors = core.processors.write();
-    check(&processors, &declaration)?;
+    check(&processors, &declaration, *template)?;
     let mut inner = core.broker.intake.lock();
     let mut topics = Vec::new();
     for handled in &declaration.handles {
@@ -122,7 +132,8 @@ pub(super) fn admit(
         true => settings.instances,
         false => settings.instances.min(core.threads),
     };
-    let index = core.next_processor.fetch_add(1, SeqCst);
+    let number = core.next_processor.fetch_add(1, SeqCst);
+    let index = if member.is_some() { *family.get_or_init(|| number) } else { number };
     // A pool is complete with however many children.
     core.unbuilt.fetch_add(usize::from(!shared), SeqCst);
     let name = ProcessorName { index, name: declaration.name.clone() };
@@ -134,12 +145,12 @@ pub(super) fn admit(
         core.broker.signals.clone(),
     ));
     subscription.detach(shared);
-    let lane = index % core.threads;
+    let lane = number % core.threads;
     let running = Arc::new(Running {
         declaration,
         subscription,
-        child,
-        supervisor,
+        child: child.clone(),
+        supervisor: supervisor.clone(),
         lane,
         subscribed: AtomicBool::new(false),
         unbuilt: AtomicBool::new(!shared),
@@ -154,7 +165,40 @@ pub(super) fn admit(
     Ok(running)
 }
 
-fn check(processors: &[Arc<Running>], declaration: &Declaration) -> Result<(), Error> {
+/// An actor is no processor: it has a place in the tree, and none in the order.
+fn actor(
+    core: &Core,
+    child: Arc<dyn Child>,
+    declaration: Declaration,
+    supervisor: String,
+) -> Arc<Running> {
+    let index = core.next_processor.fetch_add(1, SeqCst);
+    let name = ProcessorName { index, name: declaration.name.clone() };
+    let subscription = Arc::new(Subscription::new(
+        name,
+        declaration.settings,
+        Wanted::default(),
+        core.broker.clock.clone(),
+        core.broker.signals.clone(),
+    ));
+    let shared = declaration.settings.shared;
+    core.unbuilt.fetch_add(usize::from(!shared), SeqCst);
+    Arc::new(Running {
+        declaration,
+        subscription,
+        child,
+        supervisor,
+        lane: index % core.threads,
+        subscribed: AtomicBool::new(false),
+        unbuilt: AtomicBool::new(!shared),
+    })
+}
+
+fn check(
+    processors: &[Arc<Running>],
+    declaration: &Declaration,
+    template: bool,
+) -> Result<(), Error> {
     let name = &declaration.name;
     check_name("the processor name", name)?;
     if processors.iter().any(|running| running.declaration.name == *name) {
@@ -184,13 +228,13 @@ fn check(processors: &[Arc<Running>], declaration: &Declaration) -> Result<(), E
     }
     let settings = &declaration.settings;
     let alone = declaration.argument == TypeId::of::<()>();
-    if !(alone || settings.shared) {
+    if !(alone || template) {
         return Err(Error::config(format!(
             "`{name}` needs an argument for its factory: put it into a `Pool`, or declare it with \
              `processor`"
         )));
     }
-    if settings.shared && settings.instances > 1 {
+    if template && settings.instances > 1 {
         return Err(Error::config(format!(
             "`{name}` is a pool's template: each of its children is one instance, so start more \
              children instead of `instances({})`",

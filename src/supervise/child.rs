@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::options::{Count, OnExit, Reason, Restart, StopRule};
 use super::policy::{NodeId, Verdict};
+use super::registry::Registry;
 use crate::broker::handle::Broker;
 use crate::broker::holders::Holder;
 use crate::guard::{Quiet, contain};
@@ -34,6 +35,8 @@ pub(crate) struct Declaration {
     pub(crate) ticks: Vec<std::time::Duration>,
     /// The type of the argument that its factory needs.
     pub(crate) argument: std::any::TypeId,
+    /// A pool's children do not share one subscription: each has its own.
+    pub(crate) own: bool,
 }
 
 /// How a child is dealt with, as the application says.
@@ -68,6 +71,9 @@ pub(crate) struct Seat {
     /// As whom its drivers publish.
     pub(crate) holders: Arc<Mutex<Vec<Holder>>>,
     pub(crate) argument: Argument,
+    /// Where a plain actor is found, and by what names.
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) path: String,
     pub(crate) host: usize,
     pub(crate) slots: usize,
     pub(crate) hop_limit: u16,

@@ -8,6 +8,7 @@ pub(crate) mod child;
 pub(crate) mod ledger;
 pub(crate) mod options;
 pub(crate) mod policy;
+pub(crate) mod registry;
 mod supervisor;
 pub(crate) mod tree;
 

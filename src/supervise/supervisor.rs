@@ -98,12 +98,13 @@ pub struct Pool {
 /// A child as it was declared.
 pub(crate) enum DeclaredChild {
     Processor(Arc<dyn Child>, ChildOptions),
+    Actor(Arc<dyn Child>, ChildOptions),
     Supervisor(Supervisor),
     Pool(Pool),
 }
 
-/// What can be a child of a supervisor: a processor ([`processor`](crate::processor())), a
-/// [`Supervisor`], a [`Pool`].
+/// What can be a child of a supervisor: a processor ([`processor`](crate::processor())), a plain
+/// actor ([`actor`](crate::actor())), a [`Supervisor`], a [`Pool`].
 pub trait IntoChild: into_child::Sealed + Sized {
     /// Whether it starts again after it has ended. Default: always.
     #[must_use]

@@ -15,7 +15,7 @@ use crate::processor::dispatch::{HandlerList, drive};
 use crate::processor::host::Instance;
 use crate::processor::link::{BUDGET, yield_now};
 use crate::processor::outcome::Ended;
-use crate::processor::spec::Start;
+use crate::processor::start::Start;
 use crate::signal::{Hook, RestartCause, Signal};
 use crate::supervise::child::{Broke, Says, Seat, decide};
 use crate::supervise::policy::Verdict;

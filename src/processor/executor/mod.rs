@@ -14,11 +14,12 @@ use std::task::Poll;
 
 use crate::clock::Moment;
 use crate::guard::contained;
+use crate::message::Key;
 use crate::processor::Processor;
 use crate::processor::context::{Context, InHand};
 use crate::processor::dispatch::{HandlerList, Ran, Stretch};
 use crate::processor::host::{Crew, ids_of_thread};
-use crate::processor::link::{BUDGET, Link, yield_now};
+use crate::processor::link::{BUDGET, Link, Mine, yield_now};
 use crate::processor::outcome::Ended;
 use crate::processor::spec::ProcessorSpec;
 use crate::queue::batch::Batch;
@@ -62,7 +63,13 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         number: usize,
     ) -> Self {
         let ids = ids_of_thread(&seat.broker.ids);
-        let link = Link::new(&seat, spec.timeout, ids, crew.waits.clone());
+        let mine = spec.own.is_some().then(|| {
+            let (spec, argument) = (spec.clone(), seat.argument.clone());
+            let mine =
+                move |key: Option<&Key>| spec.own.as_ref().is_none_or(|own| own(&*argument, key));
+            Box::new(mine) as Mine
+        });
+        let link = Link::new(&seat, spec.timeout, mine, ids, crew.waits.clone());
         let mut ticks = Vec::new();
         if seat.host == 0 && number == 0 {
             let now = seat.broker.clock.now();

@@ -24,6 +24,7 @@ use crate::broker::holders::Holder;
 use crate::clock::{Moment, Timestamp, deadline};
 use crate::message::envelope::TopicId;
 use crate::message::id::IdSource;
+use crate::message::{Event, Key};
 use crate::pulse::Pulse;
 use crate::queue::batch::{Events, Load};
 use crate::queue::fence::Fence;
@@ -33,6 +34,9 @@ use crate::signal::Signal;
 use crate::store::memory::{StateKey, Value};
 use crate::supervise::Reason;
 use crate::supervise::child::Seat;
+
+/// Says by its key whether an event is for a child.
+pub(crate) type Mine = Box<dyn Fn(Option<&Key>) -> bool>;
 
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
@@ -56,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
     holder: Holder,
+    /// Which events are for this child, of all that its siblings get too.
+    mine: Option<Mine>,
     /// The child is to end after what is in hand, and why.
     pub(crate) ends: RefCell<Option<Reason>>,
     /// How many had subscribed when room was allowed last.
@@ -84,6 +90,7 @@ impl Link {
     pub(crate) fn new(
         seat: &Seat,
         timeout: Duration,
+        mine: Option<Mine>,
         ids: Rc<RefCell<IdSource>>,
         waits: Rc<Cell<bool>>,
     ) -> Rc<Self> {
@@ -101,6 +108,7 @@ impl Link {
         Rc::new(Self {
             epoch: Cell::new(broker.epoch()),
             holder,
+            mine,
             broker,
             subscription: seat.subscription.clone(),
             fence: seat.fence.clone(),
@@ -136,6 +144,12 @@ impl Link {
     pub(crate) fn under_pressure(&self, at_most: Moment) -> Option<Moment> {
         let pause = self.pressure.of_refusal()?;
         Some(self.broker.clock.now().after(pause).min(at_most))
+    }
+
+    /// Whether an event is for this child.
+    #[inline]
+    pub(crate) fn is_mine<E: Event>(&self, event: &E) -> bool {
+        self.mine.as_ref().is_none_or(|mine| mine(event.key().as_ref()))
     }
 
     /// The value as an earlier event of the same commit left it.

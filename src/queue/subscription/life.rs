@@ -109,6 +109,12 @@ impl Subscription {
         self.detached.load(SeqCst)
     }
 
+    /// Nobody is there, and there is no room for what comes.
+    pub(crate) fn is_missing(&self) -> bool {
+        let (waiting, bound) = (self.waiting(), self.settings.bound);
+        self.is_detached() && (waiting.events >= bound.events || waiting.weight >= bound.weight)
+    }
+
     /// Hands out nothing any more, whatever waits: the runtime stops, or there is nobody to handle
     /// it.
     pub(crate) fn halt(&self) {

@@ -26,6 +26,7 @@ impl Leaves for Processors {
         let argument = self.arguments.get(&id).cloned().unwrap_or_else(|| Arc::new(()));
         let leaf = Leaf {
             running,
+            name: tree.name(id),
             argument,
             decider: tree.decider_of(id),
             hosts: (0..hosts).map(fresh).collect(),

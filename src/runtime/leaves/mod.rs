@@ -31,6 +31,7 @@ use crate::supervise::tree::{BranchPlan, Plan, Tree};
 /// A leaf that runs, or is about to.
 struct Leaf {
     running: Arc<Running>,
+    name: String,
     argument: Argument,
     decider: Option<usize>,
     hosts: Vec<Host>,
@@ -100,11 +101,11 @@ impl Processors {
     pub(super) fn take_in(
         &mut self,
         specs: Specs,
-        ready: Vec<Arc<Running>>,
+        ready: HashMap<usize, Arc<Running>>,
         mut plan: Plan,
     ) -> Plan {
         let (leaves, deciders) = self.specs.append(specs);
-        self.ready.extend((leaves..).zip(ready));
+        self.ready.extend(ready.into_iter().map(|(number, of)| (leaves + number, of)));
         plan.renumber(leaves, deciders);
         plan
     }
@@ -164,7 +165,8 @@ impl Processors {
         let Some(spec) = self.specs.leaves.get(number) else {
             return Err(Error::not_found("it was declared nowhere"));
         };
-        if spec.shared
+        let own = spec.template && spec.child.declaration().own;
+        if spec.template
             && let Some(running) = self.ready.get(&number)
         {
             return Ok(running.clone());
@@ -172,11 +174,12 @@ impl Processors {
         if let Some(running) = self.ready.remove(&number) {
             return Ok(running);
         }
-        // It was forgotten, and comes back with its supervisor.
-        let (child, shared) = (spec.child.clone(), spec.shared);
-        let running = admit(&self.core, child, spec.supervisor.clone(), shared)?;
+        // A member of a pool with a subscription of its own; or it was forgotten, and comes back with
+        // its supervisor.
+        let member = own.then(|| tree.name(id));
+        let running = admit(&self.core, spec, member.as_deref())?;
         self.core.subscribe(&running);
-        if shared {
+        if spec.template && !own {
             self.ready.insert(number, running.clone());
         }
         Ok(running)
@@ -220,6 +223,8 @@ impl Processors {
             reports,
             holders: holders.clone(),
             argument: leaf.argument.clone(),
+            registry: self.core.actors.clone(),
+            path: format!("{}/{}", running.supervisor, leaf.name),
             host: number,
             slots: host.slots,
             hop_limit: self.core.hop_limit,

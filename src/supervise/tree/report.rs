@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{NodeBody, Tree};
 use crate::clock::Moment;
-use crate::supervise::options::{Restart, Strategy};
+use crate::supervise::options::{Restart, StopRule, Strategy};
 use crate::supervise::policy::{Child, NodeId, Phase};
 
 /// What a child is.
@@ -93,9 +93,13 @@ pub struct ChildReport {
     pub strategy: Option<Strategy>,
     /// Whether it starts again after it ended.
     pub restart: Restart,
+    /// How long it may take to stop: none if as long as it takes, zero if it is killed.
+    pub stops_within: Option<Duration>,
+    /// Its end may end its supervisor.
+    pub significant: bool,
     /// Where it stands.
     pub state: ChildState,
-    /// How often it was restarted because it failed.
+    /// How often its supervisor was charged with its failure, and restarted it.
     pub restarts: u64,
     /// What it said when it failed last.
     pub last_failure: Option<String>,
@@ -113,6 +117,8 @@ impl ChildReport {
             kind: ChildKind::Runtime,
             strategy: None,
             restart: Restart::Permanent,
+            stops_within: None,
+            significant: false,
             state: if runs { ChildState::Running } else { ChildState::Down },
             restarts: 0,
             last_failure: None,
@@ -192,6 +198,12 @@ impl Tree {
             kind: node.kind,
             strategy,
             restart: child.rule.restart,
+            stops_within: match child.rule.stop {
+                StopRule::Within(limit) => Some(limit),
+                StopRule::Patient => None,
+                StopRule::Kill => Some(Duration::ZERO),
+            },
+            significant: child.rule.significant,
             state,
             restarts: child.restarts,
             last_failure: child.last_failure.clone(),
