@@ -51,6 +51,7 @@ impl<T> IntoFuture for Asked<T> {
 }
 
 /// The end of a child that somebody waits for. Await it, or call [`Watching::wait`].
+#[derive(Debug)]
 #[must_use = "await it, or call `wait`"]
 pub struct Watching(pub(super) oneshot::Receiver<Reason>);
 

@@ -8,6 +8,8 @@ pub(crate) mod child;
 pub(crate) mod ledger;
 pub(crate) mod options;
 pub(crate) mod policy;
+#[cfg(doctest)]
+pub mod refused;
 pub(crate) mod registry;
 mod supervisor;
 pub(crate) mod tree;

@@ -106,6 +106,11 @@ impl Child {
         self.phase == Phase::Up && self.rebuilding != Some(Rebuilding::Whole)
     }
 
+    /// It has failed, and does not run again yet.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failed_at.is_some() || self.rebuilding.is_some()
+    }
+
     /// It is about to be started again.
     pub(crate) fn restarts(&self) -> bool {
         matches!(self.phase, Phase::Waiting | Phase::InRound | Phase::Starting)

@@ -10,7 +10,7 @@
 mod asked;
 mod child;
 mod failure;
-mod round;
+pub(super) mod round;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;

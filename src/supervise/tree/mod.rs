@@ -9,6 +9,8 @@ mod asked;
 #[cfg(test)]
 mod histories;
 mod nodes;
+#[cfg(test)]
+mod otp;
 mod plan;
 mod report;
 #[cfg(test)]

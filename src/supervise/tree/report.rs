@@ -185,7 +185,7 @@ impl Tree {
             Phase::Down => ChildState::Down,
             Phase::Stopping(_) => ChildState::Stopping,
             Phase::Up if child.runs() => ChildState::Running,
-            Phase::Starting if child.rebuilding.is_none() => ChildState::Starting,
+            Phase::Starting if !child.is_failing() => ChildState::Starting,
             _ => ChildState::Restarting,
         };
         let waits = state == ChildState::Restarting;
