@@ -7,6 +7,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// Makes the process's panic hook say where a panic was, and not what it said: a message made by
+/// `panic!` or `assert!` may hold what an event holds. Nothing of the runtime needs it; the hook
+/// belongs to the process, so it is installed only when you ask for it, once, early in `main`.
+///
+/// ```
+/// cueline::redact_panics();
+/// ```
+pub fn redact_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        match info.location() {
+            Some(at) => eprintln!("a panic at {at} in thread `{name}`"),
+            None => eprintln!("a panic in thread `{name}`"),
+        }
+    }));
+}
+
 /// Runs user code; a panic comes back as its text.
 pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {

@@ -73,6 +73,7 @@ pub use broker::publish::{Publish, PublishAll};
 pub use broker::topics::TopicReport;
 pub use clock::{Timestamp, hours, millis, secs};
 pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};
+pub use guard::redact_panics;
 pub use message::{Envelope, Event, EventId, Key, Message, Payload, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::actor::{ActorSpec, actor, actor_with};

@@ -113,6 +113,9 @@ pub(super) fn admit(
     }
     // Until it is in the list: nobody else may take its name meanwhile.
     let mut processors = core.processors.write();
+    if member.is_none() {
+        check_name("the processor name", &declaration.name)?;
+    }
     check(&processors, &declaration, *template)?;
     let mut inner = core.broker.intake.lock();
     let mut topics = Vec::new();
@@ -200,7 +203,6 @@ fn check(
     template: bool,
 ) -> Result<(), Error> {
     let name = &declaration.name;
-    check_name("the processor name", name)?;
     if processors.iter().any(|running| running.declaration.name == *name) {
         return Err(Error::config(format!(
             "two processors are named `{name}`: a processor's name is its place in the order, so \

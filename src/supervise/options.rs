@@ -99,8 +99,8 @@ pub enum AutoShutdown {
 /// failed. A failed start is charged always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Count {
-    /// Those with no event handled successfully since it was last built: a poison event among good
-    /// ones is the event's fault.
+    /// Those with no event handled successfully since it was last built, and each event once: a poison
+    /// event, delivered twice among good ones, is the event's fault.
     #[default]
     Consecutive,
     /// Every one, as in OTP.

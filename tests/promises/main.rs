@@ -4,13 +4,17 @@
 
 mod support;
 
+mod a_blocked_thread_is_given_up;
 mod a_stopped_runtime_keeps_nothing;
 mod a_stuck_thread_harms_no_other;
 mod a_thread_is_shared_fairly;
 mod bad_programs_are_refused_at_start;
 mod bounds_hold_and_pressure_stays_local;
+mod children_of_other_kinds;
+mod children_that_are_down;
 mod drops_never_abort;
 mod faults;
+mod faults_of_supervision;
 mod full_subscriptions_drop_by_their_rule;
 mod handlers_may_await_and_are_timed;
 mod handlings_are_measured;
@@ -29,3 +33,4 @@ mod signals_end_the_process_in_order;
 mod starts_and_stops_anywhere;
 mod subscriptions_see_one_order;
 mod threads_end_with_their_work;
+mod trees_are_shown;

@@ -11,7 +11,10 @@ fn patient() -> Supervisor {
 }
 
 /// Panics on the first `deliveries` of every number from 100 on.
-fn breaks(deliveries: u32, log: &Log<u64>) -> impl cueline::IntoChild + use<> {
+fn breaks(
+    deliveries: u32,
+    log: &Log<u64>,
+) -> cueline::ProcessorSpec<crate::support::With, (cueline::On<Number>, ())> {
     let log = log.clone();
     with("breaks", move |event, cx| {
         log.push(event.value);
@@ -30,9 +33,14 @@ fn with_nothing_to_show_since_the_last_restart_the_next_one_waits() {
         .supervise(patient().child(breaks(2, &log)).child(words_to(words.clone())))
         .start()
         .unwrap();
-    // The first restart is at once; then the event is parked, and the second one waits.
+    // The first event breaks two instances, and is parked: that is charged once, and the restarts
+    // are at once. The second one breaks another, with nothing in between, and the restart waits.
     publish(&runtime, [number(100)]);
     heard.wait_for("Parked");
+    publish(&runtime, [number(101)]);
+    heard.wait_for("Restarts");
+    let heard_of_both = heard.clone();
+    within("the second charge", move || while heard_of_both.count("Restarts") < 2 {});
     publish(&runtime, [number(1)]);
     // On the same thread, so that what could go on there has gone on.
     for word in 0..100 {
@@ -40,8 +48,8 @@ fn with_nothing_to_show_since_the_last_restart_the_next_one_waits() {
     }
     let all = words.clone();
     within("the words", move || while all.all().len() < 100 {});
-    assert_eq!(log.all(), [100, 100], "number 1 waits for its processor");
-    assert_eq!(heard.count("Restarted"), 1);
+    assert_eq!(log.all(), [100, 100, 101], "number 1 waits for its processor");
+    assert_eq!(heard.count("Restarted"), 2);
     assert_eq!(runtime.processors()[0].waiting, 1);
 }
 
@@ -69,7 +77,7 @@ fn whoever_waits_for_rest_does_not_wait_for_an_instance_without_events() {
     let heard = Heard::default();
     let runtime = Runtime::builder("test")
         .observe(heard.clone())
-        .supervise(patient().child(breaks(2, &log)))
+        .supervise(patient().child(breaks(2, &log).count(Count::Every)))
         .start()
         .unwrap();
     publish(&runtime, [number(100)]);

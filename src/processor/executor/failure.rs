@@ -45,9 +45,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let (cause, failure) = ended.into_failure();
         let failures = failures.saturating_add(1);
         let event = kept.id();
-        if cause.breaks_instance() {
-            self.broken_by = failure.chain().join(": ");
-        }
+        let said = cause.breaks_instance().then(|| failure.chain().join(": "));
         let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
             let inner = self.seat.broker.intake.lock();
             let topics = kept.head.path.then(kept.head.topic);
@@ -57,6 +55,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         let report = Report::next(kept.report.as_deref(), cause, failure, path, Timestamp::now());
         let (deliveries, broke) = (report.deliveries, report.broke);
+        if let Some(said) = said {
+            self.broken_by = (said, broke > 1);
+        }
         kept.report = Some(Arc::new(report));
         let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
         let verdict = match decision {

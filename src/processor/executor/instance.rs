@@ -178,9 +178,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.seat.fence.instance_broke();
         drop(broken);
         let succeeded = self.seat.fence.take_success();
-        let charged = !succeeded || self.seat.reports.count == Count::Every;
+        let (error, again) = std::mem::take(&mut self.broken_by);
+        // An event that breaks one instance after the other is charged itself.
+        let charged = !(succeeded || again) || self.seat.reports.count == Count::Every;
         if charged {
-            let error = std::mem::take(&mut self.broken_by);
             let wait = self.broke(cause, &error).await?;
             if !wait.is_zero() {
                 telling = None;

@@ -38,8 +38,8 @@ pub(super) struct Executor<P: Processor, L> {
     me: Driver,
     /// It is the one that builds the instances.
     builds: bool,
-    /// What the failure said that broke an instance last.
-    broken_by: String,
+    /// What the failure said that broke an instance last, and whether its event had broken one before.
+    broken_by: (String, bool),
     ticks: Vec<Moment>,
     /// It published by the clock last: events have their turn.
     ticked: bool,
@@ -86,7 +86,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             cx,
             me,
             builds: number == 0,
-            broken_by: String::new(),
+            broken_by: (String::new(), false),
             ticks,
             ticked: false,
             budget: BUDGET,

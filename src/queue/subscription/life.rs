@@ -84,6 +84,13 @@ impl Subscription {
         host.wake();
     }
 
+    /// Whether that event has broken an instance before.
+    pub(crate) fn has_broken(&self, seq: Seq) -> bool {
+        let inner = self.inner.lock();
+        let report = inner.kept.get(seq).and_then(|kept| kept.report.as_ref());
+        report.is_some_and(|report| report.broke > 0)
+    }
+
     /// An event that was in hand for its first delivery is held, and delivered as if for the first
     /// time.
     fn give_back(&self, inner: &mut Inner, seq: Seq, now: Moment) {

@@ -230,12 +230,13 @@ impl Leaves for Processors {
             let (running, is_culprit) = (leaf.running.clone(), Some(from) == culprit);
             let host = &mut leaf.hosts[from.host];
             let fence = host.runs.as_ref().map(|runs| runs.fence.clone());
-            let succeeded = fence.is_some_and(|fence| fence.take_success());
+            let again = stuck.event.is_some_and(|seq| running.subscription.has_broken(seq));
+            let spared = again || fence.is_some_and(|fence| fence.take_success());
             self.fence(&running, host, stuck.event.filter(|_| is_culprit));
             let cause = if is_culprit { RestartCause::Blocked } else { RestartCause::Displaced };
             host.lost = (!leaf.stopping).then_some((now, cause));
             let every = running.declaration.count == Count::Every;
-            if is_culprit && !leaf.stopping && leaf.let_go.is_none() && (!succeeded || every) {
+            if is_culprit && !leaf.stopping && leaf.let_go.is_none() && (!spared || every) {
                 let cause = format!("it held its thread for more than {since:?}");
                 let whole = leaf.living.load(SeqCst) == 0;
                 charged = Some(Lost { from, cause, whole });
