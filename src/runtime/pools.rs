@@ -55,27 +55,19 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
     /// `StartFailed` with what it said; `NotFound` if the pool is gone.
     pub fn start(&self, argument: A) -> Asked<PoolChild> {
         let argument: Arc<dyn Any + Send + Sync> = Arc::new(argument);
-        let asked = self.supervisor.ask(move |actor, id| {
-            let (ticket, answered) = actor.ticket();
+        let asked = self.supervisor.asks("a child", move |actor, id, ticket| {
             let now = actor.now();
-            let child = actor.tree.grow(id, ticket, now, |child| {
-                actor.leaves.argue(child, argument);
-            });
-            child.map(|child| (child, answered))
+            let leaves = &mut actor.leaves;
+            actor.tree.grow(id, ticket, now, |child| leaves.argue(child, argument))
         });
-        let (id, answered) = match asked {
-            Ok(asked) => asked,
-            Err(error) => return Asked::refused(error),
-        };
         let pool = self.supervisor.path.clone();
-        let answer = self.supervisor.answer("a child", answered);
         Asked::new(async move {
-            match answer.await? {
-                Done::Ignored => Err(Error::new(
+            match asked.await? {
+                (_, Done::Ignored) => Err(Error::new(
                     ErrorKind::Ignored,
                     format!("the child of `{pool}` has nothing to do, and was not started"),
                 )),
-                Done::Runs | Done::Gone => Ok(PoolChild { pool, id }),
+                (id, Done::Runs | Done::Gone) => Ok(PoolChild { pool, id }),
             }
         })
     }
@@ -90,8 +82,9 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
             return Asked::refused(self.foreign(child));
         }
         let id = child.id;
-        let asked = self.supervisor.asks("a child", move |tree, pool, ticket, now| {
-            tree.stop_child(pool, Which::Numbered(id), ticket, now)
+        let asked = self.supervisor.asks("a child", move |actor, pool, ticket| {
+            let now = actor.now();
+            actor.tree.stop_child(pool, Which::Numbered(id), ticket, now)
         });
         Asked::new(async { asked.await.map(drop) })
     }

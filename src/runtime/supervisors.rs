@@ -12,7 +12,7 @@ use super::plan::{Specs, plan, supervised};
 use super::wiring::admit;
 use crate::error::{Error, ErrorKind};
 use crate::supervise::actor::Ask;
-use crate::supervise::policy::{Done, NodeId, Not, Now, Ticket};
+use crate::supervise::policy::{Done, NodeId, Not, Ticket};
 use crate::supervise::tree::{Body, Plan, Refusal, Tree, Which};
 use crate::supervise::{ChildCounts, ChildReport, IntoChild, Supervisor};
 
@@ -57,37 +57,52 @@ impl SupervisorHandle {
         ask: impl FnOnce(&mut Supervision, NodeId) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Error> {
         let (give, given) = crossbeam_channel::bounded(1);
-        let path = self.path.clone();
-        let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
-            let answer = actor.tree.supervisor(&path).and_then(|id| ask(actor, id));
-            give.send(answer).ok();
-        }));
-        self.core.commands.send(Command::Tree(asked)).map_err(|_| Error::closed())?;
+        self.send(move |answer| drop(give.send(answer)), ask)?;
         let answer = given.recv().map_err(|_| Error::closed())?;
         answer.map_err(|refusal| self.explain(refusal, ""))
     }
 
-    /// Asks for something that takes its time.
-    pub(super) fn asks(
+    fn send<T>(
+        &self,
+        give: impl FnOnce(Result<T, Refusal>) + Send + 'static,
+        ask: impl FnOnce(&mut Supervision, NodeId) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<(), Error> {
+        let path = self.path.clone();
+        let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
+            give(actor.tree.supervisor(&path).and_then(|id| ask(actor, id)));
+        }));
+        self.core.commands.send(Command::Tree(asked)).map_err(|_| Error::closed())
+    }
+
+    /// Asks for something that takes its time. It is asked now, whether anybody waits or not.
+    pub(super) fn asks<T: Send + 'static>(
         &self,
         child: &str,
-        ask: impl FnOnce(&mut Tree, NodeId, Ticket, Now) -> Result<(), Refusal> + Send + 'static,
-    ) -> Asked<Done> {
-        let asked = self.ask(move |actor, id| {
-            let (ticket, answered) = actor.ticket();
-            let now = actor.now();
-            let asked = ask(&mut actor.tree, id, ticket, now);
-            if asked.is_err() {
-                actor.give_back(ticket);
-            }
-            // What is refused is said with the child's name, which is known below.
-            Ok(asked.map(|()| answered))
-        });
-        match asked {
-            Err(error) => Asked::refused(error),
-            Ok(Err(refusal)) => Asked::refused(self.explain(refusal, child)),
-            Ok(Ok(answered)) => self.answer(child, answered),
+        ask: impl FnOnce(&mut Supervision, NodeId, Ticket) -> Result<T, Refusal> + Send + 'static,
+    ) -> Asked<(T, Done)> {
+        let (give, given) = oneshot::channel();
+        let sent = self.send(
+            |answer| drop(give.send(answer)),
+            move |actor, id| {
+                let (ticket, answered) = actor.ticket();
+                match ask(actor, id, ticket) {
+                    Ok(known) => Ok((known, answered)),
+                    Err(refusal) => {
+                        actor.give_back(ticket);
+                        Err(refusal)
+                    }
+                }
+            },
+        );
+        if let Err(error) = sent {
+            return Asked::refused(error);
         }
+        let (child, me) = (child.to_owned(), self.clone());
+        Asked::new(async move {
+            let answer = given.await.map_err(|_| Error::closed())?;
+            let (known, answered) = answer.map_err(|refusal| me.explain(refusal, &child))?;
+            Ok((known, me.answer(&child, answered).await?))
+        })
     }
 
     pub(super) fn answer(&self, child: &str, answered: Answered) -> Asked<Done> {
@@ -244,8 +259,9 @@ impl SupervisorHandle {
     /// `NotFound` without such a child; the text names those there are.
     pub fn stop(&self, child: &str) -> Asked<()> {
         let name = child.to_owned();
-        let asked = self.asks(child, move |tree, id, ticket, now| {
-            tree.stop_child(id, Which::Named(&name), ticket, now)
+        let asked = self.asks(child, move |actor, id, ticket| {
+            let now = actor.now();
+            actor.tree.stop_child(id, Which::Named(&name), ticket, now)
         });
         Asked::new(async { asked.await.map(drop) })
     }
@@ -258,9 +274,11 @@ impl SupervisorHandle {
     /// said: it stays down.
     pub fn restart(&self, child: &str) -> Asked<bool> {
         let name = child.to_owned();
-        let asked = self
-            .asks(child, move |tree, id, ticket, now| tree.restart_child(id, &name, ticket, now));
-        Asked::new(async { Ok(asked.await? != Done::Ignored) })
+        let asked = self.asks(child, move |actor, id, ticket| {
+            let now = actor.now();
+            actor.tree.restart_child(id, &name, ticket, now)
+        });
+        Asked::new(async { Ok(asked.await?.1 != Done::Ignored) })
     }
 
     /// Forgets a child that is down. What waits for it is parked as orphaned.
@@ -270,8 +288,10 @@ impl SupervisorHandle {
     /// `NotFound` without such a child, `Conflict` if it is not down.
     pub fn delete(&self, child: &str) -> Asked<()> {
         let name = child.to_owned();
-        let asked = self
-            .asks(child, move |tree, id, ticket, now| tree.delete_child(id, &name, ticket, now));
+        let asked = self.asks(child, move |actor, id, ticket| {
+            let now = actor.now();
+            actor.tree.delete_child(id, &name, ticket, now)
+        });
         Asked::new(async { asked.await.map(drop) })
     }
 

@@ -86,6 +86,40 @@ fn whoever_waits_for_rest_does_not_wait_for_an_instance_without_events() {
     assert_eq!(heard.count("Restarted"), 1);
 }
 
+/// Runs, breaks, and then does not start again for some times.
+struct Comes(Arc<std::sync::atomic::AtomicUsize>);
+impl Processor for Comes {
+    async fn started(&mut self, _: &mut Context) -> Outcome {
+        match self.0.fetch_add(1, SeqCst) {
+            1..=3 => Err(Failure::transient("not yet")),
+            _ => Ok(()),
+        }
+    }
+}
+impl Handle<Number> for Comes {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        assert!(event.value != 1 || cx.attempt() > 1, "on demand");
+        Ok(())
+    }
+}
+
+#[test]
+fn once_it_runs_again_its_supervisor_knows_it_whoever_was_charged() {
+    let (heard, tried) = (Heard::default(), Arc::default());
+    let comes = processor("comes", move || Comes(Arc::clone(&tried))).on::<Number>();
+    let quick = Supervisor::new("tests").backoff(Backoff::none());
+    let runtime = Runtime::builder("test")
+        .observe(heard.clone())
+        .supervise(quick.child(comes))
+        .start()
+        .unwrap();
+    publish(&runtime, (0..3).map(number)); // the first succeeds: the panic is the second one's
+    idle(&runtime);
+    heard.wait_for("Recovered");
+    let child = runtime.tree().children[0].children[0].clone();
+    assert_eq!((child.state, child.restarts), (cueline::ChildState::Running, 3));
+}
+
 /// Fails to start once, after it published and kept something.
 struct StartsLate(Arc<AtomicBool>);
 impl Processor for StartsLate {

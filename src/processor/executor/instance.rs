@@ -180,7 +180,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let succeeded = self.seat.fence.take_success();
         let (error, again) = std::mem::take(&mut self.broken_by);
         // An event that breaks one instance after the other is charged itself.
-        let charged = !(succeeded || again) || self.seat.reports.count == Count::Every;
+        let mut charged = !(succeeded || again) || self.seat.reports.count == Count::Every;
         if charged {
             let wait = self.broke(cause, &error).await?;
             if !wait.is_zero() {
@@ -191,7 +191,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let instance = match self.build().await {
             Ok(instance) => instance,
             Err(Unbuilt::Failed(cause, error)) => {
-                telling = None;
+                (telling, charged) = (None, true);
                 self.failed_to_start(cause, &error).await?;
                 self.build_until_it_works().await?
             }
