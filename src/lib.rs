@@ -45,6 +45,17 @@
 //! the handler publishes and keeps leaves together with the acknowledgement. What becomes of a
 //! failed event is decided by one pure state machine per subscription.
 
+//! # The flow of a failure
+//!
+//! ```text
+//! panic, timeout, failed start ─> executor ─> the event is charged; the child perhaps ─> policy ─> tree
+//!                                 rebuild, after a back-off      or      give up: the supervisor above
+//! ```
+//!
+//! Supervisors form a tree ([`Supervisor`], [`Pool`]); each decides as a pure state machine, and an
+//! actor on a thread without user code carries the decisions out. A thread that a handler blocks is
+//! given up, and its processors go on elsewhere. [`Runtime::tree`] shows all of it.
+
 #![deny(missing_docs)]
 
 /// What the README shows compiles and runs.
