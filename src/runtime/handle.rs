@@ -294,8 +294,9 @@ impl Runtime {
                     format!("`{processor}` is a pool's: stop its children, or delete the pool"),
                 ));
             }
+            // First: when its hosts have ended, nobody is to start them again.
+            super::supervisors::let_go(&self.core, &running);
             if self.core.dismiss(&running) {
-                super::supervisors::let_go(&self.core, &running);
                 return Ok(());
             }
         }

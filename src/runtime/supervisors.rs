@@ -339,7 +339,7 @@ impl SupervisorHandle {
 
 /// Takes a processor out of its supervisor's care; it finishes what it has.
 pub(super) fn let_go(core: &Core, running: &Arc<Running>) {
-    let running = running.clone();
+    let (running, (give, given)) = (running.clone(), crossbeam_channel::bounded::<()>(1));
     let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
         let now = actor.now();
         if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
@@ -347,8 +347,10 @@ pub(super) fn let_go(core: &Core, running: &Arc<Running>) {
             actor.leaves.let_go(id, &running);
         }
         actor.leaves.drop_elsewhere(running);
+        drop(give);
     }));
     core.commands.send(Command::Tree(asked)).ok();
+    given.recv().ok(); // answered by its end, whatever becomes of it
 }
 
 /// The whole hierarchy, as it is now.

@@ -190,7 +190,7 @@ fn a_temporary_one_that_ends_leaves_what_it_had_not_handled_orphaned() {
         Ok(())
     });
     let runtime = one(ends.restart(Restart::Temporary));
-    publish(&runtime, (0..4).map(number));
+    runtime.publish_all((0..4).map(number)).wait().unwrap(); // at once: afterwards it is gone
     let waits = runtime.clone();
     within("it is forgotten", move || while waits.parked().len() < 2 {});
     assert_eq!(log.all(), [0, 1]);

@@ -25,7 +25,7 @@ use crate::supervise::Reason;
 use crate::supervise::actor::{Addresses, Leaves, ThreadId};
 use crate::supervise::child::{Argument, HostId, Reports, Seat};
 use crate::supervise::ledger::Failures;
-use crate::supervise::policy::NodeId;
+use crate::supervise::policy::{ById, NodeId};
 use crate::supervise::tree::{BranchPlan, Plan, Tree};
 
 /// A leaf that runs, or is about to.
@@ -69,9 +69,9 @@ pub(crate) struct Processors {
     /// takes them; those that a pool's children share stay.
     ready: HashMap<usize, Arc<Running>>,
     /// Processors that are down, and keep their place.
-    down: HashMap<NodeId, Arc<Running>>,
-    leaves: HashMap<NodeId, Leaf>,
-    arguments: HashMap<NodeId, Argument>,
+    down: ById<Arc<Running>>,
+    leaves: ById<Leaf>,
+    arguments: ById<Argument>,
     lives: u64,
     next_worker: usize,
 }
@@ -88,9 +88,9 @@ impl Processors {
             threads,
             specs,
             ready,
-            down: HashMap::new(),
-            leaves: HashMap::new(),
-            arguments: HashMap::new(),
+            down: ById::default(),
+            leaves: ById::default(),
+            arguments: ById::default(),
             lives: 0,
             next_worker: 0,
         }
@@ -252,6 +252,7 @@ impl Processors {
         let Some(leaf) = self.leaves.remove(&id) else { return };
         let running = leaf.running;
         if leaf.let_go.is_some() {
+            running.subscription.halt(); // nobody is left who could handle anything
             self.count_built(&running);
             self.core.broker.left(&running.subscription);
             self.core.forget_those_gone();

@@ -29,6 +29,9 @@ use round::{Round, Stage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NodeId(pub(crate) u64);
 
+/// Things by their nodes.
+pub(crate) type ById<T> = HashMap<NodeId, T, foldhash::fast::RandomState>;
+
 /// Somebody who asked, and waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(pub(crate) u64);
@@ -117,7 +120,7 @@ enum Mode {
 #[derive(Debug)]
 pub(crate) struct Policy {
     flags: Flags,
-    children: HashMap<NodeId, Child>,
+    children: ById<Child>,
     order: BTreeMap<u64, NodeId>,
     next_position: u64,
     window: Window,
@@ -133,7 +136,7 @@ impl Policy {
     pub(crate) fn new(flags: Flags) -> Self {
         Self {
             flags,
-            children: HashMap::new(),
+            children: ById::default(),
             order: BTreeMap::new(),
             next_position: 0,
             window: Window::default(),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{AutoShutdown, Intensity, OnExit, Reason, Restart, StopRule};
-use super::policy::{Action, Done, Fault, Flags, NodeId, Now, Policy, Rule, Ticket, Verdict};
+use super::policy::{Action, ById, Done, Fault, Flags, NodeId, Now, Policy, Rule, Ticket, Verdict};
 use crate::clock::Moment;
 
 pub(crate) use asked::{Refusal, Which};
@@ -106,7 +106,7 @@ struct Branch {
 
 /// The hierarchy of a runtime.
 pub(crate) struct Tree {
-    nodes: HashMap<NodeId, Node>,
+    nodes: ById<Node>,
     next: u64,
     due: BTreeSet<(Moment, NodeId)>,
     work: VecDeque<NodeId>,
@@ -127,7 +127,7 @@ impl Tree {
         let flags = Flags { intensity, auto_shutdown, ..Flags::default() };
         let plan = BranchPlan { flags, children: supervisors, ..BranchPlan::default() };
         let mut tree = Self {
-            nodes: HashMap::new(),
+            nodes: ById::default(),
             next: 0,
             due: BTreeSet::new(),
             work: VecDeque::new(),
