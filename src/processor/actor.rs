@@ -2,13 +2,15 @@
 //! started anew when it panics, which actix itself does not do.
 
 use std::any::{Any, TypeId};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 
-use crate::guard::{Quiet, contain};
+use crate::guard::{Contained, Quiet, contain};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{QueueSettings, WhenFull};
@@ -73,7 +75,7 @@ where
     A: Actor<Context = Context<A>>,
     F: Fn(&T) -> A + Send + Sync + 'static,
 {
-    let factory = move |argument: &dyn Any| match argument.downcast_ref::<T>() {
+    let factory = move |argument: &dyn Any| match argument.downcast_ref::<Quiet<T>>() {
         Some(argument) => factory(argument),
         None => unreachable!("arguments are checked before a child is started"),
     };
@@ -141,34 +143,78 @@ impl<A: Actor<Context = Context<A>>> Child for ActorSpec<A> {
                 seat.reports.reason.replace(Some(Reason::Failed(why)));
             }
             Ok(made) => {
-                let sentinel = Sentinel { seat, began: false, stops: None };
-                drop(A::create(|ctx| {
-                    ctx.spawn(sentinel);
-                    made
-                }));
+                let mut ctx = Context::new();
+                ctx.spawn(Sentinel { seat: seat.clone(), began: false, stops: None });
+                let (future, known) = (Contained::new(ctx.into_future(made)), None);
+                actix_rt::spawn(Life { future: Some(future), known, seat });
             }
         }
         pulse.leave();
     }
 }
 
-/// Lives inside an actor's context: tells that the actor has started, stops it when it is to stop,
-/// and is dropped with it.
+/// The whole life of an actor: its context, polled and dropped inside the pulse, and dropped when it is
+/// killed, whatever it awaits.
+struct Life<F> {
+    future: Option<Contained<F>>,
+    /// Who is woken when it is killed.
+    known: Option<Waker>,
+    seat: Rc<Seat>,
+}
+
+impl<F: Future> Future for Life<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        let seat = self.seat.clone();
+        if !self.known.as_ref().is_some_and(|known| known.will_wake(task.waker())) {
+            seat.fence.is_polled_by(task.waker());
+            self.known = Some(task.waker().clone());
+        }
+        if seat.fence.is_fenced() {
+            return Poll::Ready(());
+        }
+        seat.pulse.enter(seat.reports.id.life);
+        let polled = self.future.as_mut().map(|future| Pin::new(future).poll(task));
+        seat.pulse.leave();
+        let reason = match polled {
+            Some(Poll::Pending) | None if !seat.fence.is_fenced() => return Poll::Pending,
+            Some(Poll::Ready(Err(panic))) => Reason::Failed(format!("it panicked: {panic}")),
+            _ => Reason::Normal,
+        };
+        if !seat.fence.is_stopping() {
+            seat.reports.reason.replace(Some(reason));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<F> Drop for Life<F> {
+    fn drop(&mut self) {
+        let seat = &self.seat;
+        seat.registry.remove(&seat.path, seat.reports.id.life);
+        seat.pulse.enter(seat.reports.id.life);
+        drop(self.future.take());
+        seat.pulse.leave();
+    }
+}
+
+/// Lives inside an actor's context: tells that the actor has started, and stops it when it is to stop.
 struct Sentinel {
     seat: Rc<Seat>,
     began: bool,
-    stops: Option<std::pin::Pin<Box<dyn Future<Output = ()>>>>,
+    stops: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Sentinel {
     type Output = ();
 
     fn poll(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut A,
         ctx: &mut A::Context,
-        task: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
         // Its `started` has run, or this would not be polled.
         if !std::mem::replace(&mut self.began, true) {
             let seat = &self.seat;
@@ -177,27 +223,11 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Sentinel {
             let fence = seat.fence.clone();
             self.stops = Some(Box::pin(async move { fence.stops().await }));
         }
-        let Some(stops) = &mut self.stops else { return std::task::Poll::Pending };
+        let Some(stops) = &mut self.stops else { return Poll::Pending };
         if stops.as_mut().poll(task).is_ready() {
             self.stops = None;
-            if self.seat.fence.is_fenced() { ctx.terminate() } else { ctx.stop() }
+            ctx.stop();
         }
-        std::task::Poll::Pending
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let seat = &self.seat;
-        seat.registry.remove(&seat.path, seat.reports.id.life);
-        if seat.fence.is_stopping() {
-            return;
-        }
-        let reason = match std::thread::panicking() {
-            true if self.began => Reason::Failed("it panicked".to_owned()),
-            true => Reason::Failed("it panicked in `started`".to_owned()),
-            false => Reason::Normal,
-        };
-        seat.reports.reason.replace(Some(reason));
+        Poll::Pending
     }
 }

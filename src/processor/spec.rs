@@ -101,7 +101,7 @@ where
     F: Fn(&A) -> S + Send + Sync + 'static,
     S: IntoStart,
 {
-    let factory = move |argument: &dyn Any| match argument.downcast_ref::<A>() {
+    let factory = move |argument: &dyn Any| match argument.downcast_ref::<Quiet<A>>() {
         Some(argument) => factory(argument).into_start(),
         None => unreachable!("arguments are checked before a child is started"),
     };
@@ -210,7 +210,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
         filter: impl Fn(&A, Option<&Key>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let own = move |argument: &dyn Any, key: Option<&Key>| {
-            argument.downcast_ref::<A>().is_some_and(|argument| filter(argument, key))
+            argument.downcast_ref::<Quiet<A>>().is_some_and(|argument| filter(argument, key))
         };
         self.own = Some(Quiet::new(Box::new(own)));
         self

@@ -59,7 +59,7 @@ impl Watching {
     /// Blocks the thread until the child has ended, or failed and starts again: how. None if the
     /// runtime ended first.
     pub fn wait(self) -> Option<Reason> {
-        self.0.blocking_recv().ok()
+        pollster::block_on(self.0).ok()
     }
 }
 

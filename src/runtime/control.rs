@@ -1,7 +1,7 @@
 //! The control thread: the tree of supervisors, the tick, signals, HTTP. No user code runs here, so
 //! it always answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -24,6 +24,15 @@ use crate::supervise::tree::{Plan, Tree};
 
 /// The actor that carries the tree of a runtime.
 pub(super) type Supervision = TreeActor<Processors>;
+
+thread_local! {
+    static IS_CONTROL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the thread that answers, so that nobody may wait for it here.
+pub(super) fn is_control_thread() -> bool {
+    IS_CONTROL.get()
+}
 
 /// What a handle asks of the control thread.
 pub(crate) enum Command {
@@ -53,9 +62,10 @@ impl Control {
         specs: Specs,
         ready: HashMap<usize, Arc<Running>>,
         serve: Option<std::net::SocketAddr>,
-        commands: mpsc::UnboundedReceiver<Command>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
         started: &Sender<Result<(), Error>>,
     ) {
+        IS_CONTROL.set(true);
         let system = actix_rt::System::new();
         let held = core.clone();
         let last = system.block_on(async move {
@@ -77,8 +87,8 @@ impl Control {
             }
             let mut control = Self::new(core, threads, plans, specs, ready);
             started.send(Ok(())).ok();
-            control.obey(commands).await;
-            control.stop_threads().await
+            control.obey(&mut commands).await;
+            control.stop_threads(commands).await
         });
         drop(system);
         // If nobody else has it any more, what it holds is dropped, which is code of the
@@ -107,7 +117,7 @@ impl Control {
         Self { core, threads, broker: Some(broker), tree }
     }
 
-    async fn obey(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn obey(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Tree(ask) => self.tree.do_send(ask),
@@ -118,7 +128,7 @@ impl Control {
                     return;
                 }
                 Command::Shutdown(deadline, done) => {
-                    refuse_until(pin!(self.end(deadline)), &mut commands).await;
+                    refuse_until(pin!(self.end(deadline)), commands).await;
                     self.kill_all().await;
                     done.send(()).ok();
                     return;
@@ -157,7 +167,11 @@ impl Control {
 
     /// Asks all threads to end but one, which is given back; waits for none, for one may be stuck in
     /// user code.
-    async fn stop_threads(&mut self) -> Option<Arbiter> {
+    async fn stop_threads(
+        &mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Option<Arbiter> {
+        commands.close();
         self.core.broker.intake.end();
         // What the tree holds is code of the application: it is dropped on a thread for that.
         let (give, given) = oneshot::channel();
@@ -167,6 +181,7 @@ impl Control {
         if let Some(worker) = &last {
             worker.spawn_fn(move || drop(specs));
         }
+        drop_apart(commands);
         if let Some(broker) = self.broker.take() {
             broker.stop();
         }
@@ -227,6 +242,12 @@ async fn tick(core: Arc<Core>, threads: Rc<RefCell<Threads>>, tree: Addr<Supervi
     clock.run(each).await;
 }
 
+/// What is refused holds code of the application, and whoever waits for an answer waits until it is
+/// dropped: not here, and not where a handler may be in the way.
+fn drop_apart(refused: impl Send + 'static) {
+    std::thread::Builder::new().spawn(move || drop(refused)).ok();
+}
+
 /// Nobody waits for an answer until `end`, which comes at once if all handles go: what is dropped
 /// unanswered is refused as closed.
 async fn refuse_until(
@@ -239,7 +260,9 @@ async fn refuse_until(
             () = &mut end => return,
             command = commands.recv() => match command {
                 Some(Command::StopSignal(tell)) => tell_stop_signal(tell),
-                Some(Command::Tree(..) | Command::Shutdown(..)) => {}
+                // What it holds is code of the application.
+                Some(Command::Tree(refused)) => drop_apart(refused),
+                Some(Command::Shutdown(..)) => {}
                 Some(Command::Abandon) | None => return,
             },
         }

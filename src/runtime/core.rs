@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
@@ -28,11 +28,15 @@ pub(crate) struct Running {
     pub(crate) subscribed: AtomicBool,
     /// Its instances have never all been built, and whoever waits for that waits for it.
     pub(crate) unbuilt: AtomicBool,
+    /// Children that run it, or are about to.
+    pub(crate) users: AtomicUsize,
 }
 
 /// Shared by all handles and threads of one runtime.
 pub(crate) struct Core {
     pub(crate) name: String,
+    /// Which of the process's runtimes it is.
+    pub(crate) number: u64,
     pub(crate) broker: Arc<Broker>,
     pub(crate) processors: RwLock<Vec<Arc<Running>>>,
     /// Removed, and not through with what they had.
@@ -65,8 +69,10 @@ impl Core {
         commands: mpsc::UnboundedSender<Command>,
         recorder: Arc<crate::metrics::Recorder>,
     ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             name,
+            number: NEXT.fetch_add(1, SeqCst),
             broker,
             processors: RwLock::default(),
             leaving: RwLock::default(),
@@ -139,6 +145,9 @@ impl Core {
         let through = |of: &mut Arc<Running>| of.subscription.is_empty();
         let gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
         self.show_gauges(&gone);
+        let settled = |of: &mut Arc<Running>| of.subscription.has_nothing_left();
+        let settled: Vec<_> = self.orphans.write().extract_if(.., settled).collect();
+        drop(settled);
         drop(gone); // not under the lock: what the application gave is dropped here
     }
 

@@ -1,6 +1,7 @@
 //! From what the application declared to the plan of a tree: names and rules are checked, leaves and
 //! deciders get the numbers by which the tree knows them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct LeafSpec {
     pub(super) kind: ChildKind,
     /// It is a pool's template.
     pub(super) template: bool,
+    /// It gets its place only when it is started: there may be many of it.
+    pub(super) later: bool,
     /// The names of its supervisor, or pool.
     pub(super) supervisor: String,
     /// The number by which all that is made from it is counted.
@@ -30,15 +33,18 @@ pub(crate) struct LeafSpec {
 /// All that was declared, by the numbers of which the plans speak.
 #[derive(Default)]
 pub(crate) struct Specs {
-    pub(super) leaves: Vec<LeafSpec>,
+    pub(super) leaves: HashMap<usize, LeafSpec>,
+    next: usize,
     pub(super) deciders: Vec<Arc<Decider>>,
 }
 
 impl Specs {
     /// Takes in others. From which numbers on they are known here.
     pub(super) fn append(&mut self, others: Self) -> (usize, usize) {
-        let first = (self.leaves.len(), self.deciders.len());
-        self.leaves.extend(others.leaves);
+        let first = (self.next, self.deciders.len());
+        self.next += others.next;
+        let leaves = others.leaves.into_iter();
+        self.leaves.extend(leaves.map(|(number, spec)| (first.0 + number, spec)));
         self.deciders.extend(others.deciders);
         first
     }
@@ -74,14 +80,12 @@ fn one(
     )?;
     let rule = rule(options, false);
     check_significant(&name, &rule)?;
-    specs.leaves.push(LeafSpec {
-        child,
-        kind,
-        template,
-        supervisor: path.to_owned(),
-        family: OnceLock::new(),
-    });
-    let body = Body::Leaf(specs.leaves.len() - 1);
+    let later = template && child.declaration().own;
+    let (supervisor, family) = (path.to_owned(), OnceLock::new());
+    let spec = LeafSpec { child, kind, template, later, supervisor, family };
+    let body = Body::Leaf(specs.next);
+    specs.leaves.insert(specs.next, spec);
+    specs.next += 1;
     Ok(Plan { name, rule, kind, body })
 }
 
@@ -131,7 +135,11 @@ fn pooled(specs: &mut Specs, pool: Pool, path: &str) -> Result<Plan, Error> {
         DeclaredChild::Actor(child, options) => {
             one(specs, child, &options, ChildKind::Actor, true, &path)?
         }
-        other => plan(specs, other, &path)?,
+        other => {
+            let plan = plan(specs, other, &path)?;
+            refuse_processors(specs, &plan, &path)?;
+            plan
+        }
     };
     if template.rule.significant {
         return Err(Error::config(format!(
@@ -144,6 +152,28 @@ fn pooled(specs: &mut Specs, pool: Pool, path: &str) -> Result<Plan, Error> {
     let (rule, body) = (rule(&options, true), Body::Branch(branch));
     check_significant(&name, &rule)?;
     Ok(Plan { name: Arc::from(name), rule, kind: ChildKind::Pool, body })
+}
+
+/// Members of a pool are alike, and two processors of one name cannot be.
+fn refuse_processors(specs: &mut Specs, plan: &Plan, path: &str) -> Result<(), Error> {
+    match &plan.body {
+        Body::Leaf(number) => match specs.leaves.get_mut(number) {
+            Some(spec) if spec.kind == ChildKind::Processor => Err(Error::config(format!(
+                "each member of the pool `{path}` would have a processor `{}`, and a processor's name \
+                 is its alone: make the processor itself the template, or leave it out",
+                plan.name
+            ))),
+            Some(spec) => {
+                spec.later = true;
+                Ok(())
+            }
+            None => Ok(()),
+        },
+        Body::Branch(branch) => {
+            let below = branch.children.iter().chain(branch.template.as_deref());
+            below.into_iter().try_for_each(|plan| refuse_processors(specs, plan, path))
+        }
+    }
 }
 
 fn add_decider(specs: &mut Specs, decider: Arc<Decider>) -> usize {

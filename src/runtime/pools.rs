@@ -8,6 +8,7 @@ use super::asked::{Asked, Watching};
 use super::core::Core;
 use super::supervisors::SupervisorHandle;
 use crate::error::{Error, ErrorKind};
+use crate::guard::Quiet;
 use crate::supervise::policy::{Done, NodeId};
 use crate::supervise::tree::Which;
 use crate::supervise::{ChildCounts, ChildReport};
@@ -29,6 +30,8 @@ impl<A> Clone for PoolHandle<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolChild {
     pool: Arc<str>,
+    /// Of which runtime.
+    of: u64,
     id: NodeId,
 }
 
@@ -54,20 +57,25 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
     ///
     /// `StartFailed` with what it said; `NotFound` if the pool is gone.
     pub fn start(&self, argument: A) -> Asked<PoolChild> {
-        let argument: Arc<dyn Any + Send + Sync> = Arc::new(argument);
+        let argument: Arc<dyn Any + Send + Sync> = Arc::new(Quiet::new(argument));
         let asked = self.supervisor.asks("a child", move |actor, id, ticket| {
             let now = actor.now();
             let leaves = &mut actor.leaves;
-            actor.tree.grow(id, ticket, now, |child| leaves.argue(child, argument))
+            let mut argument = Some(argument);
+            let grown = actor.tree.grow(id, ticket, now, |child| {
+                argument.take().into_iter().for_each(|of| leaves.argue(child, of));
+            });
+            argument.into_iter().for_each(|of| leaves.unargue(of));
+            grown
         });
-        let pool = self.supervisor.path.clone();
+        let (pool, of) = (self.supervisor.path.clone(), self.supervisor.core.number);
         Asked::new(async move {
             match asked.await? {
                 (_, Done::Ignored) => Err(Error::new(
                     ErrorKind::Ignored,
                     format!("the child of `{pool}` has nothing to do, and was not started"),
                 )),
-                (id, Done::Runs | Done::Gone) => Ok(PoolChild { pool, id }),
+                (id, Done::Runs | Done::Gone) => Ok(PoolChild { pool, of, id }),
             }
         })
     }
@@ -78,7 +86,7 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
     ///
     /// `NotFound` if it is another pool's.
     pub fn stop(&self, child: &PoolChild) -> Asked<()> {
-        if child.pool != self.supervisor.path {
+        if !self.is_mine(child) {
             return Asked::refused(self.foreign(child));
         }
         let id = child.id;
@@ -95,7 +103,7 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
     ///
     /// `NotFound` if it is another pool's, or has ended.
     pub fn watch(&self, child: &PoolChild) -> Result<Watching, Error> {
-        if child.pool != self.supervisor.path {
+        if !self.is_mine(child) {
             return Err(self.foreign(child));
         }
         let id = child.id;
@@ -121,6 +129,10 @@ impl<A: Any + Send + Sync> PoolHandle<A> {
     /// As [`SupervisorHandle::children`].
     pub fn count(&self) -> Result<ChildCounts, Error> {
         self.supervisor.count()
+    }
+
+    fn is_mine(&self, child: &PoolChild) -> bool {
+        child.pool == self.supervisor.path && child.of == self.supervisor.core.number
     }
 
     fn foreign(&self, child: &PoolChild) -> Error {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::asked::{Asked, Watching};
-use super::control::{Command, Supervision};
+use super::control::{Command, Supervision, is_control_thread};
 use super::core::{Core, Running};
 use super::plan::{Specs, plan, supervised};
-use super::wiring::admit;
+use super::wiring::{add_metrics, admit, check_later};
 use crate::error::{Error, ErrorKind};
 use crate::supervise::actor::Ask;
 use crate::supervise::policy::{Done, NodeId, Not, Ticket};
@@ -57,6 +57,13 @@ impl SupervisorHandle {
         ask: impl FnOnce(&mut Supervision, NodeId) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Error> {
         let (give, given) = crossbeam_channel::bounded(1);
+        if is_control_thread() {
+            return Err(Error::new(
+                ErrorKind::InsideHandler,
+                "an observer asked for something it would have to wait for on the thread that \
+                 answers: note the signal, and ask from another thread",
+            ));
+        }
         self.send(move |answer| drop(give.send(answer)), ask)?;
         let answer = given.recv().map_err(|_| Error::closed())?;
         answer.map_err(|refusal| self.explain(refusal, ""))
@@ -144,6 +151,10 @@ impl SupervisorHandle {
                 ErrorKind::Conflict,
                 format!("`{path}` is a pool, whose children have no names: use `runtime.pool(..)`"),
             ),
+            Refusal::Significant => Error::config(format!(
+                "`{child}` is significant, but `{path}` never shuts down by itself: reconfigure it \
+                 with `auto_shutdown(..)`, or leave `significant()` out"
+            )),
             Refusal::NoPool => Error::new(
                 ErrorKind::Conflict,
                 format!("`{path}` is no pool: use `runtime.supervisor(..)`"),
@@ -196,35 +207,21 @@ impl SupervisorHandle {
         let mut specs = Specs::default();
         let plan = plan(&mut specs, child.into_child(), &self.path)?;
         let name = plan.name.to_string();
-        let wanted = name.clone();
-        let may = self.ask(move |actor, id| Ok(actor.tree.may_add(id, &wanted)))?;
+        let (wanted, significant) = (name.clone(), plan.rule.significant);
+        let may = self.ask(move |actor, id| Ok(actor.tree.may_add(id, &wanted, significant)))?;
         may.map_err(|refusal| self.explain(refusal, &name))?;
-        let mut admitted: Vec<Arc<Running>> = Vec::new();
-        let mut ready = HashMap::new();
-        for (number, spec) in specs.leaves.iter().enumerate() {
-            if spec.template && spec.child.declaration().own {
-                continue;
-            }
-            match admit(&self.core, spec, None) {
-                Ok(running) => {
-                    admitted.push(running.clone());
-                    ready.insert(number, running);
-                }
-                Err(error) => {
-                    self.undo(&admitted);
-                    return Err(error);
-                }
-            }
-        }
-        admitted.iter().for_each(|running| self.core.subscribe(running));
+        let ready = self.admit_all(&specs)?;
+        let admitted: Vec<Arc<Running>> = ready.values().cloned().collect();
+        add_metrics(&self.core, &plan, &format!("{}/{name}", self.path));
         let asked = self.ask(move |actor, id| {
             let (ticket, answered) = actor.ticket();
             let now = actor.now();
-            let plan = actor.leaves.take_in(specs, ready, plan);
+            let (plan, taken) = actor.leaves.take_in(specs, ready, plan);
             match actor.tree.add(id, plan, Some(ticket), now) {
                 Ok(_) => Ok(Ok(answered)),
                 Err(refusal) => {
                     actor.give_back(ticket);
+                    actor.leaves.take_out(&taken);
                     Ok(Err(refusal))
                 }
             }
@@ -240,6 +237,30 @@ impl SupervisorHandle {
                 Err(error)
             }
         }
+    }
+
+    /// Processors get their names and their places in the order.
+    fn admit_all(&self, specs: &Specs) -> Result<HashMap<usize, Arc<Running>>, Error> {
+        let mut admitted: Vec<Arc<Running>> = Vec::new();
+        let mut ready = HashMap::new();
+        for (number, spec) in &specs.leaves {
+            let admitting = match spec.later {
+                true => check_later(&self.core, spec).map(|()| None),
+                false => admit(&self.core, spec, None).map(Some),
+            };
+            match admitting {
+                Ok(running) => {
+                    admitted.extend(running.clone());
+                    ready.extend(running.map(|running| (*number, running)));
+                }
+                Err(error) => {
+                    self.undo(&admitted);
+                    return Err(error);
+                }
+            }
+        }
+        admitted.iter().for_each(|running| self.core.subscribe(running));
+        Ok(ready)
     }
 
     fn undo(&self, admitted: &[Arc<Running>]) {
@@ -308,15 +329,16 @@ impl SupervisorHandle {
         asked.map(Watching).map_err(|refusal| self.explain(refusal, child))
     }
 
-    /// Goes on by other rules: strategy, intensity, back-off and children as `to` declares them.
-    /// Children that are new are there and not started; those that `to` does not declare run on,
-    /// and do not come back with the supervisor; those that it declares anew are started by that
-    /// when they start next.
+    /// Goes on by other rules: strategy, intensity, back-off, auto-shutdown and decider as `to` has
+    /// them, and its children in that order. Of children that are there already only the rules change
+    /// (`restart`, `stop_within`, `significant`): to give one other code, stop, delete and add it.
+    /// Children that are new are there and not started. Those that `to` does not declare run on, and
+    /// do not come back with the supervisor.
     ///
     /// # Errors
     ///
     /// `Config` as [`RuntimeBuilder::start`](crate::RuntimeBuilder::start), and if `to` has another
-    /// name; the supervisor goes on as it was.
+    /// name; `Conflict` if the supervisor does not run, or is a pool. It goes on as it was.
     pub fn reconfigure(&self, to: Supervisor) -> Result<(), Error> {
         let (above, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
         if to.name != name {
@@ -328,12 +350,32 @@ impl SupervisorHandle {
         let mut specs = Specs::default();
         let plan = supervised(&mut specs, to, above)?;
         let Plan { body: Body::Branch(plan), .. } = plan else { return Ok(()) };
-        self.ask(move |actor, id| {
+        let known = self.ask(move |actor, id| actor.tree.names_in(id))?;
+        // What is known stays what it is, and what declared it anew is not needed.
+        for child in plan.children.iter().filter(|child| known.contains(&child.name)) {
+            child.each_leaf(&mut |number| drop(specs.leaves.remove(&number)));
+        }
+        let ready = self.admit_all(&specs)?;
+        let admitted: Vec<Arc<Running>> = ready.values().cloned().collect();
+        for running in &admitted {
+            running.subscription.detach(true); // nobody starts it yet
+            if running.unbuilt.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                self.core.host_built();
+            }
+        }
+        let done = self.ask(move |actor, id| {
             let now = actor.now();
-            let plan = actor.leaves.take_in_branch(specs, plan);
-            actor.tree.reconfigure(id, plan, now);
-            Ok(())
-        })
+            let (plan, taken) = actor.leaves.take_in_branch(specs, ready, plan);
+            let done = actor.tree.reconfigure(id, plan, now);
+            if done.is_err() {
+                actor.leaves.take_out(&taken);
+            }
+            done
+        });
+        if done.is_err() {
+            self.undo(&admitted);
+        }
+        done
     }
 }
 
@@ -343,13 +385,18 @@ pub(super) fn let_go(core: &Core, running: &Arc<Running>) {
     let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
         let now = actor.now();
         if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
+            let number = actor.tree.leaf(id);
             actor.tree.let_go(id, now);
             actor.leaves.let_go(id, &running);
+            actor.leaves.take_out(number.as_slice());
         }
         actor.leaves.drop_elsewhere(running);
         drop(give);
     }));
     core.commands.send(Command::Tree(asked)).ok();
+    if is_control_thread() {
+        return; // an observer: it is done in a moment
+    }
     given.recv().ok(); // answered by its end, whatever becomes of it
 }
 
@@ -359,7 +406,12 @@ pub(super) fn tree(core: &Arc<Core>) -> ChildReport {
     let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
         give.send(actor.report(Tree::ROOT)).ok();
     }));
-    core.commands.send(Command::Tree(asked)).ok();
-    let children = given.recv().unwrap_or_default();
+    let children = match is_control_thread() {
+        true => Vec::new(), // an observer, which cannot wait for this thread
+        false => {
+            core.commands.send(Command::Tree(asked)).ok();
+            given.recv().unwrap_or_default()
+        }
+    };
     ChildReport::runtime(&core.name, core.has_ended().is_none(), children)
 }

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use tokio::sync::mpsc;
 
@@ -65,10 +65,13 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));
     });
     let mut ready = HashMap::new();
-    for (number, spec) in specs.leaves.iter().enumerate() {
-        // Members of a pool that have a subscription each are admitted when they start.
-        if !(spec.template && spec.child.declaration().own) {
-            ready.insert(number, admit(&core, spec, None)?);
+    let mut leaves: Vec<_> = specs.leaves.iter().collect();
+    leaves.sort_by_key(|(number, _)| **number); // as they were declared
+    for (number, spec) in leaves {
+        if spec.later {
+            check_later(&core, spec)?;
+        } else {
+            ready.insert(*number, admit(&core, spec, None)?);
         }
     }
     let core = Arc::new(core);
@@ -101,7 +104,7 @@ pub(super) fn admit(
     spec: &LeafSpec,
     member: Option<&str>,
 ) -> Result<Arc<Running>, Error> {
-    let LeafSpec { child, kind, template, supervisor, family } = spec;
+    let LeafSpec { child, kind, template, later: _, supervisor, family } = spec;
     let mut declaration = child.declaration();
     let shared = *template && !declaration.own;
     declaration.settings.shared = shared;
@@ -157,6 +160,7 @@ pub(super) fn admit(
         lane,
         subscribed: AtomicBool::new(false),
         unbuilt: AtomicBool::new(!shared),
+        users: AtomicUsize::new(0),
     });
     processors.push(running.clone());
     drop(processors);
@@ -166,6 +170,14 @@ pub(super) fn admit(
         }
     });
     Ok(running)
+}
+
+/// Checks what is admitted only when it is started.
+pub(super) fn check_later(core: &Core, spec: &LeafSpec) -> Result<(), Error> {
+    match spec.kind {
+        ChildKind::Actor => Ok(()),
+        _ => check(&core.processors.read(), &spec.child.declaration(), spec.template),
+    }
 }
 
 /// An actor is no processor: it has a place in the tree, and none in the order.
@@ -194,6 +206,7 @@ fn actor(
         lane: index % core.threads,
         subscribed: AtomicBool::new(false),
         unbuilt: AtomicBool::new(!shared),
+        users: AtomicUsize::new(0),
     })
 }
 

@@ -25,10 +25,12 @@ pub(crate) trait Leaves: Unpin + 'static {
     fn kill(&mut self, leaf: NodeId);
     /// It is down until somebody asks for it; `number` is what it was declared by.
     fn rest(&mut self, leaf: NodeId, number: Option<usize>);
-    /// It is gone for good; `undone` if it was never there.
-    fn forget(&mut self, leaf: NodeId, undone: bool);
-    /// A pool is gone for good, whose children were that leaf.
-    fn forget_template(&mut self, leaf: usize);
+    /// It is gone; `undone` if it was never there, `for_good` if what declared it is not needed either.
+    fn forget(&mut self, leaf: NodeId, number: usize, undone: bool, for_good: bool);
+    /// A pool is gone, whose children were that leaf.
+    fn forget_template(&mut self, number: usize, undone: bool, for_good: bool);
+    /// All that was asked has been done: what is left over may be dropped, elsewhere.
+    fn tidy(&mut self);
     /// A host says something; what it means for the leaf, if anything.
     fn hears(&mut self, report: Report) -> Option<Heard>;
     /// A host failed. Whether the tree is to decide, or the verdict of who is not in it any more.
@@ -42,6 +44,8 @@ pub(crate) trait Leaves: Unpin + 'static {
         reason: Reason,
         to: &Addresses,
     );
+    /// It has answered.
+    fn has_decided(&mut self, child: NodeId);
     /// A fact is to be told.
     fn tell(&mut self, fact: &Effect, tree: &Tree);
     /// All have been started for the first time, or the tree has ended.
@@ -157,6 +161,9 @@ impl<L: Leaves> TreeActor<L> {
         let ticket = Ticket(self.tickets);
         watch(&mut self.tree, ticket)?;
         let (tell, told) = oneshot::channel();
+        if self.watchers.len().is_power_of_two() {
+            self.watchers.retain(|_, watcher| !watcher.is_closed());
+        }
         self.watchers.insert(ticket, tell);
         Ok(told)
     }
@@ -186,6 +193,7 @@ impl<L: Leaves> TreeActor<L> {
                 self.carry_out(effect, &to);
             }
         }
+        self.leaves.tidy();
         let due = self.tree.next_due();
         if due == self.armed.as_ref().map(|(due, _)| *due) {
             return;
@@ -226,9 +234,12 @@ impl<L: Leaves> TreeActor<L> {
                 self.tree.ended(leaf, Reason::Killed, now);
             }
             Effect::Rest(leaf) => self.leaves.rest(leaf, self.tree.leaf(leaf)),
-            Effect::Forget(leaf) => self.leaves.forget(leaf, false),
-            Effect::Undo(leaf) => self.leaves.forget(leaf, true),
-            Effect::ForgetTemplate(leaf) => self.leaves.forget_template(leaf),
+            Effect::Forget { leaf, number, undone, for_good } => {
+                self.leaves.forget(leaf, number, undone, for_good);
+            }
+            Effect::ForgetTemplate { number, undone, for_good } => {
+                self.leaves.forget_template(number, undone, for_good);
+            }
             Effect::Decide { decider, child, reason } => {
                 let name = self.tree.name(child);
                 self.leaves.decide(decider, child, name, reason, to);
@@ -278,7 +289,7 @@ impl<L: Leaves> Handler<Report> for TreeActor<L> {
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         let now = self.now();
         match self.leaves.hears(report) {
-            None => return,
+            None => return self.leaves.tidy(),
             Some(Heard::Started(leaf)) => self.tree.started(leaf, now),
             Some(Heard::Ignored(leaf)) => self.tree.ignored(leaf, now),
             Some(Heard::Ended(leaf, reason)) => self.tree.ended(leaf, reason, now),
@@ -306,6 +317,7 @@ impl<L: Leaves> Handler<Decided> for TreeActor<L> {
 
     fn handle(&mut self, Decided { child, advice }: Decided, ctx: &mut Self::Context) {
         let now = self.now();
+        self.leaves.has_decided(child);
         self.tree.decided(child, advice, now);
         self.carry(ctx);
     }

@@ -13,7 +13,10 @@ pub(crate) struct Registry(RwLock<HashMap<String, (u64, Box<dyn Any + Send + Syn
 impl Registry {
     /// The actor of that life is there.
     pub(crate) fn put(&self, path: &str, life: u64, address: impl Any + Send + Sync) {
-        self.0.write().insert(path.to_owned(), (life, Box::new(address)));
+        let mut all = self.0.write();
+        if all.get(path).is_none_or(|(of, _)| *of < life) {
+            all.insert(path.to_owned(), (life, Box::new(address)));
+        }
     }
 
     /// It is gone, unless its successor is there already.

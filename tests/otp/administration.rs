@@ -109,6 +109,8 @@ fn otp_code_change_refused() {
     assert_eq!(case.sup.reconfigure(twice).unwrap_err().kind(), ErrorKind::Config);
     let renamed = Supervisor::new("other");
     assert_eq!(case.sup.reconfigure(renamed).unwrap_err().kind(), ErrorKind::Config);
+    let unbounded = otp(Strategy::OneForAll).child(Child::new("c3").spec().instances(0));
+    assert_eq!(case.sup.reconfigure(unbounded).unwrap_err().kind(), ErrorKind::Config);
     assert_eq!(case.names(), ["c1"]);
     let strategy = case.top.children().unwrap()[0].strategy;
     assert_eq!(strategy, Some(Strategy::OneForOne));
@@ -174,4 +176,25 @@ fn otp_restart_of_a_supervisor_by_hand() {
         case.tell("c1", What::Nothing);
         child.done() > 0
     });
+}
+
+/// A pool keeps its one specification, and a supervisor that is down keeps its own.
+#[test]
+fn otp_code_change_simple() {
+    let child = Child::new("c1");
+    let made = child.clone();
+    let template = processor_with("c1", move |_: &u32| made.make()).on::<crate::support::Do>();
+    let case = Case::new(Pool::new("sup", template));
+    assert_eq!(
+        case.sup.reconfigure(Supervisor::new("sup")).unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    case.runtime.pool::<u32>("top/sup").unwrap().start(1).wait().unwrap();
+    assert_eq!(case.counts(), [1, 1, 0, 1]);
+    let case = Case::new(otp(Strategy::OneForOne));
+    case.top.stop("sup").wait().unwrap();
+    assert_eq!(
+        case.sup.reconfigure(otp(Strategy::OneForAll)).unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
 }

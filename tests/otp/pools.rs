@@ -55,7 +55,6 @@ fn otp_sup_start_child_returns_error_simple() {
 fn otp_sup_start_map_simple() {
     let child = Child::new("c1");
     let (case, pool) = pool_of(&child, |spec| spec.restart(Restart::Transient));
-    let (other, other_pool) = pool_of(&child, |spec| spec);
     (1..=3).for_each(|number| drop(pool.start(number).wait().unwrap()));
     let all = pool.children().unwrap();
     assert_eq!(all.len(), 3);
@@ -63,8 +62,7 @@ fn otp_sup_start_map_simple() {
         assert_eq!(report.restart, Restart::Transient);
         assert_eq!(report.stops_within, Some(secs(1)));
     }
-    drop(other);
-    let _ = (case, other_pool);
+    drop(case);
 }
 
 #[test]
@@ -180,6 +178,27 @@ fn otp_simple_one_for_one_shutdown() {
     let ends = ends.into_iter().map(|end| within("it ends", move || end.wait()).unwrap());
     let expected = [Reason::Shutdown, Reason::Shutdown, Reason::Killed];
     assert_eq!(ends.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn otp_transient_normal_simple() {
+    let child = Child::new("c1");
+    let (case, pool) = pool_of(&child, |spec| spec.restart(Restart::Transient));
+    two(&pool);
+    case.tell("c1", What::Normal);
+    case.counts_are([1, 1, 0, 1]);
+}
+
+/// A child of a pool of the same name, of another runtime.
+#[test]
+fn otp_foreign_child_simple() {
+    let child = Child::new("c1");
+    let (case, pool) = pool_of(&child, |spec| spec);
+    let (other, other_pool) = pool_of(&child, |spec| spec);
+    let [mine, _] = two(&pool);
+    two(&other_pool);
+    assert_eq!(other_pool.stop(&mine).wait().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!((case.counts(), other.counts()), ([1, 2, 0, 2], [1, 2, 0, 2]));
 }
 
 /// Events that come while the pool is empty wait for its first child.

@@ -139,3 +139,26 @@ fn otp_significant_specs_that_are_refused() {
     let pool = refused(otp(Strategy::OneForOne).child(pool));
     assert!(pool.contains("pool"), "{pool}");
 }
+
+/// The end of a child that is not significant is nothing to its supervisor, forgotten or not.
+#[test]
+fn otp_significant_temporary_bystander() {
+    for auto in [AutoShutdown::AnySignificant, AutoShutdown::AllSignificant] {
+        let (c1, by) = (Child::new("c1"), Child::new("by"));
+        let significant = c1.spec().restart(Restart::Transient).significant();
+        let sup = otp(Strategy::OneForOne).auto_shutdown(auto).child(significant);
+        let case = Case::new(sup.child(by.spec().restart(Restart::Temporary)));
+        case.counts_are([2, 2, 0, 2]);
+        case.tell("by", What::Normal);
+        case.counts_are([1, 1, 0, 1]);
+        assert_eq!(case.top.children().unwrap()[0].state, ChildState::Running);
+    }
+}
+
+#[test]
+fn otp_significant_child_is_not_added_where_nothing_shuts_down() {
+    let case = Case::new(otp(Strategy::OneForOne));
+    let significant = Child::new("c1").spec().restart(Restart::Transient).significant();
+    assert_eq!(case.sup.add(significant).wait().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(case.counts(), [0, 0, 0, 0]);
+}

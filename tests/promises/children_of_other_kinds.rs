@@ -100,6 +100,8 @@ fn an_actor_that_will_not_stop_is_killed() {
     let end = sup.watch("stubborn").unwrap();
     within("it is stopped", move || sup.stop("stubborn").wait()).unwrap();
     assert_eq!(end.wait(), Some(Reason::Killed));
+    within("it is dropped", move || while !gone.load(SeqCst) {});
+    assert!(runtime.actor::<Stubborn>("tests/stubborn").is_none());
 }
 
 struct Fails;
@@ -115,7 +117,7 @@ fn an_actor_that_cannot_start_is_an_error_of_who_adds_it() {
     let runtime = Runtime::builder("test").supervise(supervisor()).start().unwrap();
     pollster::block_on(runtime.ready()).unwrap();
     let error = runtime.add("tests", actor("fails", || Fails)).wait().unwrap_err();
-    assert!(error.to_string().contains("in `started`"), "{error}");
+    assert!(error.to_string().contains("it panicked: in started"), "{error}");
     let factory = actor("fails", || -> Bell { panic!("in the factory") });
     let error = runtime.add("tests", factory).wait().unwrap_err();
     assert!(error.to_string().contains("in the factory"), "{error}");

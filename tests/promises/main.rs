@@ -32,5 +32,6 @@ mod shutdown_waits_for_what_moves;
 mod signals_end_the_process_in_order;
 mod starts_and_stops_anywhere;
 mod subscriptions_see_one_order;
+mod supervisors_come_and_go;
 mod threads_end_with_their_work;
 mod trees_are_shown;

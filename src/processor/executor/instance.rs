@@ -246,10 +246,15 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         if !wait.is_zero() {
             // The other instances need a driver meanwhile.
             self.crew.waits.set(true);
+            if !fence.has_instances() {
+                subscription.stall(true);
+                self.seat.broker.intake.wake_resters();
+            }
             tokio::select! {
                 () = fence.stops() => {}
                 _ = tokio::time::timeout_at(deadline(wait), subscription.leaves()) => {}
             }
+            subscription.stall(false);
         }
         (!fence.is_stopping() && !subscription.is_halted()).then_some(())
     }

@@ -112,6 +112,18 @@ impl Subscription {
         self.detached.store(detached, SeqCst);
     }
 
+    /// Nobody is there now, and whoever stops the runtime does not wait for it; or somebody is again.
+    pub(crate) fn stall(&self, stalled: bool) {
+        // Of those who share it others may be there.
+        self.stalled.store(stalled && !self.settings.shared, SeqCst);
+    }
+
+    /// It was closed, and nothing is left in it.
+    pub(crate) fn has_nothing_left(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.closed && inner.kept.is_empty() && inner.line.batches.is_empty()
+    }
+
     pub(crate) fn is_detached(&self) -> bool {
         self.detached.load(SeqCst)
     }
@@ -172,7 +184,10 @@ impl Subscription {
     pub(crate) fn is_stuck(&self) -> bool {
         let inner = self.inner.lock();
         let moves = inner.drivers.is_busy() || self.has_untold();
-        !moves && (inner.paused || (inner.is_full() && inner.state.counts().active() == 0))
+        !moves
+            && (self.stalled.load(SeqCst)
+                || inner.paused
+                || (inner.is_full() && inner.state.counts().active() == 0))
     }
 
     /// Whether it takes nothing new because too many events are held.

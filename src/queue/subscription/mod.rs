@@ -122,6 +122,8 @@ pub(crate) struct Subscription {
     /// Nobody is there to handle anything, nor about to be: what comes is kept, and nobody waits for
     /// it.
     detached: AtomicBool,
+    /// Nobody is there to handle anything now, but will be after a back-off.
+    stalled: AtomicBool,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
     /// What was done and has not been told yet: until then the runtime does not rest.
@@ -172,6 +174,7 @@ impl Subscription {
             one_by_one,
             leaving: Notify::new(),
             detached: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             fullness: AtomicU64::new(0),
             untold: AtomicU32::new(0),
             inner: Mutex::new(inner),

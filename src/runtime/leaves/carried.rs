@@ -12,11 +12,37 @@ use crate::supervise::actor::{Addresses, Decided, Heard, Leaves, Lost, ThreadId}
 use crate::supervise::child::{Broke, HostId, Report, Says, decide};
 use crate::supervise::policy::{NodeId, Verdict};
 use crate::supervise::tree::{Effect, GaveUp, Tree};
-use crate::supervise::{Count, Reason};
+use crate::supervise::{Count, OnExit, Reason};
+
+/// An answer that is given in any case: if the code that was asked never runs, the failure is a matter
+/// for the supervisor above.
+struct Answer(Option<(actix::Recipient<Decided>, NodeId)>);
+
+impl Answer {
+    fn give(mut self, advice: OnExit) {
+        self.send(advice);
+    }
+
+    fn send(&mut self, advice: OnExit) {
+        if let Some((to, child)) = self.0.take() {
+            to.do_send(Decided { child, advice });
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.send(OnExit::Escalate);
+    }
+}
 
 impl Leaves for Processors {
     fn start(&mut self, id: NodeId, tree: &Tree, to: &Addresses) -> Result<(), String> {
         let running = self.running(id, tree).map_err(|error| error.to_string())?;
+        running.subscription.stall(false);
+        if self.users.insert(id) {
+            running.users.fetch_add(1, SeqCst);
+        }
         self.detach(&running, false);
         let settings = running.subscription.settings;
         let (hosts, instances) = (settings.hosts, settings.instances);
@@ -76,26 +102,45 @@ impl Leaves for Processors {
         let known = self.down.get(&id).or_else(|| self.ready.get(&number?)).cloned();
         if let Some(running) = known {
             self.count_built(&running);
-            self.leaves_alone(&running);
+            self.leaves_alone(id, &running);
         }
     }
 
-    fn forget(&mut self, id: NodeId, undone: bool) {
-        self.arguments.remove(&id);
-        let Some(running) = self.down.remove(&id) else { return };
+    fn forget(&mut self, id: NodeId, number: usize, undone: bool, for_good: bool) {
+        if let Some(argument) = self.arguments.remove(&id) {
+            self.trash.push(Box::new(argument));
+        }
+        let down = self.down.remove(&id);
+        let running = down.or_else(|| for_good.then(|| self.ready.remove(&number)).flatten());
+        let template = self.specs.leaves.get(&number).is_some_and(|spec| spec.template);
+        if for_good
+            && !template
+            && let Some(spec) = self.specs.leaves.remove(&number)
+        {
+            self.trash.push(Box::new(spec));
+        }
+        let Some(running) = running else { return };
         self.count_built(&running);
-        if running.subscription.settings.shared {
-            self.leaves_alone(&running);
-            return;
+        self.leaves_alone(id, &running);
+        if !running.subscription.settings.shared {
+            self.core.orphan(&running, undone);
         }
-        self.core.orphan(&running, undone);
-        drop_elsewhere(&self.threads.borrow(), running);
+        self.trash.push(Box::new(running));
     }
 
-    fn forget_template(&mut self, leaf: usize) {
-        if let Some(running) = self.ready.remove(&leaf) {
-            self.core.orphan(&running, false);
-            drop_elsewhere(&self.threads.borrow(), running);
+    fn forget_template(&mut self, number: usize, undone: bool, for_good: bool) {
+        if let Some(running) = self.ready.remove(&number) {
+            self.core.orphan(&running, undone);
+            self.trash.push(Box::new(running));
+        }
+        if for_good && let Some(spec) = self.specs.leaves.remove(&number) {
+            self.trash.push(Box::new(spec));
+        }
+    }
+
+    fn tidy(&mut self) {
+        if !self.trash.is_empty() {
+            drop_elsewhere(&self.threads.borrow(), std::mem::take(&mut self.trash));
         }
     }
 
@@ -166,16 +211,22 @@ impl Leaves for Processors {
         to: &Addresses,
     ) {
         let Some(decider) = self.specs.deciders.get(decider).cloned() else { return };
-        let (decided, signals) = (to.decided.clone(), self.core.broker.signals.clone());
+        let signals = self.core.broker.signals.clone();
+        self.next_worker += 1;
         let threads = self.threads.borrow();
-        let worker = ThreadId::Worker(0);
-        let pulse = threads.pulse(worker);
+        let worker = ThreadId::Worker(self.next_worker % threads.workers());
+        self.deciding.insert(child, worker);
+        let (pulse, answer) = (threads.pulse(worker), Answer(Some((to.decided.clone(), child))));
         threads.run(worker, move || {
             pulse.enter(0);
             let advice = decide(&decider, &name, &reason, |during| signals.contained(during));
             pulse.leave();
-            decided.do_send(Decided { child, advice });
+            answer.give(advice);
         });
+    }
+
+    fn has_decided(&mut self, child: NodeId) {
+        self.deciding.remove(&child);
     }
 
     fn tell(&mut self, fact: &Effect, tree: &Tree) {
@@ -202,7 +253,10 @@ impl Leaves for Processors {
     fn up(&mut self) {}
 
     fn ended(&mut self, gave_up: Option<GaveUp>) {
+        // Nobody handles anything any more, and nobody is to wait for it.
+        self.core.all().iter().for_each(|running| running.subscription.halt());
         self.core.end(gave_up);
+        self.core.broker.intake.wake_resters();
     }
 
     fn lose(&mut self, thread: ThreadId, stuck: Stuck, to: &Addresses) -> Option<Lost> {
@@ -246,6 +300,10 @@ impl Leaves for Processors {
             self.leaves.insert(from.node, leaf);
         }
         self.threads.borrow_mut().lose(thread);
+        // Who was asked there will not answer.
+        for (child, _) in self.deciding.extract_if(|_, of| *of == thread) {
+            to.decided.do_send(Decided { child, advice: OnExit::Escalate });
+        }
         for from in at_once {
             self.go_on(from, to);
         }

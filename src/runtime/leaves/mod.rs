@@ -5,7 +5,7 @@ mod carried;
 
 use std::any::TypeId;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -72,6 +72,12 @@ pub(crate) struct Processors {
     down: ById<Arc<Running>>,
     leaves: ById<Leaf>,
     arguments: ById<Argument>,
+    /// Leaves that count as users of their processor: all that are not down.
+    users: HashSet<NodeId>,
+    /// Children that the application's code is asked about, and the thread where.
+    deciding: ById<ThreadId>,
+    /// What the application gave and is not needed any more: to be dropped where its code may run.
+    trash: Vec<Box<dyn Send>>,
     lives: u64,
     next_worker: usize,
 }
@@ -91,39 +97,72 @@ impl Processors {
             down: ById::default(),
             leaves: ById::default(),
             arguments: ById::default(),
+            users: HashSet::new(),
+            deciding: ById::default(),
+            trash: Vec::new(),
             lives: 0,
             next_worker: 0,
         }
     }
 
     /// Takes in what was declared later; `ready` are its processors, which have their place in the
-    /// order. The plan comes back with the numbers by which it is known here.
+    /// order. The plan comes back with the numbers by which it is known here, and these numbers.
     pub(super) fn take_in(
         &mut self,
         specs: Specs,
         ready: HashMap<usize, Arc<Running>>,
         mut plan: Plan,
-    ) -> Plan {
-        let (leaves, deciders) = self.specs.append(specs);
-        self.ready.extend(ready.into_iter().map(|(number, of)| (leaves + number, of)));
-        plan.renumber(leaves, deciders);
-        plan
+    ) -> (Plan, Vec<usize>) {
+        let (deciders, taken) = self.take(specs, ready);
+        plan.renumber(taken.0, deciders);
+        (plan, taken.1)
     }
 
     /// As [`Processors::take_in`], for a supervisor whose new children are not to be started yet.
-    pub(super) fn take_in_branch(&mut self, specs: Specs, mut plan: BranchPlan) -> BranchPlan {
+    pub(super) fn take_in_branch(
+        &mut self,
+        specs: Specs,
+        ready: HashMap<usize, Arc<Running>>,
+        mut plan: BranchPlan,
+    ) -> (BranchPlan, Vec<usize>) {
+        let (deciders, taken) = self.take(specs, ready);
+        plan.renumber(taken.0, deciders);
+        (plan, taken.1)
+    }
+
+    fn take(
+        &mut self,
+        specs: Specs,
+        ready: HashMap<usize, Arc<Running>>,
+    ) -> (usize, (usize, Vec<usize>)) {
+        let numbers: Vec<usize> = specs.leaves.keys().copied().collect();
         let (leaves, deciders) = self.specs.append(specs);
-        plan.renumber(leaves, deciders);
-        plan
+        self.ready.extend(ready.into_iter().map(|(number, of)| (leaves + number, of)));
+        (deciders, (leaves, numbers.into_iter().map(|number| leaves + number).collect()))
+    }
+
+    /// What was taken in is not needed after all.
+    pub(super) fn take_out(&mut self, taken: &[usize]) {
+        for number in taken {
+            let gone = (self.ready.remove(number), self.specs.leaves.remove(number));
+            self.trash.push(Box::new(gone));
+        }
     }
 
     /// The type of the argument that a leaf is started with.
     pub(super) fn argument_of(&self, leaf: Option<usize>) -> Option<TypeId> {
-        Some(self.specs.leaves.get(leaf?)?.child.declaration().argument)
+        Some(self.specs.leaves.get(&leaf?)?.child.declaration().argument)
     }
 
     pub(super) fn argue(&mut self, leaf: NodeId, argument: Argument) {
-        self.arguments.insert(leaf, argument);
+        if let Some(before) = self.arguments.insert(leaf, argument) {
+            self.trash.push(Box::new(before));
+        }
+    }
+
+    /// The argument of a child that is not started after all.
+    pub(super) fn unargue(&mut self, argument: Argument) {
+        self.trash.push(Box::new(argument));
     }
 
     /// The node that runs a processor, is down, or has yet to be started for the first time.
@@ -152,8 +191,7 @@ impl Processors {
         self.down.remove(&id);
         self.ready.retain(|_, ready| !Arc::ptr_eq(ready, running));
         self.count_built(running);
-        running.subscription.halt();
-        self.core.broker.intake.wake_resters();
+        self.core.orphan(running, false);
     }
 
     /// What a node is to run as.
@@ -161,11 +199,11 @@ impl Processors {
         if let Some(running) = self.down.remove(&id) {
             return Ok(running);
         }
-        let number = tree.leaf(id).unwrap_or_default();
-        let Some(spec) = self.specs.leaves.get(number) else {
+        let spec = tree.leaf(id).and_then(|number| Some((number, self.specs.leaves.get(&number)?)));
+        let Some((number, spec)) = spec else {
             return Err(Error::not_found("it was declared nowhere"));
         };
-        let own = spec.template && spec.child.declaration().own;
+        let own = spec.template && spec.later;
         if spec.template
             && let Some(running) = self.ready.get(&number)
         {
@@ -177,9 +215,9 @@ impl Processors {
         // A member of a pool with a subscription of its own; or it was forgotten, and comes back with
         // its supervisor.
         let member = own.then(|| tree.name(id));
-        let running = admit(&self.core, spec, member.as_deref())?;
+        let (template, running) = (spec.template, admit(&self.core, spec, member.as_deref())?);
         self.core.subscribe(&running);
-        if spec.template && !own {
+        if template && !own {
             self.ready.insert(number, running.clone());
         }
         Ok(running)
@@ -251,15 +289,18 @@ impl Processors {
     fn ends(&mut self, id: NodeId) {
         let Some(leaf) = self.leaves.remove(&id) else { return };
         let running = leaf.running;
+        self.trash.push(Box::new(leaf.argument));
+        running.subscription.stall(true); // until somebody starts it again
         if leaf.let_go.is_some() {
             running.subscription.halt(); // nobody is left who could handle anything
             self.count_built(&running);
             self.core.broker.left(&running.subscription);
             self.core.forget_those_gone();
-            drop_elsewhere(&self.threads.borrow(), running);
+            self.trash.push(Box::new(running));
             return;
         }
         self.down.insert(id, running);
+        self.core.broker.intake.wake_resters();
     }
 
     fn count_built(&self, running: &Running) {
@@ -269,9 +310,11 @@ impl Processors {
     }
 
     /// A child is down: nobody waits for its processor, unless it is shared with one that is not.
-    fn leaves_alone(&self, running: &Arc<Running>) {
-        let shares = |leaf: &Leaf| Arc::ptr_eq(&leaf.running, running);
-        if !(running.subscription.settings.shared && self.leaves.values().any(shares)) {
+    fn leaves_alone(&mut self, id: NodeId, running: &Arc<Running>) {
+        let used = self.users.remove(&id);
+        let users = running.users.load(SeqCst).saturating_sub(usize::from(used));
+        running.users.store(users, SeqCst);
+        if users == 0 {
             self.detach(running, true);
             self.core.broker.intake.wake_resters();
         }
@@ -317,7 +360,8 @@ impl Processors {
         let ready: Vec<_> = self.ready.drain().map(|(_, running)| running).collect();
         let down: Vec<_> = self.down.drain().map(|(_, running)| running).collect();
         let arguments = std::mem::take(&mut self.arguments);
-        (leaves, ready, down, arguments, std::mem::take(&mut self.specs))
+        let trash = std::mem::take(&mut self.trash);
+        (leaves, ready, down, arguments, trash, std::mem::take(&mut self.specs))
     }
 }
 

@@ -21,8 +21,14 @@ impl Policy {
         if !child.expected_to_run() {
             return Verdict::End;
         }
-        self.actions.push(Action::Ended(id, Reason::Failed(cause.clone())));
         child.said = true;
+        self.actions.push(Action::Ended(id, Reason::Failed(cause.clone())));
+        // It is going to be stopped anyway, or starts again with those that failed before it.
+        if let Some(then) = self.goes_with_the_others(id) {
+            self.stop_child(id, then, StopRule::Kill, now.at);
+            self.step(now.at);
+            return Verdict::End;
+        }
         let verdict = match self.failed(id, Fault { child: id, path: None, cause }, advice, now) {
             Some(wait) if self.flags.strategy == Strategy::OneForOne => {
                 if let Some(child) = self.children.get_mut(&id) {
@@ -72,7 +78,10 @@ impl Policy {
                 self.becomes(id, Then::Down);
             }
             Phase::Stopping(then) => self.becomes(id, then),
-            _ => self.ended_by_itself(id, reason, because, advice, now),
+            _ => match self.goes_with_the_others(id) {
+                Some(then) => self.becomes(id, then),
+                None => self.ended_by_itself(id, reason, because, advice, now),
+            },
         }
         self.step(now.at);
     }
@@ -91,10 +100,12 @@ impl Policy {
             Restart::Transient => reason.is_normal(),
             Restart::Temporary => true,
         };
-        if stays && child.starter.is_none() {
-            let temporary = child.rule.restart == Restart::Temporary;
-            self.becomes(id, if temporary { Then::Forgotten } else { Then::Down });
-            self.may_shut_down(id, now.at);
+        let escalates = advice == OnExit::Escalate;
+        if stays && child.starter.is_none() && !escalates {
+            let forget = child.rule.restart == Restart::Temporary || self.flags.pool;
+            let significant = child.rule.significant;
+            self.becomes(id, if forget { Then::Forgotten } else { Then::Down });
+            self.may_shut_down(id, significant, now.at);
             return;
         }
         // It is not to be stopped if everything ends.
@@ -137,7 +148,8 @@ impl Policy {
             return None;
         }
         if temporary || advice == OnExit::Stop {
-            self.may_shut_down(id, now.at);
+            let significant = child.rule.significant;
+            self.may_shut_down(id, significant, now.at);
             return None;
         }
         let wait = child.failures.one_more(self.flags.backoff, now.at, now.jitter);
@@ -156,10 +168,21 @@ impl Policy {
         }
     }
 
-    /// A significant child has ended of its own accord.
-    fn may_shut_down(&mut self, id: NodeId, now: Moment) {
+    /// What becomes of a child that fails while a supervisor that ends, or a round, is about to stop it
+    /// anyway: that is no failure more.
+    fn goes_with_the_others(&self, id: NodeId) -> Option<Then> {
+        if !self.is_on() {
+            return Some(Then::Down);
+        }
+        let child = self.children.get(&id)?;
+        let stops = self.round.is_some_and(|round| round.stops(child.position));
+        let temporary = child.rule.restart == Restart::Temporary;
+        stops.then_some(if temporary { Then::Forgotten } else { Then::InRound })
+    }
+
+    /// A child has ended of its own accord.
+    fn may_shut_down(&mut self, id: NodeId, ended: bool, now: Moment) {
         let significant = |child: &Child| child.rule.significant;
-        let ended = self.children.get(&id).is_none_or(significant);
         let others = self
             .children
             .iter()

@@ -160,6 +160,11 @@ impl Policy {
         child.into_iter().chain(round.map(|round| round.until)).min()
     }
 
+    /// When those that are restarted together start.
+    pub(crate) fn round_due(&self) -> Option<Moment> {
+        self.round.filter(|round| round.stage != Stage::Starting).map(|round| round.until)
+    }
+
     /// It runs, and is not about to end.
     pub(crate) fn is_on(&self) -> bool {
         matches!(self.mode, Mode::Beginning | Mode::On)
@@ -251,6 +256,7 @@ impl Policy {
         }
         (child.failed_at, child.rebuilding, child.fresh) = (None, None, false);
         let starter = child.starter.take();
+        self.actions.push(Action::Ended(id, Reason::Normal));
         let keeps = child.rule.restart != Restart::Temporary && !self.flags.pool;
         self.becomes(id, if keeps { Then::Down } else { Then::Forgotten });
         self.actions.extend(starter.map(|ticket| Action::Answer(ticket, Ok(Done::Ignored))));

@@ -29,6 +29,11 @@ impl Round {
         Self { from: 0, until: Moment::default(), stage: Stage::Starting, at: 0 }
     }
 
+    /// Whether it is about to stop the child at that place.
+    pub(super) fn stops(&self, position: u64) -> bool {
+        self.stage == Stage::Stopping && position >= self.from
+    }
+
     /// The children have other places now: it takes all.
     pub(super) fn forget_places(&mut self) {
         self.from = 0;

@@ -1,8 +1,10 @@
 //! What people ask of a running tree, by names and numbers. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Body, BranchPlan, Effect, Node, NodeBody, Plan, Tree};
+use super::{BranchPlan, Effect, Node, NodeBody, Plan, Tree};
+use crate::supervise::options::{AutoShutdown, Reason};
 use crate::supervise::policy::{Done, NodeId, Not, Now, Policy, Ticket};
 
 /// Why something that was asked is not done.
@@ -18,6 +20,8 @@ pub(crate) enum Refusal {
     Pool,
     /// Only a pool starts children from arguments.
     NoPool,
+    /// It never shuts down by itself, and its children cannot be significant.
+    Significant,
 }
 
 /// Which child of a supervisor is meant.
@@ -68,7 +72,12 @@ impl Tree {
     }
 
     /// Whether a child of that name could be added now.
-    pub(crate) fn may_add(&self, supervisor: NodeId, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn may_add(
+        &self,
+        supervisor: NodeId,
+        name: &str,
+        significant: bool,
+    ) -> Result<(), Refusal> {
         let branch = self.branch(supervisor).ok_or(Refusal::NoSupervisor(Vec::new()))?;
         if let Some(known) = branch.names.get(name) {
             return Err(Refusal::Child(branch.policy.why_not_added(*known)));
@@ -76,7 +85,12 @@ impl Tree {
         if !branch.policy.is_on() {
             return Err(Refusal::Child(Not::Supervised));
         }
-        if branch.plan.flags.pool { Err(Refusal::Pool) } else { Ok(()) }
+        let never = branch.plan.flags.auto_shutdown == AutoShutdown::Never;
+        match branch.plan.flags.pool {
+            true => Err(Refusal::Pool),
+            false if significant && never => Err(Refusal::Significant),
+            false => Ok(()),
+        }
     }
 
     /// What the children of a pool are, by the number of a leaf if they are that.
@@ -108,7 +122,7 @@ impl Tree {
         ticket: Option<Ticket>,
         now: Now,
     ) -> Result<NodeId, Refusal> {
-        match self.may_add(supervisor, &plan.name) {
+        match self.may_add(supervisor, &plan.name, plan.rule.significant) {
             Err(Refusal::Pool) | Ok(()) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -189,44 +203,66 @@ impl Tree {
             branch.plan.children.remove(place);
         }
         self.with(parent, now, |policy| policy.let_go(id, now));
-        if let Some(Node { name, .. }) = self.nodes.remove(&id)
-            && let Some(branch) = self.branch_mut(parent)
-        {
+        let Some(Node { name, watchers, .. }) = self.nodes.remove(&id) else { return };
+        let told = |ticket| Effect::Told(ticket, Reason::Shutdown);
+        self.effects.extend(watchers.into_iter().map(told));
+        if let Some(branch) = self.branch_mut(parent) {
             branch.names.remove(&name);
         }
     }
 
-    /// A supervisor goes on by another plan: new children are there and not started, those that are
-    /// no longer declared run on.
-    pub(crate) fn reconfigure(&mut self, supervisor: NodeId, plan: BranchPlan, now: Now) {
-        let Some(branch) = self.branch(supervisor) else { return };
-        let names = branch.names.clone();
-        let mut statics = Vec::new();
-        for child in &plan.children {
+    /// The names of a running supervisor's children.
+    pub(crate) fn names_in(&self, supervisor: NodeId) -> Result<Vec<Arc<str>>, Refusal> {
+        let branch = self.branch(supervisor).ok_or(Refusal::NoSupervisor(Vec::new()))?;
+        if branch.plan.flags.pool {
+            return Err(Refusal::Pool);
+        }
+        if !branch.policy.is_on() {
+            return Err(Refusal::Child(Not::Supervised));
+        }
+        Ok(branch.names.keys().cloned().collect())
+    }
+
+    /// A supervisor goes on by other flags, and its children by other rules: new ones are there and
+    /// not started, those that are no longer declared run on, and do not come back with it.
+    pub(crate) fn reconfigure(
+        &mut self,
+        supervisor: NodeId,
+        plan: BranchPlan,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.names_in(supervisor)?;
+        let Some(branch) = self.branch(supervisor) else { return Ok(()) };
+        let (names, mut before) = (branch.names.clone(), branch.plan.children.clone());
+        let (mut statics, mut children) = (Vec::new(), Vec::new());
+        for child in plan.children {
+            let rule = child.rule;
             let known = names.get(&child.name).copied();
             let id = known.unwrap_or_else(|| self.put(Some(supervisor), true, child.clone()));
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.declared = true;
-                match (&mut node.body, &child.body) {
-                    (NodeBody::Leaf(leaf), Body::Leaf(new)) => *leaf = *new,
-                    (NodeBody::Branch(branch), Body::Branch(new)) => branch.plan = new.clone(),
-                    _ => {}
-                }
-            }
-            statics.push((id, child.rule));
+            // One that is known stays what it is; only its rule is another.
+            let place = before.iter().position(|of| of.name == child.name);
+            let mut stays = match (known, place) {
+                (Some(_), Some(place)) => before.swap_remove(place),
+                _ => child,
+            };
+            stays.rule = rule;
+            children.push(stays);
+            statics.push((id, rule));
         }
-        for id in names.values().filter(|id| !statics.iter().any(|(of, _)| of == *id)) {
+        let declared: BTreeSet<NodeId> = statics.iter().map(|(id, _)| *id).collect();
+        for id in names.values().chain(&declared) {
             if let Some(node) = self.nodes.get_mut(id) {
-                node.declared = false;
+                node.declared = declared.contains(id);
             }
         }
         if let Some(branch) = self.branch_mut(supervisor) {
             branch.statics = statics.iter().map(|(id, _)| Some(*id)).collect();
-            let flags = plan.flags;
-            branch.plan = plan;
-            branch.policy.reconfigure(flags, &statics);
+            (branch.plan.flags, branch.plan.decider) = (plan.flags, plan.decider);
+            branch.plan.children = children;
+            branch.policy.reconfigure(plan.flags, &statics);
         }
         self.with(supervisor, now, |_| {});
+        Ok(())
     }
 
     fn ask(

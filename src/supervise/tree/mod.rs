@@ -36,12 +36,20 @@ pub(crate) enum Effect {
     Kill(NodeId),
     /// It is down until somebody asks for it.
     Rest(NodeId),
-    /// It is gone for good.
-    Forget(NodeId),
-    /// Its first start failed: it was never there.
-    Undo(NodeId),
+    /// It is gone, a leaf declared by that number. `undone` if it was never there, because its first
+    /// start failed; `for_good` if the declaration is not needed any more either.
+    Forget {
+        leaf: NodeId,
+        number: usize,
+        undone: bool,
+        for_good: bool,
+    },
     /// A pool is gone for good, whose children were that leaf.
-    ForgetTemplate(usize),
+    ForgetTemplate {
+        number: usize,
+        undone: bool,
+        for_good: bool,
+    },
     /// What to do about a failure is asked of the application's code.
     Decide {
         decider: usize,
@@ -141,7 +149,6 @@ impl Tree {
         };
         let (name, kind) = (Arc::from(""), ChildKind::Supervisor);
         tree.put(None, true, Plan { name, rule, kind, body: Body::Branch(plan) });
-        tree.build(Self::ROOT);
         tree
     }
 
@@ -225,7 +232,9 @@ impl Tree {
         let runs = branch.policy.child(child).is_some_and(super::policy::Child::expected_to_run);
         let failed = because.is_some() || !reason.is_normal();
         if let Some(decider) = branch.plan.decider.filter(|_| runs && failed) {
-            self.effects.push(Effect::Decide { decider, child, reason: reason.clone() });
+            let said = because.as_ref().map(|fault| Reason::Failed(fault.cause.clone()));
+            let told = said.unwrap_or_else(|| reason.clone());
+            self.effects.push(Effect::Decide { decider, child, reason: told });
             if let Some(node) = self.nodes.get_mut(&child) {
                 node.undecided = Some((reason, because));
             }
@@ -288,8 +297,8 @@ impl Tree {
                 Some(_) => self.then(child, |policy| policy.kill(now)),
             },
             Action::Rest(child) => self.each_leaf(child, Effect::Rest),
-            Action::Forget(child) => self.remove(child, Effect::Forget),
-            Action::Undo(child) => self.remove(child, Effect::Undo),
+            Action::Forget(child) => self.remove(child, false),
+            Action::Undo(child) => self.remove(child, true),
             Action::Ended(child, reason) => {
                 let node = self.nodes.get_mut(&child);
                 let watchers = node.map(|node| std::mem::take(&mut node.watchers));
@@ -331,7 +340,7 @@ impl Tree {
         let children = branch.policy.children().map(|(id, _)| id);
         let dynamic: Vec<NodeId> = children.filter(is_dynamic).collect();
         for child in dynamic {
-            self.remove(child, Effect::Forget);
+            self.remove(child, false);
             if let Some(branch) = self.branch_mut(at) {
                 branch.policy.let_go(child, now);
             }

@@ -43,14 +43,23 @@ impl Tree {
         let (watchers, undecided) = (Vec::new(), None);
         let node = Node { name, parent, declared, kind, body, watchers, undecided };
         self.nodes.insert(id, node);
+        self.build(id); // those below it are known, and have their place, before they are started
         id
     }
 
-    /// Takes a node out, with all below it.
-    pub(super) fn remove(&mut self, id: NodeId, effect: fn(NodeId) -> Effect) {
+    /// Takes a node out, with all below it; `undone` if it was never there.
+    pub(super) fn remove(&mut self, id: NodeId, undone: bool) {
+        let for_good = self.nodes.get(&id).is_some_and(|node| !node.declared);
+        self.take_out(id, undone, for_good);
+    }
+
+    fn take_out(&mut self, id: NodeId, undone: bool, for_good: bool) {
         let Some(node) = self.nodes.get(&id) else { return };
         match &node.body {
-            NodeBody::Leaf(_) => self.effects.push(effect(id)),
+            NodeBody::Leaf(number) => {
+                let number = *number;
+                self.effects.push(Effect::Forget { leaf: id, number, undone, for_good });
+            }
             NodeBody::Branch(branch) => {
                 let below: BTreeSet<NodeId> = branch
                     .policy
@@ -59,8 +68,9 @@ impl Tree {
                     .chain(branch.statics.iter().flatten().copied())
                     .collect();
                 let template = branch.plan.template.as_ref().and_then(|plan| plan.leaf());
-                below.into_iter().for_each(|child| self.remove(child, effect));
-                self.effects.extend(template.map(Effect::ForgetTemplate));
+                below.into_iter().for_each(|child| self.take_out(child, undone, for_good));
+                let gone = |number| Effect::ForgetTemplate { number, undone, for_good };
+                self.effects.extend(template.map(gone));
                 self.set_due(id, None);
             }
         }

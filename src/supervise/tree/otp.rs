@@ -102,3 +102,42 @@ fn otp_simple_one_for_one_scale_many_temporary() {
     let (few, many) = (looked_at(1_000, true), looked_at(100_000, true));
     assert!(many <= few * 150, "{few} for a thousand, {many} for a hundred thousand");
 }
+
+fn two_in(strategy: crate::supervise::options::Strategy, restarts: u32) -> (World, Vec<NodeId>) {
+    let intensity = Intensity::within(restarts, Duration::from_secs(3_600));
+    let flags = Flags { strategy, intensity, backoff: Backoff::none(), ..Flags::default() };
+    let children = ["c1", "c2"].map(|name| leaf(name, Restart::Permanent, 1_000)).to_vec();
+    let mut world = World::new(vec![supervisor(flags, children, None)]);
+    world.settles();
+    let alive = world.alive.keys().copied().collect();
+    (world, alive)
+}
+
+/// Siblings that die of the same cause while all are being restarted are not counted once more.
+#[test]
+fn otp_one_for_all_dying_together_counts_once() {
+    use crate::supervise::options::Strategy;
+    let (mut world, alive) = two_in(Strategy::OneForAll, 1);
+    let at = world.at();
+    for id in alive {
+        world.tree.broke(id, "it broke".into(), true, OnExit::Restart, at);
+    }
+    world.carry();
+    world.settles();
+    assert!(world.ended.is_empty());
+    assert_eq!(world.alive.len(), 2);
+}
+
+/// A failure while its supervisor stops is no reason to give up.
+#[test]
+fn a_failure_during_the_end_is_not_its_cause() {
+    use crate::supervise::options::Strategy;
+    let (mut world, alive) = two_in(Strategy::OneForOne, 0);
+    let at = world.at();
+    world.tree.stop(at);
+    world.carry(); // the second one is stopping
+    world.tree.broke(alive[0], "it broke".into(), true, OnExit::Restart, at);
+    world.carry();
+    world.settles();
+    assert_eq!(world.ended, [None]);
+}

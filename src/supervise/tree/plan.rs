@@ -29,6 +29,17 @@ impl Plan {
         }
     }
 
+    /// The numbers of all leaves in it.
+    pub(crate) fn each_leaf(&self, each: &mut impl FnMut(usize)) {
+        match &self.body {
+            Body::Leaf(leaf) => each(*leaf),
+            Body::Branch(plan) => {
+                let below = plan.children.iter().chain(plan.template.as_deref());
+                below.for_each(|plan| plan.each_leaf(each));
+            }
+        }
+    }
+
     /// Its leaves and deciders have numbers from these on.
     pub(crate) fn renumber(&mut self, leaves: usize, deciders: usize) {
         match &mut self.body {

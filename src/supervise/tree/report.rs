@@ -189,6 +189,11 @@ impl Tree {
             _ => ChildState::Restarting,
         };
         let waits = state == ChildState::Restarting;
+        let together = || match child.phase {
+            Phase::InRound => self.branch(node.parent?)?.policy.round_due(),
+            _ => None,
+        };
+        let due = child.due.or_else(together);
         let strategy = match &node.body {
             NodeBody::Branch(branch) => Some(branch.plan.flags.strategy),
             NodeBody::Leaf(_) => None,
@@ -207,7 +212,7 @@ impl Tree {
             state,
             restarts: child.restarts,
             last_failure: child.last_failure.clone(),
-            next_restart: child.due.filter(|_| waits).map(|due| due.since(now)),
+            next_restart: due.filter(|_| waits).map(|due| due.since(now)),
             children: self.children(id, now),
         })
     }

@@ -93,7 +93,7 @@ impl World {
                         }
                     }
                     Effect::Rest(id) => assert!(!self.alive.contains_key(&id), "{id:?} runs"),
-                    Effect::Forget(id) | Effect::Undo(id) => {
+                    Effect::Forget { leaf: id, .. } => {
                         assert!(!self.alive.contains_key(&id), "{id:?} runs");
                         assert!(self.gone.insert(id), "{id:?} is forgotten twice");
                     }
@@ -106,7 +106,7 @@ impl World {
                     }
                     Effect::Restart { .. }
                     | Effect::Recovered { .. }
-                    | Effect::ForgetTemplate(_)
+                    | Effect::ForgetTemplate { .. }
                     | Effect::GaveUp { .. }
                     | Effect::Up => {}
                     Effect::End(why) => {
