@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
 
 use super::control::Command;
+use super::table::Table;
 use crate::broker::handle::Broker;
 use crate::error::{Error, ErrorKind};
 use crate::queue::Subscription;
@@ -18,6 +19,8 @@ use crate::supervise::tree::GaveUp;
 
 /// A processor that has its name, and its place in the order.
 pub(crate) struct Running {
+    /// Its own, also if it is counted with others.
+    pub(crate) number: usize,
     pub(crate) declaration: Declaration,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) child: Arc<dyn Child>,
@@ -38,7 +41,7 @@ pub(crate) struct Core {
     /// Which of the process's runtimes it is.
     pub(crate) number: u64,
     pub(crate) broker: Arc<Broker>,
-    pub(crate) processors: RwLock<Vec<Arc<Running>>>,
+    pub(crate) processors: RwLock<Table>,
     /// Removed, and not through with what they had.
     pub(crate) leaving: RwLock<Vec<Arc<Running>>>,
     /// Deleted, with events that nobody will handle any more.
@@ -92,8 +95,7 @@ impl Core {
 
     pub(crate) fn find(&self, processor: &str) -> Option<Arc<Running>> {
         let processors = self.processors.read();
-        let named = |of: &&Arc<Running>| &*of.declaration.name == processor;
-        processors.iter().find(named).filter(|of| of.subscribed.load(SeqCst)).cloned()
+        processors.find(processor).filter(|of| of.subscribed.load(SeqCst)).cloned()
     }
 
     /// A processor gets its place in the order.
@@ -128,12 +130,9 @@ impl Core {
 
     fn moves(&self, running: &Arc<Running>, to: &RwLock<Vec<Arc<Running>>>) -> bool {
         let mut processors = self.processors.write();
-        let Some(place) = processors.iter().position(|of| Arc::ptr_eq(of, running)) else {
-            return false;
-        };
         // Under both locks, so that whoever looks at both finds it in one of them.
         let mut others = to.write();
-        let running = processors.remove(place);
+        let Some(running) = processors.take(running) else { return false };
         others.push(running.clone());
         drop((others, processors));
         self.broker.unsubscribe(&running.subscription, running.lane);

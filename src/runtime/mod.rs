@@ -14,6 +14,7 @@ mod plan;
 mod pools;
 pub(crate) mod shutdown;
 mod supervisors;
+mod table;
 mod threads;
 mod watch;
 pub(crate) mod wiring;

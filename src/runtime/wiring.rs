@@ -12,6 +12,7 @@ use super::control::Control;
 use super::core::{Core, Running};
 use super::handle::Runtime;
 use super::plan::{LeafSpec, Specs, supervised};
+use super::table::Table;
 use crate::broker::handle::Broker;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -153,6 +154,7 @@ pub(super) fn admit(
     subscription.detach(shared);
     let lane = number % core.threads;
     let running = Arc::new(Running {
+        number,
         declaration,
         subscription,
         child: child.clone(),
@@ -162,7 +164,7 @@ pub(super) fn admit(
         unbuilt: AtomicBool::new(!shared),
         users: AtomicUsize::new(0),
     });
-    processors.push(running.clone());
+    processors.add(running.clone());
     drop(processors);
     core.broker.signals.contain(During::Observer, None, || {
         for (index, name) in names.into_iter().enumerate() {
@@ -199,6 +201,7 @@ fn actor(
     let shared = declaration.settings.shared;
     core.unbuilt.fetch_add(usize::from(!shared), SeqCst);
     Arc::new(Running {
+        number: index,
         declaration,
         subscription,
         child,
@@ -210,13 +213,9 @@ fn actor(
     })
 }
 
-fn check(
-    processors: &[Arc<Running>],
-    declaration: &Declaration,
-    template: bool,
-) -> Result<(), Error> {
+fn check(processors: &Table, declaration: &Declaration, template: bool) -> Result<(), Error> {
     let name = &declaration.name;
-    if processors.iter().any(|running| running.declaration.name == *name) {
+    if processors.find(name).is_some() {
         return Err(Error::config(format!(
             "two processors are named `{name}`: a processor's name is its place in the order, so \
              give one of them another name"
