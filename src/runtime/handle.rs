@@ -277,7 +277,8 @@ impl Runtime {
         ended.and(undone)
     }
 
-    /// Removes a processor: what was published before is still handled, nothing after. Its kept
+    /// Removes a processor: what was published before is still handled, nothing after; if it is down,
+    /// that is parked as orphaned. Its kept
     /// state goes with it. What it had parked can no longer be resubmitted, so look before; it comes
     /// back from [`Runtime::shutdown`], with all that is undone.
     ///
@@ -295,8 +296,8 @@ impl Runtime {
                 ));
             }
             // First: when its hosts have ended, nobody is to start them again.
-            super::supervisors::let_go(&self.core, &running);
-            if self.core.dismiss(&running) {
+            let gone = super::supervisors::let_go(&self.core, &running);
+            if gone || self.core.dismiss(&running) {
                 return Ok(());
             }
         }

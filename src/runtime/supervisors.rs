@@ -379,25 +379,25 @@ impl SupervisorHandle {
     }
 }
 
-/// Takes a processor out of its supervisor's care; it finishes what it has.
-pub(super) fn let_go(core: &Core, running: &Arc<Running>) {
-    let (running, (give, given)) = (running.clone(), crossbeam_channel::bounded::<()>(1));
+/// Takes a processor out of its supervisor's care. Whether it is gone by that, because it was down;
+/// else it finishes what it has.
+pub(super) fn let_go(core: &Core, running: &Arc<Running>) -> bool {
+    let (running, (give, given)) = (running.clone(), crossbeam_channel::bounded(1));
     let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
         let now = actor.now();
         if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
             let number = actor.tree.leaf(id);
             actor.tree.let_go(id, now);
-            actor.leaves.let_go(id, &running);
+            give.send(actor.leaves.let_go(id, &running)).ok();
             actor.leaves.take_out(number.as_slice());
         }
         actor.leaves.drop_elsewhere(running);
-        drop(give);
     }));
     core.commands.send(Command::Tree(asked)).ok();
     if is_control_thread() {
-        return; // an observer: it is done in a moment
+        return false; // an observer: it is done in a moment
     }
-    given.recv().ok(); // answered by its end, whatever becomes of it
+    given.recv().unwrap_or(false)
 }
 
 /// The whole hierarchy, as it is now.

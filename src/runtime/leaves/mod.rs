@@ -181,17 +181,19 @@ impl Processors {
         drop_elsewhere(&self.threads.borrow(), what);
     }
 
-    /// A leaf is no longer the tree's; it finishes what it has.
-    pub(super) fn let_go(&mut self, id: NodeId, running: &Arc<Running>) {
+    /// A leaf is no longer the tree's; it finishes what it has. Whether it is gone at once, because it
+    /// was down.
+    pub(super) fn let_go(&mut self, id: NodeId, running: &Arc<Running>) -> bool {
         if let Some(leaf) = self.leaves.get_mut(&id) {
             leaf.let_go = Some(Failures::default());
-            return;
+            return false;
         }
         // Nobody is there who could finish anything.
         self.down.remove(&id);
         self.ready.retain(|_, ready| !Arc::ptr_eq(ready, running));
         self.count_built(running);
         self.core.orphan(running, false);
+        true
     }
 
     /// What a node is to run as.

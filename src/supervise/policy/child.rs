@@ -66,6 +66,8 @@ pub(crate) struct Child {
     pub(super) alone: bool,
     /// That it ends has been said already.
     pub(super) said: bool,
+    /// What it said when it failed to start for whoever asked.
+    pub(super) start_failed: Option<String>,
     /// Who asked for its start, and who for its stop.
     pub(super) starter: Option<Ticket>,
     pub(super) stoppers: Vec<Ticket>,
@@ -86,6 +88,7 @@ impl Child {
             fresh: false,
             alone: false,
             said: false,
+            start_failed: None,
             starter: None,
             stoppers: Vec::new(),
         }

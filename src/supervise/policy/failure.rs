@@ -133,8 +133,8 @@ impl Policy {
     fn failed(&mut self, id: NodeId, fault: Fault, advice: OnExit, now: Now) -> Option<Duration> {
         let child = self.children.get_mut(&id)?;
         child.last_failure = Some(fault.cause.clone());
-        if let Some(ticket) = child.starter.take() {
-            self.actions.push(Action::Answer(ticket, Err(fault.cause)));
+        if child.starter.is_some() {
+            child.start_failed = Some(fault.cause); // said when nothing of it is left
             return None;
         }
         child.failed_at.get_or_insert(now.at);

@@ -227,10 +227,6 @@ impl Policy {
             _ => child.phase = Phase::Stopping(then),
         }
         child.rebuilding = None;
-        if let Some(ticket) = child.starter.take() {
-            let why = "it was stopped before it had started".to_owned();
-            self.actions.push(Action::Answer(ticket, Err(why)));
-        }
         let (action, kill_at) = match rule {
             StopRule::Kill => (Action::Kill(id), None),
             StopRule::Within(limit) => (Action::Stop(id), Some(now.after(limit))),
@@ -246,11 +242,12 @@ impl Policy {
         let Some(child) = self.children.get_mut(&id) else { return };
         let stoppers = std::mem::take(&mut child.stoppers);
         let mut then = then;
-        if let Some(ticket) = child.starter.take() {
-            let why = "it was stopped before it had started".to_owned();
-            self.actions.push(Action::Answer(ticket, Err(why)));
-            then = if child.fresh { Then::Undone } else { then };
+        let starter = child.starter.take();
+        if starter.is_some() && child.fresh {
+            then = Then::Undone;
         }
+        let why = child.start_failed.take();
+        let why = why.unwrap_or_else(|| "it was stopped before it had started".to_owned());
         match then {
             Then::InRound => child.phase = Phase::InRound,
             Then::Down => {
@@ -269,6 +266,7 @@ impl Policy {
                 self.actions.push(if undone { Action::Undo(id) } else { Action::Forget(id) });
             }
         }
+        self.actions.extend(starter.map(|ticket| Action::Answer(ticket, Err(why))));
         let gone = |ticket| Action::Answer(ticket, Ok(super::Done::Gone));
         self.actions.extend(stoppers.into_iter().map(gone));
     }
