@@ -36,10 +36,23 @@ impl Pulse {
     #[inline]
     pub(crate) fn hold(&self, seq: Seq) {
         self.hand.store(seq.0 + 1, Relaxed);
+        self.goes_on();
+    }
+
+    /// It begins with something that belongs to no event.
+    pub(crate) fn release(&self) {
+        self.hand.store(0, Relaxed);
+        self.goes_on();
+    }
+
+    /// Still inside, and not stuck.
+    #[inline]
+    fn goes_on(&self) {
+        self.beat.store(self.beat.load(Relaxed) + 2, Relaxed);
     }
 }
 
-/// A thread that has been inside one host for so long.
+/// A thread that has been at one thing for so long, inside a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stuck {
     pub(crate) host: u64,
@@ -71,6 +84,11 @@ impl Watch {
             return None;
         }
         Some(Stuck { host, event, since: now.since(self.since) })
+    }
+
+    /// Nobody looked for so long, because the whole process stood still: that counts for nobody.
+    pub(crate) fn skip(&mut self, gap: Duration) {
+        self.since = self.since.after(gap);
     }
 }
 

@@ -211,6 +211,11 @@ impl Door {
         door.published.add(published);
     }
 
+    /// Publications whose room was not kept for them after all.
+    pub(crate) fn publish_unleased(&mut self, topic: TopicId, published: Load) {
+        self.topic(topic).published.add(published);
+    }
+
     /// Publications that were allowed long ago, or that only the reserve must hold.
     pub(crate) fn admit_from_reserve(&mut self, topic: TopicId, load: Load) -> bool {
         let Some(lease) = self.lease(topic, load) else { return false };

@@ -117,8 +117,12 @@ impl Broker {
     ) -> bool {
         let mut inner = self.intake.lock();
         for (topic, lease) in leases {
-            inner.door.settle_lease(*topic, lease.used, lease.allowed);
-            inner.door.holders.less(holder, *topic, lease.used.and(lease.allowed));
+            // If it was given up in this moment, its lease has come back already.
+            let whole = inner.door.holders.less(holder, *topic, lease.used.and(lease.allowed));
+            match whole {
+                true => inner.door.settle_lease(*topic, lease.used, lease.allowed),
+                false => inner.door.publish_unleased(*topic, lease.used),
+            }
         }
         let mut topics = leases.iter().map(|(topic, _)| *topic).filter(|topic| to(*topic));
         let pressed = topics.any(|topic| inner.door.lives_off_reserve(topic, claim));

@@ -133,7 +133,7 @@ impl<A: Actor<Context = Context<A>>> Child for ActorSpec<A> {
     }
 
     fn host(self: Arc<Self>, seat: Seat) {
-        seat.pulse.enter(seat.reports.id.life);
+        seat.enter();
         let pulse = seat.pulse.clone();
         let seat = Rc::new(seat);
         let made = contain(|| (self.factory)(&*seat.argument));
@@ -174,7 +174,7 @@ impl<F: Future> Future for Life<F> {
         if seat.fence.is_fenced() {
             return Poll::Ready(());
         }
-        seat.pulse.enter(seat.reports.id.life);
+        seat.enter();
         let polled = self.future.as_mut().map(|future| Pin::new(future).poll(task));
         seat.pulse.leave();
         let reason = match polled {
@@ -193,7 +193,7 @@ impl<F> Drop for Life<F> {
     fn drop(&mut self) {
         let seat = &self.seat;
         seat.registry.remove(&seat.path, seat.reports.id.life);
-        seat.pulse.enter(seat.reports.id.life);
+        seat.enter();
         drop(self.future.take());
         seat.pulse.leave();
     }

@@ -20,7 +20,6 @@ use super::spec::ProcessorSpec;
 use crate::broker::publish::inside_handler;
 use crate::guard::{Contained, contain};
 use crate::message::id::{IdSource, IdSpace};
-use crate::pulse::Pulse;
 use crate::signal::{During, Signals};
 use crate::supervise::child::Seat;
 
@@ -184,8 +183,7 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
             Box::new(move || {
                 let number = crew.drivers.replace(crew.drivers.get() + 1);
                 let executor = Executor::new(spec.clone(), seat.clone(), crew.clone(), number);
-                let (pulse, life) = (seat.pulse.clone(), seat.reports.id.life);
-                Watched { pulse, life, future: Contained::new(executor.run()) }
+                Watched { seat: seat.clone(), future: Contained::new(executor.run()) }
             })
         },
         crew,
@@ -254,8 +252,7 @@ where
 
 /// A driver whose thread says when it is in it.
 struct Watched<F> {
-    pulse: Arc<Pulse>,
-    life: u64,
+    seat: Rc<Seat>,
     future: F,
 }
 
@@ -263,9 +260,13 @@ impl<F: Future + Unpin> Future for Watched<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
-        self.pulse.enter(self.life);
+        // What a fenced host would do is done by another; it is dropped in a moment.
+        if self.seat.fence.is_fenced() {
+            return Poll::Pending;
+        }
+        self.seat.enter();
         let polled = Pin::new(&mut self.future).poll(task);
-        self.pulse.leave();
+        self.seat.pulse.leave();
         polled
     }
 }
@@ -287,7 +288,7 @@ impl<F: Future> Future for Whole<F> {
 
 impl<F> Drop for Whole<F> {
     fn drop(&mut self) {
-        self.seat.pulse.enter(self.seat.reports.id.life);
+        self.seat.enter();
         drop(self.future.take());
         self.seat.pulse.leave();
     }

@@ -15,6 +15,8 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+/// Set in the count of its instances when none counts any more.
+const SHUT: usize = 1 << (usize::BITS - 1);
 /// Set in the count of what is untold when it is nobody's any more.
 const NOBODYS: u32 = 1 << 31;
 
@@ -43,12 +45,14 @@ impl Fence {
     }
 
     pub(crate) fn instance_made(&self) {
-        self.own.fetch_add(1, SeqCst);
-        self.all.fetch_add(1, SeqCst);
+        let one_more = |own: usize| (own & SHUT == 0).then_some(own + 1);
+        if self.own.fetch_update(SeqCst, SeqCst, one_more).is_ok() {
+            self.all.fetch_add(1, SeqCst);
+        }
     }
 
     pub(crate) fn instance_broke(&self) {
-        let one_less = |own: usize| own.checked_sub(1);
+        let one_less = |own: usize| (own & SHUT == 0).then(|| own.checked_sub(1)).flatten();
         if self.own.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
             self.all.fetch_sub(1, SeqCst);
         }
@@ -69,7 +73,7 @@ impl Fence {
     /// subscription's lock, so that no commit is under way.
     pub(super) fn shut(&self) {
         self.fenced.store(true, SeqCst);
-        self.all.fetch_sub(self.own.swap(0, SeqCst), SeqCst);
+        self.all.fetch_sub(self.own.swap(SHUT, SeqCst) & !SHUT, SeqCst);
         self.stop();
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Events, Load};
 use super::kept::Kept;
 use super::state::Verdict;
+use super::subscription::Driver;
 use super::waiting::Cursor;
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
@@ -21,6 +22,8 @@ pub(crate) enum Settle {
 /// What one commit says.
 #[derive(Default)]
 pub(crate) struct Commit {
+    /// Which driver's it is: what it settles is not in its hand any more.
+    pub(crate) by: Option<Driver>,
     /// Everything of the front batch before this place is settled.
     pub(crate) to: Option<Cursor>,
     pub(crate) settle: Option<Settle>,

@@ -254,7 +254,7 @@ impl Runtime {
     /// The whole hierarchy: what runs, what is down, what failed last and when it starts again.
     /// Printed, it is a tree. Empty when the runtime has stopped.
     pub fn tree(&self) -> ChildReport {
-        super::supervisors::tree(&self.core)
+        super::tree::tree(&self.core)
     }
 
     /// Resolves when the process is asked to end (ctrl-c or SIGTERM), or the tree of supervisors
@@ -296,7 +296,7 @@ impl Runtime {
                 ));
             }
             // First: when its hosts have ended, nobody is to start them again.
-            let gone = super::supervisors::let_go(&self.core, &running);
+            let gone = super::tree::let_go(&self.core, &running);
             if gone || self.core.dismiss(&running) {
                 return Ok(());
             }

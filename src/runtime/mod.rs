@@ -16,6 +16,7 @@ pub(crate) mod shutdown;
 mod supervisors;
 mod table;
 mod threads;
+mod tree;
 mod watch;
 pub(crate) mod wiring;
 

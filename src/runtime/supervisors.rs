@@ -13,7 +13,7 @@ use super::wiring::{add_metrics, admit, check_later};
 use crate::error::{Error, ErrorKind};
 use crate::supervise::actor::Ask;
 use crate::supervise::policy::{Done, NodeId, Not, Ticket};
-use crate::supervise::tree::{Body, Plan, Refusal, Tree, Which};
+use crate::supervise::tree::{Body, Plan, Refusal, Which};
 use crate::supervise::{ChildCounts, ChildReport, IntoChild, Supervisor};
 
 /// A running supervisor; from [`Runtime::supervisor`](super::Runtime::supervisor).
@@ -377,41 +377,4 @@ impl SupervisorHandle {
         }
         done
     }
-}
-
-/// Takes a processor out of its supervisor's care. Whether it is gone by that, because it was down;
-/// else it finishes what it has.
-pub(super) fn let_go(core: &Core, running: &Arc<Running>) -> bool {
-    let (running, (give, given)) = (running.clone(), crossbeam_channel::bounded(1));
-    let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
-        let now = actor.now();
-        if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
-            let number = actor.tree.leaf(id);
-            actor.tree.let_go(id, now);
-            give.send(actor.leaves.let_go(id, &running)).ok();
-            actor.leaves.take_out(number.as_slice());
-        }
-        actor.leaves.drop_elsewhere(running);
-    }));
-    core.commands.send(Command::Tree(asked)).ok();
-    if is_control_thread() {
-        return false; // an observer: it is done in a moment
-    }
-    given.recv().unwrap_or(false)
-}
-
-/// The whole hierarchy, as it is now.
-pub(super) fn tree(core: &Arc<Core>) -> ChildReport {
-    let (give, given) = crossbeam_channel::bounded(1);
-    let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
-        give.send(actor.report(Tree::ROOT)).ok();
-    }));
-    let children = match is_control_thread() {
-        true => Vec::new(), // an observer, which cannot wait for this thread
-        false => {
-            core.commands.send(Command::Tree(asked)).ok();
-            given.recv().unwrap_or_default()
-        }
-    };
-    ChildReport::runtime(&core.name, core.has_ended().is_none(), children)
 }

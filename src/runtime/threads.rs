@@ -9,16 +9,20 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 
 use crate::broker::handle::Broker;
-use crate::broker::lane::Carrier;
+use crate::broker::lane::{Carrier, Lane};
 use crate::broker::sequencer::Sequencer;
 use crate::clock::Moment;
 use crate::guard::contain;
 use crate::pulse::{Pulse, Stuck, Watch};
 use crate::supervise::actor::ThreadId;
 
-/// How long a host that was killed may hold its thread before the thread is given up. Short, because
-/// nothing it does matters any more, and long enough to be let off the processor in between.
-const GRACE: Duration = Duration::from_millis(20);
+/// How long a host that was killed may go on holding its thread before the thread is given up: nothing
+/// it does matters any more, but its neighbours lose what they have in `self`.
+const GRACE: Duration = Duration::from_millis(500);
+/// However short a processor's `timeout`: a thread may be let off the processor for a while.
+const LEAST: Duration = Duration::from_millis(20);
+/// Nobody looked for so long: the process stood still.
+const STOOD_STILL: Duration = Duration::from_millis(50);
 /// As for hosts that are alive, where nobody's code in particular runs.
 const NOBODYS: Duration = Duration::from_secs(30);
 
@@ -38,15 +42,31 @@ pub(crate) struct Threads {
     own: HashMap<u64, Thread>,
     /// Made beforehand, for hosts to come.
     spare: Vec<Arbiter>,
-    /// How long each host may hold its thread.
+    /// How long each host may be at one thing.
     limits: HashMap<u64, Duration>,
+    /// Hosts that were killed, since when.
+    killed: HashMap<u64, Moment>,
+    looked: Moment,
 }
 
 impl Threads {
     pub(crate) fn new(broker: Arc<Broker>, workers: usize) -> Self {
-        let lanes = 0..workers;
-        let workers = lanes.map(|lane| Thread::worker(lane, &broker.sequencer)).collect();
-        Self { broker, workers, own: HashMap::new(), spare: Vec::new(), limits: HashMap::new() }
+        let lanes = broker.sequencer.lanes().iter().enumerate().take(workers);
+        let workers = lanes.map(|(number, lane)| {
+            let worker = Thread::worker(number, &broker.sequencer);
+            worker.carries(lane);
+            worker
+        });
+        let workers = workers.collect();
+        Self {
+            broker,
+            workers,
+            own: HashMap::new(),
+            spare: Vec::new(),
+            limits: HashMap::new(),
+            killed: HashMap::new(),
+            looked: Moment::default(),
+        }
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -89,32 +109,43 @@ impl Threads {
 
     /// That host may hold its thread for so long.
     pub(crate) fn limit(&mut self, life: u64, limit: Duration) {
-        self.limits.insert(life, limit);
+        self.limits.insert(life, limit.max(LEAST));
     }
 
     /// The host was killed.
     pub(crate) fn killed(&mut self, life: u64) {
-        self.limit(life, GRACE);
+        self.limits.remove(&life);
+        self.killed.insert(life, self.broker.clock.now());
         self.broker.clock.working(); // somebody is to see whether it goes
     }
 
     pub(crate) fn forget(&mut self, life: u64) {
         self.limits.remove(&life);
+        self.killed.remove(&life);
     }
 
     /// Looks at all threads: those that have been stuck for too long. Whether any is inside user code
     /// now is told to the clock, so that somebody looks again.
     pub(crate) fn look(&mut self, now: Moment) -> Vec<(ThreadId, Stuck)> {
-        let (limits, mut inside) = (&self.limits, false);
-        let limit = |stuck: &Stuck| limits.get(&stuck.host).copied().unwrap_or(NOBODYS);
+        let gap = now.since(std::mem::replace(&mut self.looked, now));
+        let skip = if gap > STOOD_STILL { gap } else { Duration::ZERO };
+        let (limits, killed, mut inside) = (&self.limits, &self.killed, false);
+        let too_long = |stuck: &Stuck| match (killed.get(&stuck.host), limits.get(&stuck.host)) {
+            (Some(since), _) => now.since(*since) >= GRACE && stuck.since >= LEAST,
+            (None, Some(limit)) => stuck.since >= *limit,
+            (None, None) => stuck.since >= NOBODYS,
+        };
         let workers = self.workers.iter_mut().enumerate();
         let workers = workers.map(|(lane, thread)| (ThreadId::Worker(lane), thread));
         let own = self.own.iter_mut().map(|(life, thread)| (ThreadId::Own(*life), thread));
         let stuck = workers
             .chain(own)
-            .filter_map(|(id, thread)| Some((id, thread.watch.look(&thread.pulse, now)?)))
+            .filter_map(|(id, thread)| {
+                thread.watch.skip(skip);
+                Some((id, thread.watch.look(&thread.pulse, now)?))
+            })
             .inspect(|_| inside = true)
-            .filter(|(_, stuck)| stuck.since >= limit(stuck))
+            .filter(|(_, stuck)| too_long(stuck))
             .collect();
         if inside {
             self.broker.clock.working();
@@ -132,16 +163,30 @@ impl Threads {
         seen.is_some_and(|seen| seen.host == stuck.host && seen.since >= stuck.since)
     }
 
-    /// Gives a thread up. It ends when it comes back.
+    /// Gives a thread up. It ends when it comes back. If there is no other to be had it stays, and is
+    /// seen to be stuck again.
     pub(crate) fn lose(&mut self, id: ThreadId) {
         let lost = match id {
             ThreadId::Own(life) => self.own.remove(&life),
             ThreadId::Worker(lane) => {
                 let sequencer = &self.broker.sequencer;
-                sequencer.lanes()[lane].change_hands();
-                sequencer.works(lane);
-                let fresh = Thread::worker(lane, sequencer);
-                self.workers.get_mut(lane).map(|thread| std::mem::replace(thread, fresh))
+                let fresh = contain(|| {
+                    let arbiter = Thread::worker(lane, sequencer);
+                    sequencer.lanes()[lane].change_hands();
+                    sequencer.works(lane);
+                    arbiter
+                });
+                match (fresh, self.workers.get_mut(lane)) {
+                    (Ok(fresh), Some(thread)) => {
+                        fresh.carries(&sequencer.lanes()[lane]);
+                        Some(std::mem::replace(thread, fresh))
+                    }
+                    (Err(why), _) => {
+                        tracing::error!(why, "no thread in place of one that is stuck");
+                        None
+                    }
+                    (Ok(_), None) => None,
+                }
             }
         };
         if let Some(thread) = lost {
@@ -172,10 +217,13 @@ impl Thread {
     /// A thread for processors, at the end of a lane.
     fn worker(lane: usize, sequencer: &Arc<Sequencer>) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
-        let thread = Self::of(arbiter(lane, sequencer, &lost), lost);
-        let carrier = Carrier::new(sequencer.lanes()[lane].clone(), thread.pulse.clone());
-        thread.arbiter.spawn_fn(move || drop(carrier.start()));
-        thread
+        Self::of(arbiter(lane, sequencer, &lost), lost)
+    }
+
+    /// It is at the end of that lane from now on.
+    fn carries(&self, lane: &Arc<Lane>) {
+        let carrier = Carrier::new(lane.clone(), self.pulse.clone());
+        self.arbiter.spawn_fn(move || drop(carrier.start()));
     }
 }
 

@@ -266,6 +266,11 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
             return Err(Error::config(format!("`{name}`: `{setting}(0)`: {why}")));
         }
     }
+    if declaration.timeout.is_zero() {
+        return Err(Error::config(format!(
+            "`{name}`: `timeout` of zero: no handler could ever be in time"
+        )));
+    }
     if declaration.ticks.iter().any(std::time::Duration::is_zero) {
         return Err(Error::config(format!("`{name}`: `every` needs a period above zero")));
     }

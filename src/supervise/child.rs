@@ -81,6 +81,14 @@ pub(crate) struct Seat {
     pub(crate) own_thread: bool,
 }
 
+impl Seat {
+    /// The thread runs code of the application for this host, and somebody is to see how long.
+    pub(crate) fn enter(&self) {
+        self.broker.clock.working();
+        self.pulse.enter(self.reports.id.life);
+    }
+}
+
 /// One host of one life of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HostId {

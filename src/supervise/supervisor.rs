@@ -202,7 +202,8 @@ impl Supervisor {
     }
 
     /// Asks `decide` what to do whenever a child fails, by the child's name and what it said. It
-    /// runs on a thread of the processors. If it panics, the supervisor gives up.
+    /// runs on a thread of the processors. If it panics, the supervisor gives up. It is not asked about
+    /// a child that blocked its thread, which is restarted.
     ///
     /// ```
     /// # use cueline::prelude::*;

@@ -59,8 +59,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 return false;
             }
             // Not after the last one: it is built when this driver can take it.
-            if number as u32 % BUDGET == BUDGET - 1 && number + 1 < self.seat.slots {
+            let late = self.seat.broker.clock.tick() > self.tick + 1;
+            let enough = late || number as u32 % BUDGET == BUDGET - 1;
+            if enough && number + 1 < self.seat.slots {
                 yield_now().await;
+                self.begin_turn();
             }
         }
         self.crew.building.set(false);
@@ -70,6 +73,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Makes an instance and starts it.
     async fn build(&mut self) -> Result<Instance<P>, Unbuilt> {
+        if self.seat.fence.is_fenced() {
+            return Err(Unbuilt::Stopped);
+        }
+        self.link.pulse.release();
         let made = contain(|| (self.spec.factory)(&*self.seat.argument));
         let made = match made {
             Ok(Start::Run(made)) => made,
@@ -96,6 +103,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         hook: impl AsyncFnOnce(&mut Context) -> Outcome,
     ) -> Hooked {
         self.cx.take(InHand::Nothing, 0, 0);
+        self.link.pulse.release();
         let link = self.link.clone();
         link.measured.begin(self.seat.broker.clock.now(), false);
         let ended = {
@@ -176,7 +184,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let mut telling = Some(telling);
         let began = self.seat.broker.clock.now();
         self.seat.fence.instance_broke();
+        self.link.pulse.release();
         drop(broken);
+        if self.seat.fence.is_fenced() {
+            return None;
+        }
         let succeeded = self.seat.fence.take_success();
         let (error, again) = std::mem::take(&mut self.broken_by);
         // An event that breaks one instance after the other is charged itself.

@@ -76,6 +76,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             ticks = spec.ticks.iter().map(|(period, _)| now.after(*period)).collect();
         }
         let me = seat.subscription.join(seat.host, seat.fence.clone());
+        link.driver.set(Some(me));
         let cx = Context::new(link.clone());
         let tick = seat.broker.clock.tick();
         Self {
@@ -154,7 +155,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
     }
 
-    fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self) {
         self.budget = BUDGET;
         self.tick = self.seat.broker.clock.tick();
     }
@@ -221,6 +222,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let mut pressed = false;
         while let Some((here, which)) = at.seek(&batch, &wanted.wanted).filter(|(at, _)| *at < end)
         {
+            if self.seat.fence.is_fenced() {
+                return false; // others have it now
+            }
             let run = &batch.events.runs()[here.run as usize];
             let mut to = if here.run == end.run { end.index.min(run.length) } else { run.length };
             let asked = !self.link.clear.get();
@@ -280,7 +284,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                         }
                     }
                     budget -= 1;
-                    if pressed || budget == 0 {
+                    // A failure may have taken its time as well.
+                    let late = clock.tick() > self.tick + 1;
+                    if pressed || late || budget == 0 {
                         break;
                     }
                     here.next()
@@ -325,7 +331,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 let kept = Kept::encoded(batch, here.run, here.index, which);
                 let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
                 self.link.commit(None);
-                if subscription.put_behind(seq, key, kept, here) {
+                if subscription.put_behind(&self.seat.fence, seq, key, kept, here) {
                     Asked::Aside
                 } else {
                     Asked::Start

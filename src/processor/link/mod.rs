@@ -29,7 +29,7 @@ use crate::pulse::Pulse;
 use crate::queue::batch::{Events, Load};
 use crate::queue::fence::Fence;
 use crate::queue::settlement::{Commit, Settle};
-use crate::queue::{Cursor, Subscription};
+use crate::queue::{Cursor, Driver, Subscription};
 use crate::signal::Signal;
 use crate::store::memory::{StateKey, Value};
 use crate::supervise::Reason;
@@ -60,6 +60,7 @@ pub(crate) struct Link {
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
     holder: Holder,
+    pub(crate) driver: Cell<Option<Driver>>,
     /// Which events are for this child, of all that its siblings get too.
     mine: Option<Mine>,
     /// The child is to end after what is in hand, and why.
@@ -108,6 +109,7 @@ impl Link {
         Rc::new(Self {
             epoch: Cell::new(broker.epoch()),
             holder,
+            driver: Cell::new(None),
             mine,
             broker,
             subscription: seat.subscription.clone(),
@@ -248,7 +250,8 @@ impl Link {
         };
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
-        let commit = Commit { to, settle, states, delayed, pressed_until };
+        let by = self.driver.get();
+        let commit = Commit { by, to, settle, states, delayed, pressed_until };
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.
         let Some(committed) = self.subscription.commit(&self.fence, commit) else { return };

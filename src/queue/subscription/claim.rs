@@ -212,8 +212,19 @@ impl Subscription {
 
     /// Moves the event at `at` of the front batch behind its key's head. False if the key has
     /// become free meanwhile: then it may start.
-    pub(crate) fn put_behind(&self, seq: Seq, key: Key, mut kept: Kept, at: Cursor) -> bool {
+    /// Nothing of it, for a host that is fenced.
+    pub(crate) fn put_behind(
+        &self,
+        by: &Fence,
+        seq: Seq,
+        key: Key,
+        mut kept: Kept,
+        at: Cursor,
+    ) -> bool {
         let mut inner = self.inner.lock();
+        if by.is_fenced() {
+            return false; // what it starts has no effect either
+        }
         if !inner.state.is_taken(&key) || inner.state.offer(seq, Some(&key)) != Offer::Behind {
             return false;
         }

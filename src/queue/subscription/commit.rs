@@ -70,6 +70,7 @@ impl Subscription {
         let mut wakes = false;
         let mut failed = None;
         if let Some(settle) = commit.settle {
+            commit.by.into_iter().for_each(|driver| inner.drivers.settles(driver));
             failed = self.settle(&mut inner, settle, &mut released);
             wakes = true;
         }

@@ -21,6 +21,8 @@ pub(super) enum Hand {
     One(Seq),
     Kept(Seq),
     Delayed,
+    /// Nothing any more, but it is not through with it.
+    Settled,
 }
 
 struct Slot {
@@ -55,7 +57,10 @@ impl Drivers {
     pub(super) fn leave(&mut self, driver: Driver) -> Hand {
         let hand = self.gets_up(driver);
         if let Some(slot) = self.slots.get_mut(driver.0).and_then(Option::take) {
-            slot.fence.drivers.lock().retain(|number| *number != driver.0);
+            let mut drivers = slot.fence.drivers.lock();
+            if let Some(place) = drivers.iter().position(|number| *number == driver.0) {
+                drivers.swap_remove(place);
+            }
             self.free.push(driver.0);
         }
         hand
@@ -63,7 +68,7 @@ impl Drivers {
 
     /// All drivers of a host leave. What they had in hand.
     pub(super) fn leave_all(&mut self, fence: &Fence) -> Vec<Hand> {
-        let numbers = fence.drivers.lock().clone();
+        let numbers = std::mem::take(&mut *fence.drivers.lock());
         numbers.into_iter().map(|number| self.leave(Driver(number))).collect()
     }
 
@@ -92,6 +97,15 @@ impl Drivers {
         if let Some(slot) = &mut self.slots[driver.0] {
             slot.hand = hand;
             self.busy += 1;
+        }
+    }
+
+    /// The event in hand is settled; if its instance broke, the driver is at that still.
+    pub(super) fn settles(&mut self, driver: Driver) {
+        if let Some(slot) = &mut self.slots[driver.0]
+            && matches!(slot.hand, Hand::One(_) | Hand::Kept(_))
+        {
+            slot.hand = Hand::Settled;
         }
     }
 

@@ -75,7 +75,7 @@ impl Subscription {
                 }
                 (Hand::Kept(seq), _) => inner.state.give_back(seq),
                 (Hand::One(seq), _) => self.give_back(&mut inner, seq, now),
-                (Hand::Nothing | Hand::Range | Hand::Delayed, _) => {}
+                (Hand::Nothing | Hand::Range | Hand::Delayed | Hand::Settled, _) => {}
             }
         }
         let wakers = inner.wake_all();

@@ -1,5 +1,6 @@
 //! What the tree wants of leaves, carried out; and what the words of a host mean for the whole.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -278,7 +279,7 @@ impl Leaves for Processors {
         let (processor, since) = (processor.as_ref(), stuck.since);
         signals.state(&Signal::ThreadLost { processor, stuck: since });
         let mut charged = None;
-        let mut at_once = Vec::new();
+        let mut at_once = VecDeque::new();
         for from in lost {
             let Some(mut leaf) = self.leaves.remove(&from.node) else { continue };
             let (running, is_culprit) = (leaf.running.clone(), Some(from) == culprit);
@@ -287,15 +288,20 @@ impl Leaves for Processors {
             let again = stuck.event.is_some_and(|seq| running.subscription.has_broken(seq));
             let spared = again || fence.is_some_and(|fence| fence.take_success());
             self.fence(&running, host, stuck.event.filter(|_| is_culprit));
+            let from = HostId { life: host.life, ..from };
             let cause = if is_culprit { RestartCause::Blocked } else { RestartCause::Displaced };
-            host.lost = (!leaf.stopping).then_some((now, cause));
+            // One that is let go, and cannot even start, is given up.
+            let hopeless = is_culprit && leaf.let_go.is_some() && stuck.event.is_none();
+            host.lost = (!leaf.stopping && !hopeless).then_some((now, cause));
             let every = running.declaration.count == Count::Every;
             if is_culprit && !leaf.stopping && leaf.let_go.is_none() && (!spared || every) {
                 let cause = format!("it held its thread for more than {since:?}");
                 let whole = leaf.living.load(SeqCst) == 0;
                 charged = Some(Lost { from, cause, whole });
+            } else if is_culprit {
+                at_once.push_back(from); // after the others have had a turn
             } else {
-                at_once.push(from);
+                at_once.push_front(from);
             }
             self.leaves.insert(from.node, leaf);
         }

@@ -284,6 +284,9 @@ impl Processors {
         let holders = std::mem::take(&mut *runs.holders.lock());
         holders.into_iter().for_each(|holder| self.core.broker.leave(holder));
         self.threads.borrow_mut().killed(host.life);
+        // What it says from now on is not heard.
+        self.lives += 1;
+        host.life = self.lives;
         self.core.broker.progressed(&running.subscription);
     }
 
