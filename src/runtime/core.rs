@@ -139,15 +139,16 @@ impl Core {
         true
     }
 
-    /// Those that left and are through with what they had are shown for the last time, as empty.
-    pub(crate) fn forget_those_gone(&self) {
+    /// Those that left and are through with what they had, or had orphans that are settled, are shown
+    /// for the last time, as empty. To be dropped where code of the application may run.
+    #[must_use = "to be dropped where code of the application may run"]
+    pub(crate) fn forget_those_gone(&self) -> Vec<Arc<Running>> {
         let through = |of: &mut Arc<Running>| of.subscription.is_empty();
-        let gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
+        let mut gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
         self.show_gauges(&gone);
         let settled = |of: &mut Arc<Running>| of.subscription.has_nothing_left();
-        let settled: Vec<_> = self.orphans.write().extract_if(.., settled).collect();
-        drop(settled);
-        drop(gone); // not under the lock: what the application gave is dropped here
+        gone.extend(self.orphans.write().extract_if(.., settled));
+        gone
     }
 
     /// All that have something to finish, in the order they were added.

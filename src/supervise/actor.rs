@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 use tokio::sync::oneshot;
@@ -29,6 +30,8 @@ pub(crate) trait Leaves: Unpin + 'static {
     fn forget(&mut self, leaf: NodeId, number: usize, undone: bool, for_good: bool);
     /// A pool is gone, whose children were that leaf.
     fn forget_template(&mut self, number: usize, undone: bool, for_good: bool);
+    /// A second has passed.
+    fn keep(&mut self);
     /// All that was asked has been done: what is left over may be dropped, elsewhere.
     fn tidy(&mut self);
     /// A host says something; what it means for the leaf, if anything.
@@ -277,6 +280,7 @@ impl<L: Leaves> Actor for TreeActor<L> {
             ask: me.clone().recipient(),
             decided: me.recipient(),
         });
+        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.leaves.keep());
         let now = self.now();
         self.tree.start(now);
         self.carry(ctx);

@@ -254,3 +254,24 @@ fn a_pool_of_supervisors_with_processors_is_refused() {
     let error = Runtime::builder("test").supervise(pool).start().err().unwrap();
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("`worker`"), "{error}");
 }
+
+#[test]
+fn what_a_forgotten_child_was_made_of_is_dropped() {
+    let runtime = Runtime::builder("test").supervise(supervisor()).start().unwrap();
+    pollster::block_on(runtime.ready()).unwrap();
+    let held = Arc::new(());
+    for child in 0..50 {
+        let keeps = held.clone();
+        let child = with(&format!("child-{child}"), move |_, cx| {
+            assert!(Arc::strong_count(&keeps) > 1);
+            cx.stop(Reason::Normal);
+            Ok(())
+        });
+        runtime.add("tests", child.restart(Restart::Temporary)).wait().unwrap();
+        publish(&runtime, [number(1)]);
+        let goes = runtime.clone();
+        within("it is gone", move || while !goes.processors().is_empty() {});
+    }
+    within("all is dropped", move || while Arc::strong_count(&held) > 1 {});
+    assert!(runtime.processors().is_empty());
+}

@@ -139,6 +139,14 @@ impl Leaves for Processors {
         }
     }
 
+    fn keep(&mut self) {
+        let gone = self.core.forget_those_gone();
+        if !gone.is_empty() {
+            self.trash.push(Box::new(gone));
+        }
+        self.tidy();
+    }
+
     fn tidy(&mut self) {
         if !self.trash.is_empty() {
             drop_elsewhere(&self.threads.borrow(), std::mem::take(&mut self.trash));

@@ -300,7 +300,7 @@ impl Processors {
             running.subscription.halt(); // nobody is left who could handle anything
             self.count_built(&running);
             self.core.broker.left(&running.subscription);
-            self.core.forget_those_gone();
+            self.trash.push(Box::new(self.core.forget_those_gone()));
             self.trash.push(Box::new(running));
             return;
         }

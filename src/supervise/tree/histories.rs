@@ -80,7 +80,9 @@ fn branch(depth: u32) -> BoxedStrategy<Plan> {
             for (number, child) in children.iter_mut().enumerate() {
                 child.name = Arc::from(format!("child-{number}"));
             }
-            let body = Body::Branch(BranchPlan { flags, decider, children, template: None });
+            let template = flags.pool.then(|| Box::new(self::leaf("member", restart, 1_000)));
+            let children = if flags.pool { Vec::new() } else { children };
+            let body = Body::Branch(BranchPlan { flags, decider, children, template });
             let rule = rule_of_supervisor(restart);
             Plan { name: Arc::from("branch"), rule, kind: ChildKind::Supervisor, body }
         })
@@ -93,7 +95,10 @@ fn steps() -> impl Generator<Value = Vec<Step>> {
         Just(Asked::Restart),
         Just(Asked::Delete),
         Just(Asked::Watch),
-        Just(Asked::Add)
+        Just(Asked::Add),
+        Just(Asked::Grow),
+        Just(Asked::LetGo),
+        Just(Asked::Reconfigure)
     ];
     let step = prop_oneof![
         6 => any::<usize>().prop_map(Step::Starts),
@@ -136,5 +141,7 @@ proptest! {
         world.settles();
         prop_assert!(!world.ended.is_empty(), "it never ends: {:?}", world.alive);
         prop_assert!(world.tree.next_due().is_none());
+        let untold = world.answered.iter().filter(|(_, times)| **times != 1).count();
+        prop_assert_eq!(untold, 0, "{:?}", world.answered);
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct World {
     /// How it ended: empty if it did not give up.
     pub(super) ended: Vec<Option<GaveUp>>,
     tickets: u64,
-    answered: HashMap<Ticket, u32>,
+    pub(super) answered: HashMap<Ticket, u32>,
     /// Somebody asks for something, out of any order.
     by_hand: bool,
     started_by_hand: BTreeSet<NodeId>,
@@ -243,10 +243,32 @@ impl World {
                     super::histories::leaf(&format!("more-{number}"), Restart::Permanent, 1_000);
                 self.tree.add(parent, plan, Some(ticket), at).map(drop)
             }
+            Asked::Grow => {
+                let branches = self.branches();
+                let pool = branches[number % branches.len()];
+                self.tree.grow(pool, ticket, at, |_| {}).map(drop)
+            }
+            Asked::LetGo => {
+                // It goes on by itself, and is nobody's concern here.
+                self.tree.let_go(id, at);
+                self.alive.remove(&id);
+                self.gone.insert(id);
+                self.answered.insert(ticket, 1);
+                Ok(())
+            }
+            Asked::Reconfigure => {
+                let branches = self.branches();
+                let branch = branches[number % branches.len()];
+                let mut plan = self.tree.branch(branch).unwrap().plan.clone();
+                let by = number % plan.children.len().max(1);
+                plan.children.rotate_left(by);
+                plan.children.truncate(3);
+                self.answered.insert(ticket, 1);
+                self.tree.reconfigure(branch, plan, at)
+            }
         };
-        if asked.is_err() {
-            self.answered.insert(ticket, 1);
-        }
+        // Whoever is not refused is to be told, once.
+        self.answered.entry(ticket).or_insert(u32::from(asked.is_err()));
     }
 
     /// What holds after every step.
@@ -301,6 +323,9 @@ pub(super) enum Asked {
     Delete,
     Watch,
     Add,
+    Grow,
+    LetGo,
+    Reconfigure,
 }
 
 #[derive(Debug, Clone)]
