@@ -275,3 +275,39 @@ fn what_a_forgotten_child_was_made_of_is_dropped() {
     within("all is dropped", move || while Arc::strong_count(&held) > 1 {});
     assert!(runtime.processors().is_empty());
 }
+
+/// Blocks its thread when it is told to.
+struct Blocks(Gate);
+impl actix::Actor for Blocks {
+    type Context = actix::Context<Self>;
+}
+impl actix::Handler<Die> for Blocks {
+    type Result = ();
+    fn handle(&mut self, _: Die, _: &mut Self::Context) {
+        self.0.pass();
+    }
+}
+
+#[test]
+fn an_actor_that_blocks_its_thread_and_is_killed_leaves_the_thread_to_others() {
+    let (gate, log) = (Gate::default(), Log::default());
+    let (held, seen) = (gate.clone(), log.clone());
+    let blocks = actor("blocks", move || Blocks(held.clone())).kill_to_stop();
+    let other = with("other", move |event, _| {
+        seen.push(event.value);
+        Ok(())
+    });
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .supervise(supervisor().child(blocks).child(other))
+        .start()
+        .unwrap();
+    pollster::block_on(runtime.ready()).unwrap();
+    runtime.actor::<Blocks>("tests/blocks").unwrap().do_send(Die);
+    gate.is_reached();
+    runtime.supervisor("tests").unwrap().stop("blocks").wait().unwrap();
+    publish(&runtime, (0..10).map(number));
+    idle(&runtime);
+    assert_eq!(log.all(), (0..10).collect::<Vec<_>>());
+    gate.open();
+}
