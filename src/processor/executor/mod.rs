@@ -233,8 +233,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     break;
                 }
                 match self.ask(&batch, here, which) {
-                    Asked::Start => to = here.index + 1,
-                    Asked::Aside => {
+                    Offer::Start => to = here.index + 1,
+                    Offer::Behind => {
                         at = here.next();
                         self.link.clear.set(wanted.is_clear());
                         budget -= 1;
@@ -243,7 +243,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                         }
                         continue;
                     }
-                    Asked::Full => break,
+                    Offer::Full => break,
                 }
             } else if began.is_some() {
                 to = to.min(here.index + 1);
@@ -314,31 +314,29 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
     }
 
-    /// With exceptions about, asks whether the event at `here` may start.
-    fn ask(&mut self, batch: &Arc<Batch>, here: Cursor, which: u16) -> Asked {
+    /// With exceptions about, asks whether the event at `here` may start. `Behind` if it was moved
+    /// behind its key's head, or parked.
+    fn ask(&mut self, batch: &Arc<Batch>, here: Cursor, which: u16) -> Offer {
         let subscription = &self.seat.subscription;
         let key = match key_of(batch, here) {
             Ok(key) => key,
             Err(panic) => {
                 self.link.commit(None);
                 subscription.park_first(&self.seat.fence, batch, here, which, panic);
-                return Asked::Aside;
+                return Offer::Behind;
             }
         };
-        match (subscription.may_start(key.as_ref()), key) {
-            (Offer::Full, _) => Asked::Full,
-            (Offer::Behind, Some(key)) => {
-                let kept = Kept::encoded(batch, here.run, here.index, which);
-                let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
-                self.link.commit(None);
-                if subscription.put_behind(&self.seat.fence, seq, key, kept, here) {
-                    Asked::Aside
-                } else {
-                    Asked::Start
-                }
-            }
-            _ => Asked::Start,
+        let fence = &self.seat.fence;
+        let mut offer = subscription.may_start(fence, key.as_ref());
+        if offer == Offer::Behind
+            && let Some(key) = key
+        {
+            let kept = Kept::encoded(batch, here.run, here.index, which);
+            let seq = batch.seq(&batch.events.runs()[here.run as usize], here.index);
+            self.link.commit(None);
+            offer = subscription.put_behind(fence, seq, key, kept, here);
         }
+        offer
     }
 
     /// Runs handlers over a stretch of a run. A panic ends it; the context knows at which event.
@@ -352,12 +350,4 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         ran.unwrap_or_else(|panic| Ran::Ended(self.cx.index, Box::new(Ended::Panicked(panic))))
     }
-}
-
-/// What [`Executor::ask`] found.
-enum Asked {
-    Start,
-    /// It was moved behind its key's head, or parked.
-    Aside,
-    Full,
 }

@@ -196,12 +196,13 @@ impl Subscription {
 
     /// Whether the next event of a claimed range may start: with exceptions about, each is asked
     /// for. `Behind` means that its key is taken; [`Subscription::put_behind`] moves it aside.
-    pub(crate) fn may_start(&self, key: Option<&Key>) -> Offer {
+    /// `Full` means that nothing starts now: for a host that is fenced nothing ever does.
+    pub(crate) fn may_start(&self, by: &Fence, key: Option<&Key>) -> Offer {
         let mut inner = self.inner.lock();
         let stopped = inner.held_changed();
         // One instance: nothing else starts meanwhile, so that it is busy need not be recorded.
         let offer = match key {
-            _ if inner.is_full() => Offer::Full,
+            _ if by.is_fenced() || inner.is_full() => Offer::Full,
             Some(key) if inner.state.is_taken(key) => Offer::Behind,
             _ => Offer::Start,
         };
@@ -210,9 +211,8 @@ impl Subscription {
         offer
     }
 
-    /// Moves the event at `at` of the front batch behind its key's head. False if the key has
-    /// become free meanwhile: then it may start.
-    /// Nothing of it, for a host that is fenced.
+    /// Moves the event at `at` of the front batch behind its key's head. `Start` if the key has become
+    /// free meanwhile, `Full` if nothing starts now: others decide about what a fenced host had.
     pub(crate) fn put_behind(
         &self,
         by: &Fence,
@@ -220,13 +220,17 @@ impl Subscription {
         key: Key,
         mut kept: Kept,
         at: Cursor,
-    ) -> bool {
+    ) -> Offer {
         let mut inner = self.inner.lock();
         if by.is_fenced() {
-            return false; // what it starts has no effect either
+            return Offer::Full;
         }
-        if !inner.state.is_taken(&key) || inner.state.offer(seq, Some(&key)) != Offer::Behind {
-            return false;
+        if !inner.state.is_taken(&key) {
+            return Offer::Start;
+        }
+        let offer = inner.state.offer(seq, Some(&key));
+        if offer != Offer::Behind {
+            return offer;
         }
         kept.key = Some(key);
         inner.kept.insert(seq, kept);
@@ -234,7 +238,7 @@ impl Subscription {
         self.left.add(load);
         drop(inner);
         drop(gone);
-        true
+        Offer::Behind
     }
 
     /// Whether first deliveries need not be asked for.
