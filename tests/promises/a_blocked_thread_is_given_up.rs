@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use cueline::prelude::*;
 use cueline::{Cause, RestartCause, Signal};
@@ -107,42 +106,6 @@ fn what_else_was_in_hand_on_that_thread_is_delivered_again_uncharged() {
     idle(&runtime);
     assert!(runtime.parked().is_empty());
     gate.open();
-}
-
-/// Keeps and publishes, then blocks, the first time.
-#[test]
-fn what_the_blocked_one_does_later_has_no_effect() {
-    let (gate, words) = (Gate::default(), Log::default());
-    let held = gate.clone();
-    let late = with("late", move |event, cx| {
-        *cx.state::<u64>("sum")? += event.value;
-        cx.publish(Word(format!("{} at {}", event.value, cx.attempt())));
-        if cx.attempt() == 1 && event.value == 5 {
-            held.pass();
-        }
-        Ok(())
-    });
-    let heard = Heard::default();
-    let runtime = Runtime::builder("test")
-        .threads(1)
-        .observe(heard.clone())
-        .supervise(supervisor().child(late.timeout(LIMIT)).child(words_to(words.clone())))
-        .start()
-        .unwrap();
-    publish(&runtime, [number(2)]);
-    idle(&runtime);
-    publish(&runtime, [number(5)]);
-    heard.wait_for("ThreadLost");
-    idle(&runtime);
-    assert_eq!(runtime.state::<u64>("late", "sum"), Some(7));
-    // Now it comes back, and says that it is through.
-    gate.open();
-    publish(&runtime, [number(3)]);
-    idle(&runtime);
-    assert_eq!(runtime.state::<u64>("late", "sum"), Some(10), "as kept, and not twice");
-    let undone = within("shutdown", move || runtime.shutdown(secs(10)).wait().unwrap());
-    assert!(undone.is_empty());
-    assert_eq!(words.all(), ["2 at 1", "5 at 2", "3 at 1"]);
 }
 
 #[test]
@@ -263,43 +226,6 @@ fn a_start_that_blocks_its_thread_is_tried_again_on_another() {
     gate.open();
 }
 
-/// The old value is dropped when its thread comes back, and not before.
-struct Dropped(Arc<AtomicUsize>, Gate);
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-impl Processor for Dropped {}
-impl Handle<Number> for Dropped {
-    async fn handle(&mut self, _: &Number, cx: &mut Context) -> Outcome {
-        if cx.attempt() == 1 {
-            self.1.pass();
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn the_old_instance_is_dropped_when_its_thread_comes_back() {
-    let (dropped, gate) = (Arc::new(AtomicUsize::new(0)), Gate::default());
-    let (counts, held) = (dropped.clone(), gate.clone());
-    let spec = processor("old", move || Dropped(counts.clone(), held.clone())).on::<Number>();
-    let runtime = Runtime::builder("test")
-        .threads(1)
-        .supervise(supervisor().child(spec.timeout(LIMIT)))
-        .start()
-        .unwrap();
-    publish(&runtime, [number(1)]);
-    idle(&runtime);
-    assert_eq!(dropped.load(SeqCst), 0);
-    gate.open();
-    let seen = dropped.clone();
-    within("the old one is dropped", move || while seen.load(SeqCst) == 0 {});
-    runtime.shutdown(secs(10)).wait().unwrap();
-    within("the new one too", move || while dropped.load(SeqCst) < 2 {});
-}
-
 #[test]
 fn who_was_restarted_and_why_is_told() {
     struct Causes(Log<RestartCause>);
@@ -325,36 +251,6 @@ fn who_was_restarted_and_why_is_told() {
     let of = |cause| causes.all().into_iter().filter(|of| *of == cause).count();
     assert_eq!((of(RestartCause::Blocked), of(RestartCause::Displaced)), (2, 2));
     gate.open();
-}
-
-/// Comes back from where it was stuck with an error, and would go on with what others have done.
-#[test]
-fn whoever_comes_back_with_an_error_handles_nothing_more() {
-    let (gate, log) = (Gate::default(), Log::default());
-    let (held, seen) = (gate.clone(), log.clone());
-    let returns = with("returns", move |event, cx| {
-        seen.push((std::thread::current().id(), event.value));
-        if event.value == 1 && cx.attempt() == 1 {
-            held.pass();
-            return Err(Failure::transient("the database did not answer"));
-        }
-        Ok(())
-    });
-    let runtime = Runtime::builder("test")
-        .threads(1)
-        .supervise(supervisor().child(returns.timeout(LIMIT)))
-        .start()
-        .unwrap();
-    runtime.publish_all((0..50).map(number)).wait().unwrap();
-    idle(&runtime);
-    gate.open();
-    publish(&runtime, [number(50)]);
-    idle(&runtime);
-    runtime.shutdown(secs(10)).wait().unwrap();
-    let log = log.all();
-    let stuck = log.iter().find(|(_, value)| *value == 1).unwrap().0;
-    let after: Vec<_> = log.iter().skip_while(|(_, value)| *value != 1).skip(1).collect();
-    assert!(after.iter().all(|(thread, _)| *thread != stuck), "{after:?}");
 }
 
 /// Awaits, and blocks its thread after that, when nobody else does anything.
@@ -416,58 +312,4 @@ fn whoever_is_slow_again_and_again_is_not_stuck() {
     publish(&runtime, (0..20).map(number));
     idle(&runtime);
     assert_eq!((heard.count("ThreadLost"), runtime.parked().len()), (0, 20));
-}
-
-/// A key is held by a retry, its followers are moved aside, and all the while the processor is
-/// killed and started again.
-#[test]
-fn kills_lose_nothing_of_what_waits_behind_a_key() {
-    let (log, started) = (Log::default(), Arc::new(AtomicUsize::new(0)));
-    let (seen, begun) = (log.clone(), started.clone());
-    let keys = with("keys", move |event, cx| {
-        begun.fetch_add(1, SeqCst);
-        if event.value == 0 && cx.attempt() < 4 {
-            return Err(Failure::transient("later"));
-        }
-        seen.push((event.key, event.value));
-        Ok(())
-    });
-    let keys = keys.retry(Retry::attempts(9).backoff(Backoff::new(millis(20), millis(50))));
-    let runtime = Runtime::builder("test")
-        .threads(2)
-        .supervise(supervisor().child(keys.kill_to_stop()))
-        .start()
-        .unwrap();
-    pollster::block_on(runtime.ready()).unwrap();
-    let publisher = runtime.clone();
-    let publishing = std::thread::spawn(move || {
-        for value in 0..5_000 {
-            publisher.publish(keyed(value as u32 % 3, value)).wait().unwrap();
-        }
-    });
-    let sup = runtime.supervisor("tests").unwrap();
-    let mut before = 0;
-    while !publishing.is_finished() {
-        while started.load(SeqCst) == before && !publishing.is_finished() {}
-        before = started.load(SeqCst);
-        sup.stop("keys").wait().unwrap();
-        sup.restart("keys").wait().unwrap();
-    }
-    publishing.join().unwrap();
-    idle(&runtime);
-    let mut all: Vec<u64> = log.all().iter().map(|(_, value)| *value).collect();
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!(all, (0..5_000).collect::<Vec<_>>(), "none is lost");
-    for key in 0..3 {
-        let own: Vec<u64> =
-            log.all().iter().filter(|(of, _)| *of == Some(key)).map(|(_, value)| *value).collect();
-        let firsts: Vec<u64> = own.iter().copied().fold(Vec::new(), |mut firsts, value| {
-            if !firsts.contains(&value) {
-                firsts.push(value);
-            }
-            firsts
-        });
-        assert!(firsts.is_sorted(), "in order, at their first handling");
-    }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod a_blocked_thread_is_given_up;
+mod a_host_given_up_has_no_effect;
 mod a_stopped_runtime_keeps_nothing;
 mod a_stuck_thread_harms_no_other;
 mod a_thread_is_shared_fairly;

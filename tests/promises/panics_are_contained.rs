@@ -16,10 +16,10 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn whatever_is_thrown_the_event_is_delivered_once_more_then_parked_and_others_flow() {
-    let log = Log::default();
-    let seen = log.clone();
-    let runtime = one(with("panics", move |event, _| {
+fn fault_30_31_whatever_is_thrown_the_event_is_delivered_once_more_then_parked_and_others_flow() {
+    let (log, others, heard) = (Log::default(), Log::default(), Heard::default());
+    let (seen, noted) = (log.clone(), others.clone());
+    let panics = with("panics", move |event, _| {
         match event.value {
             3 => panic!("a string {}", event.value),
             5 => panic!("a literal"),
@@ -29,16 +29,29 @@ fn whatever_is_thrown_the_event_is_delivered_once_more_then_parked_and_others_fl
         }
         seen.push(event.value);
         Ok(())
-    }));
+    });
+    let other = with("other", move |event, _| {
+        noted.push(event.value);
+        Ok(())
+    });
+    let runtime = Runtime::builder("test")
+        .threads(1)
+        .observe(heard.clone())
+        .supervise(supervisor().child(panics).child(other))
+        .start()
+        .unwrap();
     publish(&runtime, (0..12).map(number));
     idle(&runtime);
     assert_eq!(log.all(), [0, 1, 2, 4, 6, 8, 10, 11]);
+    assert_eq!(others.all(), (0..12).collect::<Vec<_>>(), "nobody else notices");
+    assert_eq!(heard.count("Restarted"), 8);
     let parked = runtime.parked();
     assert_eq!(parked.len(), 4);
     for event in &parked {
         assert_eq!((event.cause, event.attempts), (Cause::Panicked, 2));
     }
     assert!(parked[0].chain[0].contains("a string 3"));
+    assert!(parked[2..].iter().all(|event| event.chain[0].contains("no text")));
     assert_eq!(parked[0].decode::<Number>().unwrap(), number(3));
 }
 
@@ -54,7 +67,7 @@ impl Handle<Number> for AfterAwait {
 }
 
 #[test]
-fn after_an_await_as_well() {
+fn fault_34_after_an_await_as_well() {
     let (log, heard) = (Log::default(), Heard::default());
     let seen = log.clone();
     let runtime = Runtime::builder("test")
@@ -129,7 +142,7 @@ impl Handle<Number> for Brittle {
 }
 
 #[test]
-fn in_the_drop_of_a_processor_while_it_is_rebuilt() {
+fn fault_32_in_the_drop_of_a_processor_while_it_is_rebuilt() {
     let heard = Heard::default();
     let runtime = Runtime::builder("test")
         .supervise(supervisor().child(processor("brittle", || Brittle).on::<Number>()))
@@ -138,6 +151,7 @@ fn in_the_drop_of_a_processor_while_it_is_rebuilt() {
         .unwrap();
     publish(&runtime, (0..4).map(number));
     idle(&runtime);
+    assert_eq!(heard.count("Restarted"), 1);
     assert_eq!(heard.count("PanicContained { during: ProcessorDrop"), 1);
     assert!(runtime.parked().is_empty());
 }
