@@ -15,7 +15,7 @@ use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{QueueSettings, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Says, Seat};
-use crate::supervise::{Count, DeclaredChild, IntoChild, Reason, into_child};
+use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, Reason, into_child};
 
 /// A plain actor as it is declared; made by [`actor`].
 pub struct ActorSpec<A> {
@@ -101,7 +101,7 @@ impl<A: Actor<Context = Context<A>>> into_child::Sealed for ActorSpec<A> {
 
     fn into_child(self) -> DeclaredChild {
         let options = self.options;
-        DeclaredChild::Actor(Arc::new(self), options)
+        DeclaredChild::Leaf(ChildKind::Actor, Arc::new(self), options)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{QueueSettings, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Seat};
-use crate::supervise::{Count, DeclaredChild, IntoChild, into_child};
+use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, into_child};
 
 /// Which events are for a child, by its argument and the event's key.
 type Own = Box<dyn Fn(&dyn Any, Option<&Key>) -> bool + Send + Sync>;
@@ -345,7 +345,7 @@ impl<P: Processor, L: HandlerList<P>> into_child::Sealed for ProcessorSpec<P, L>
 
     fn into_child(self) -> DeclaredChild {
         let options = self.options;
-        DeclaredChild::Processor(Arc::new(self), options)
+        DeclaredChild::Leaf(ChildKind::Processor, Arc::new(self), options)
     }
 }
 

@@ -53,12 +53,7 @@ impl Specs {
 /// Plans a child of the supervisor with that path.
 pub(super) fn plan(specs: &mut Specs, declared: DeclaredChild, path: &str) -> Result<Plan, Error> {
     match declared {
-        DeclaredChild::Processor(child, options) => {
-            one(specs, child, &options, ChildKind::Processor, false, path)
-        }
-        DeclaredChild::Actor(child, options) => {
-            one(specs, child, &options, ChildKind::Actor, false, path)
-        }
+        DeclaredChild::Leaf(kind, child, options) => one(specs, child, &options, kind, false, path),
         DeclaredChild::Supervisor(supervisor) => supervised(specs, supervisor, path),
         DeclaredChild::Pool(pool) => pooled(specs, pool, path),
     }
@@ -125,15 +120,13 @@ pub(super) fn supervised(
 }
 
 fn pooled(specs: &mut Specs, pool: Pool, path: &str) -> Result<Plan, Error> {
-    let Pool { name, flags, decider, options, template } = pool;
+    let Pool { supervisor, template } = pool;
+    let Supervisor { name, flags, decider, options, children: _ } = supervisor;
     check_name("the pool", &name)?;
     let path = join(path, &name);
     let template = match *template {
-        DeclaredChild::Processor(child, options) => {
-            one(specs, child, &options, ChildKind::Processor, true, &path)?
-        }
-        DeclaredChild::Actor(child, options) => {
-            one(specs, child, &options, ChildKind::Actor, true, &path)?
+        DeclaredChild::Leaf(kind, child, options) => {
+            one(specs, child, &options, kind, true, &path)?
         }
         other => {
             let plan = plan(specs, other, &path)?;

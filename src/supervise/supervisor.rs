@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::child::{Child, ChildOptions, Decider};
 use super::options::{AutoShutdown, Intensity, OnExit, Reason, Restart, StopRule, Strategy};
 use super::policy::Flags;
+use super::tree::ChildKind;
 use crate::guard::Quiet;
 use crate::queue::backoff::Backoff;
 
@@ -88,17 +89,14 @@ pub struct Supervisor {
 /// # }
 /// ```
 pub struct Pool {
-    pub(crate) name: String,
-    pub(crate) flags: Flags,
-    pub(crate) decider: Option<Arc<Decider>>,
-    pub(crate) options: ChildOptions,
+    /// All that it is beside its template.
+    pub(crate) supervisor: Supervisor,
     pub(crate) template: Box<DeclaredChild>,
 }
 
 /// A child as it was declared.
 pub(crate) enum DeclaredChild {
-    Processor(Arc<dyn Child>, ChildOptions),
-    Actor(Arc<dyn Child>, ChildOptions),
+    Leaf(ChildKind, Arc<dyn Child>, ChildOptions),
     Supervisor(Supervisor),
     Pool(Pool),
 }
@@ -233,26 +231,22 @@ impl Pool {
     /// A pool without children yet, and what each of them is. Its name follows the rules of message
     /// names.
     pub fn new(name: impl Into<String>, template: impl IntoChild) -> Self {
-        Self {
-            name: name.into(),
-            flags: Flags { pool: true, ..Flags::default() },
-            decider: None,
-            options: ChildOptions::default(),
-            template: Box::new(template.into_child()),
-        }
+        let mut supervisor = Supervisor::new(name);
+        supervisor.flags.pool = true;
+        Self { supervisor, template: Box::new(template.into_child()) }
     }
 
     /// As [`Supervisor::intensity`].
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
-        self.flags.intensity = intensity;
+        self.supervisor = self.supervisor.intensity(intensity);
         self
     }
 
     /// As [`Supervisor::backoff`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.flags.backoff = backoff;
+        self.supervisor = self.supervisor.backoff(backoff);
         self
     }
 
@@ -262,7 +256,7 @@ impl Pool {
         mut self,
         decide: impl Fn(&str, &Reason) -> OnExit + Send + Sync + 'static,
     ) -> Self {
-        self.decider = Some(Arc::new(Quiet::new(Box::new(decide))));
+        self.supervisor = self.supervisor.on_exit(decide);
         self
     }
 }
@@ -285,7 +279,7 @@ impl IntoChild for Pool {}
 #[allow(private_interfaces)]
 impl into_child::Sealed for Pool {
     fn options(&mut self) -> &mut ChildOptions {
-        &mut self.options
+        &mut self.supervisor.options
     }
 
     fn into_child(self) -> DeclaredChild {
