@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::message::Seq;
 
-/// What a thread says of itself.
+/// What a thread says of itself; on cache lines that nobody else writes.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Pulse {
     /// Odd while it is inside; grows whenever it enters or leaves.
     beat: AtomicU64,
@@ -36,19 +37,12 @@ impl Pulse {
     #[inline]
     pub(crate) fn hold(&self, seq: Seq) {
         self.hand.store(seq.0 + 1, Relaxed);
-        self.goes_on();
     }
 
     /// It begins with something that belongs to no event.
     pub(crate) fn release(&self) {
         self.hand.store(0, Relaxed);
-        self.goes_on();
-    }
-
-    /// Still inside, and not stuck.
-    #[inline]
-    fn goes_on(&self) {
-        self.beat.store(self.beat.load(Relaxed) + 2, Relaxed);
+        self.beat.store(self.beat.load(Relaxed) + 2, Relaxed); // perhaps once more of the same
     }
 }
 
@@ -64,20 +58,21 @@ pub(crate) struct Stuck {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     beat: u64,
+    hand: u64,
     since: Moment,
 }
 
 impl Watch {
     /// Looks. None if the thread is outside, or has been there since the last look.
     pub(crate) fn look(&mut self, pulse: &Pulse, now: Moment) -> Option<Stuck> {
-        let beat = pulse.beat.load(Relaxed);
-        if beat != self.beat {
-            (self.beat, self.since) = (beat, now);
+        let (beat, hand) = (pulse.beat.load(Relaxed), pulse.hand.load(Relaxed));
+        if (beat, hand) != (self.beat, self.hand) {
+            (self.beat, self.hand, self.since) = (beat, hand, now);
         }
         if beat.is_multiple_of(2) {
             return None;
         }
-        let event = pulse.hand.load(Relaxed).checked_sub(1).map(Seq);
+        let event = hand.checked_sub(1).map(Seq);
         let host = pulse.host.load(Relaxed);
         // It left and may be elsewhere already: what was read belongs to nothing.
         if pulse.beat.load(Relaxed) != beat {
@@ -110,6 +105,9 @@ mod tests {
             |since| Stuck { host: 7, event: Some(Seq(0)), since: Duration::from_millis(since) };
         assert_eq!(watch.look(&pulse, at(10)), Some(stuck(0)));
         assert_eq!(watch.look(&pulse, at(30)), Some(stuck(20)));
+        pulse.hold(Seq(1));
+        let Some(next) = watch.look(&pulse, at(35)) else { panic!("it is inside") };
+        assert_eq!((next.event, next.since), (Some(Seq(1)), Duration::ZERO), "it went on");
         pulse.leave();
         assert_eq!(watch.look(&pulse, at(40)), None);
         pulse.enter(7);

@@ -64,6 +64,14 @@ impl Kept {
         self
     }
 
+    /// It begins anew: the way it came is forgotten.
+    pub(crate) fn forget_way(&mut self) {
+        self.head.forget_way();
+        if let Some(report) = &mut self.report {
+            Arc::make_mut(report).broke = 0;
+        }
+    }
+
     fn weight(&self) -> u64 {
         match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
@@ -131,12 +139,10 @@ impl KeptEvents {
         kept
     }
 
-    /// It begins anew: the way it came is forgotten.
+    /// It begins anew.
     pub(crate) fn forget_way(&mut self, seq: Seq) {
-        let Some(kept) = self.events.get_mut(&seq) else { return };
-        kept.head.forget_way();
-        if let Some(report) = &mut kept.report {
-            Arc::make_mut(report).broke = 0;
+        if let Some(kept) = self.events.get_mut(&seq) {
+            kept.forget_way();
         }
     }
 }

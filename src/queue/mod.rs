@@ -9,6 +9,7 @@ mod delayed;
 pub(crate) mod fence;
 pub(crate) mod kept;
 pub(crate) mod report;
+mod settings;
 pub(crate) mod settlement;
 pub(crate) mod state;
 #[cfg(test)]
@@ -16,6 +17,8 @@ mod state_histories;
 mod subscription;
 mod waiting;
 
-pub(crate) use subscription::{Claim, Driver, QueueSettings, Subscription, key_of};
-pub use subscription::{Unsettled, WhenFull};
+pub(crate) use settings::QueueSettings;
+pub use settings::WhenFull;
+pub use subscription::Unsettled;
+pub(crate) use subscription::{Claim, Driver, Subscription, key_of};
 pub(crate) use waiting::{Cursor, Wanted};

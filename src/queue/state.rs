@@ -215,22 +215,37 @@ impl State {
 
     /// The event in hand failed for the `failures`-th time.
     pub(crate) fn failed(&mut self, seq: Seq, key: Option<Key>, failures: u32, verdict: Verdict) {
-        let key = self.forget(seq).and_then(|held| held.key).or(key);
         let status = match verdict {
-            // One that was parked before it was handed back meanwhile, and has the turn.
-            Verdict::Retry(_) if key.as_ref().is_some_and(|key| self.wait_behind(seq, key)) => {
-                self.held.insert(seq, Held { key, failures, status: Status::Behind });
-                return;
-            }
-            Verdict::Retry(due) => {
-                self.due.insert((due, seq));
-                Status::Retrying(due)
-            }
-            Verdict::Park => {
-                self.parked += 1;
-                Status::Parked
-            }
+            Verdict::Retry(due) => Status::Retrying(due),
+            Verdict::Park => Status::Parked,
         };
+        self.hold(seq, key, failures, status);
+    }
+
+    /// Whoever had the event in hand is gone: it is handed out again as it was. Or it comes from
+    /// elsewhere, and has yet to be handed out here.
+    pub(crate) fn give_back(&mut self, seq: Seq, key: Option<Key>) {
+        let failures = self.failures(seq).unwrap_or(0);
+        self.hold(seq, key, failures, Status::Ready);
+    }
+
+    fn hold(&mut self, seq: Seq, key: Option<Key>, failures: u32, status: Status) {
+        let key = self.forget(seq).and_then(|held| held.key).or(key);
+        // One that was parked before it may have been handed back meanwhile, and have the turn.
+        if status != Status::Parked && key.as_ref().is_some_and(|key| self.wait_behind(seq, key)) {
+            self.held.insert(seq, Held { key, failures, status: Status::Behind });
+            return;
+        }
+        match status {
+            Status::Retrying(due) => {
+                self.due.insert((due, seq));
+            }
+            Status::Ready => {
+                self.ready.insert(seq);
+            }
+            Status::Parked => self.parked += 1,
+            Status::InHand | Status::Behind => {}
+        }
         self.held.insert(seq, Held { key: key.clone(), failures, status });
         let Some(key) = key else { return };
         if status == Status::Parked && self.on_park == OnPark::LetKeyGo {
@@ -240,14 +255,6 @@ impl State {
         let line = self.lines.entry(key).or_insert(Line { head: seq, behind: VecDeque::new() });
         if status == Status::Parked && line.head == seq {
             self.behind_parked += line.behind.len();
-        }
-    }
-
-    /// The event in hand is handed out again as it was: whoever had it is gone.
-    pub(crate) fn give_back(&mut self, seq: Seq) {
-        if self.status(seq) == Some(Status::InHand) {
-            self.in_hand -= 1;
-            self.make_ready(seq);
         }
     }
 

@@ -17,6 +17,8 @@ enum Step {
     Retry(usize, u64),
     /// It fails and is parked.
     Park(usize),
+    /// Whoever had it in hand is gone.
+    GiveBack(usize),
     Wait(u64),
     Resubmit(usize),
     Discard(usize),
@@ -28,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Finish),
         2 => (any::<usize>(), 0u64..50).prop_map(|(which, wait)| Step::Retry(which, wait)),
         2 => any::<usize>().prop_map(Step::Park),
+        1 => any::<usize>().prop_map(Step::GiveBack),
         2 => (0u64..60).prop_map(Step::Wait),
         2 => any::<usize>().prop_map(Step::Resubmit),
         1 => any::<usize>().prop_map(Step::Discard),
@@ -174,6 +177,11 @@ impl Model {
                 self.fail(which, Verdict::Retry(Moment(self.now + wait)));
             }
             Step::Park(which) => self.fail(which, Verdict::Park),
+            Step::GiveBack(which) => {
+                let Some(event) = Self::pick(&self.in_hand(), which) else { return };
+                self.state.give_back(Seq(event as u64), self.keys[event].clone());
+                self.places[event] = Place::Held;
+            }
             Step::Wait(time) => self.now += time,
             Step::Resubmit(which) => {
                 let Some(event) = Self::pick(&self.parked(), which) else { return };

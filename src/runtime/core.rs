@@ -146,8 +146,7 @@ impl Core {
         let through = |of: &mut Arc<Running>| of.subscription.is_empty();
         let mut gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
         self.show_gauges(&gone);
-        let settled = |of: &mut Arc<Running>| of.subscription.has_nothing_left();
-        gone.extend(self.orphans.write().extract_if(.., settled));
+        gone.extend(self.orphans.write().extract_if(.., through));
         gone
     }
 

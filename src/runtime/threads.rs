@@ -14,6 +14,8 @@ use crate::broker::sequencer::Sequencer;
 use crate::clock::Moment;
 use crate::guard::contain;
 use crate::pulse::{Pulse, Stuck, Watch};
+use crate::queue::Subscription;
+use crate::queue::fence::Fence;
 use crate::supervise::actor::ThreadId;
 
 /// How long a host that was killed may go on holding its thread before the thread is given up: nothing
@@ -35,6 +37,14 @@ struct Thread {
     lost: Arc<AtomicBool>,
 }
 
+/// A host that was killed.
+struct Killed {
+    since: Moment,
+    on: ThreadId,
+    subscription: Arc<Subscription>,
+    fence: Arc<Fence>,
+}
+
 /// The threads of a runtime.
 pub(crate) struct Threads {
     broker: Arc<Broker>,
@@ -44,8 +54,8 @@ pub(crate) struct Threads {
     spare: Vec<Arbiter>,
     /// How long each host may be at one thing.
     limits: HashMap<u64, Duration>,
-    /// Hosts that were killed, since when.
-    killed: HashMap<u64, Moment>,
+    /// Hosts that were killed, and are not known to be gone.
+    killed: HashMap<u64, Killed>,
     looked: Moment,
 }
 
@@ -112,10 +122,17 @@ impl Threads {
         self.limits.insert(life, limit.max(LEAST));
     }
 
-    /// The host was killed.
-    pub(crate) fn killed(&mut self, life: u64) {
+    /// The host was killed, on that thread.
+    pub(crate) fn killed(
+        &mut self,
+        life: u64,
+        on: ThreadId,
+        subscription: Arc<Subscription>,
+        fence: Arc<Fence>,
+    ) {
         self.limits.remove(&life);
-        self.killed.insert(life, self.broker.clock.now());
+        let since = self.broker.clock.now();
+        self.killed.insert(life, Killed { since, on, subscription, fence });
         self.broker.clock.working(); // somebody is to see whether it goes
     }
 
@@ -131,7 +148,7 @@ impl Threads {
         let skip = if gap > STOOD_STILL { gap } else { Duration::ZERO };
         let (limits, killed, mut inside) = (&self.limits, &self.killed, false);
         let too_long = |stuck: &Stuck| match (killed.get(&stuck.host), limits.get(&stuck.host)) {
-            (Some(since), _) => now.since(*since) >= GRACE && stuck.since >= LEAST,
+            (Some(of), _) => now.since(of.since) >= GRACE && stuck.since >= LEAST,
             (None, Some(limit)) => stuck.since >= *limit,
             (None, None) => stuck.since >= NOBODYS,
         };
@@ -189,9 +206,11 @@ impl Threads {
                 }
             }
         };
-        if let Some(thread) = lost {
-            thread.lost.store(true, SeqCst);
-            thread.arbiter.stop();
+        let Some(thread) = lost else { return };
+        thread.lost.store(true, SeqCst);
+        thread.arbiter.stop();
+        for (_, killed) in self.killed.extract_if(|_, killed| killed.on == id) {
+            killed.subscription.write_off(&killed.fence);
         }
     }
 

@@ -25,11 +25,17 @@ fn otp_permanent_normal() {
     is_restarted(&case, &child, What::Normal);
 }
 
+/// Not about to be started again.
+fn is_down(case: &Case) {
+    assert_eq!(case.child("c1").state, cueline::ChildState::Down);
+}
+
 #[test]
 fn otp_transient_normal() {
     let (case, child) = one(Restart::Transient);
     case.tell("c1", What::Normal);
     case.counts_are([1, 0, 0, 1]);
+    is_down(&case);
     assert_eq!(child.started(), 1);
 }
 
@@ -59,6 +65,7 @@ fn otp_transient_shutdown() {
     let reason = within("it ends", move || watching.wait());
     assert_eq!(reason, Some(Reason::ShutdownFor("tired".into())));
     case.counts_are([1, 0, 0, 1]);
+    is_down(&case);
     assert_eq!(child.started(), 2);
 }
 

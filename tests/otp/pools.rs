@@ -5,7 +5,7 @@ use std::time::Instant;
 use cueline::prelude::*;
 use cueline::{ErrorKind, PoolChild, PoolHandle};
 
-use crate::support::{Case, Child, Plan, Spec, What, otp, until, within};
+use crate::support::{Case, Child, Plan, Spec, What, until, within};
 
 /// A pool of children like this one, whose argument is what they stop within.
 fn pool_of(child: &Child, change: impl Fn(Spec) -> Spec) -> (Case, PoolHandle<u32>) {
@@ -213,5 +213,4 @@ fn better_simple_one_for_one_loses_nothing_while_it_is_empty() {
     (0..100).for_each(|_| case.tell("c1", What::Nothing));
     pool.start(3).wait().unwrap();
     until("all is done", || child.done() == 200);
-    let _ = otp(Strategy::OneForOne);
 }

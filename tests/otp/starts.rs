@@ -3,7 +3,7 @@
 use cueline::prelude::*;
 use cueline::{ChildState, ErrorKind};
 
-use crate::support::{Case, Child, Plan, otp, until, within};
+use crate::support::{Case, Child, Plan, What, otp, until, within};
 
 #[test]
 fn otp_sup_start_normal() {
@@ -137,4 +137,15 @@ fn otp_sup_start_map_faulty_specs() {
     let nameless = Supervisor::new("");
     assert_eq!(case.sup.add(nameless).wait().unwrap_err().kind(), ErrorKind::Config);
     assert!(case.names().is_empty());
+}
+
+#[test]
+fn better_to_ignore_means_nothing_but_at_the_start() {
+    let c1 = Child::new("c1");
+    let case = Case::new(otp(Strategy::OneForOne).child(c1.spec()));
+    case.counts_are([1, 1, 0, 1]);
+    case.tell("c1", What::Ignore);
+    until("it is handled", || c1.done() == 1);
+    case.crash(&c1);
+    case.counts_are([1, 1, 0, 1]);
 }

@@ -9,9 +9,10 @@ fn otp_sup_stop_infinity() {
     let (worker, below) = (Child::new("worker"), Child::new("below"));
     worker.stops_in(Some(millis(50)));
     below.stops_in(Some(millis(50)));
-    let nested = Supervisor::new("nested").child(below.spec()).stop_patiently();
-    let case =
-        Case::new(otp(Strategy::OneForOne).child(worker.spec().stop_patiently()).child(nested));
+    let patient = worker.spec().stop_within(millis(10)).stop_patiently();
+    let below = below.spec().stop_within(millis(10)).stop_patiently();
+    let nested = Supervisor::new("nested").child(below).stop_patiently();
+    let case = Case::new(otp(Strategy::OneForOne).child(patient).child(nested));
     case.counts_are([2, 2, 1, 1]);
     let ends = [case.sup.watch("worker").unwrap(), case.sup.watch("nested").unwrap()];
     case.top.stop("sup").wait().unwrap();

@@ -23,6 +23,8 @@ pub enum What {
     Hang,
     /// Block the thread until its gate is opened.
     Block,
+    /// Say that there is nothing to do.
+    Ignore,
     /// Count it.
     Nothing,
 }
@@ -215,6 +217,7 @@ impl Handle<Do> for Worker {
             What::ShutdownFor(why) => cx.stop(Reason::ShutdownFor(why.clone())),
             What::Hang => std::future::pending().await,
             What::Block => self.0.block(),
+            What::Ignore => cx.ignore(),
             What::Nothing => {}
         }
         self.0.0.done.fetch_add(1, SeqCst);

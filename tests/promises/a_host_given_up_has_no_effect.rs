@@ -102,18 +102,25 @@ fn the_old_instance_is_dropped_when_its_thread_comes_back() {
 }
 
 /// Comes back from where it was stuck with an error, and would go on with what others have done.
-#[test]
-fn whoever_comes_back_with_an_error_handles_nothing_more() {
-    let (gate, log) = (Gate::default(), Log::default());
-    let (held, seen) = (gate.clone(), log.clone());
-    let returns = with("returns", move |event, cx| {
-        seen.push((std::thread::current().id(), event.value));
+struct Returns(Dropped, Log<(std::thread::ThreadId, u64)>);
+impl Processor for Returns {}
+impl Handle<Number> for Returns {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        self.1.push((std::thread::current().id(), event.value));
         if event.value == 1 && cx.attempt() == 1 {
-            held.pass();
+            self.0.1.pass();
             return Err(Failure::transient("the database did not answer"));
         }
         Ok(())
-    });
+    }
+}
+
+#[test]
+fn whoever_comes_back_with_an_error_handles_nothing_more() {
+    let (gate, log, dropped) = (Gate::default(), Log::default(), Arc::new(AtomicUsize::new(0)));
+    let (held, seen, counts) = (gate.clone(), log.clone(), dropped.clone());
+    let make = move || Returns(Dropped(counts.clone(), held.clone()), seen.clone());
+    let returns = processor("returns", make).on::<Number>().retry(quick(5));
     let runtime = Runtime::builder("test")
         .threads(1)
         .supervise(supervisor().child(returns.timeout(LIMIT)))
@@ -122,6 +129,7 @@ fn whoever_comes_back_with_an_error_handles_nothing_more() {
     runtime.publish_all((0..50).map(number)).wait().unwrap();
     idle(&runtime);
     gate.open();
+    within("the zombie is gone", move || while dropped.load(SeqCst) == 0 {});
     publish(&runtime, [number(50)]);
     idle(&runtime);
     runtime.shutdown(secs(10)).wait().unwrap();

@@ -179,8 +179,8 @@ impl Handle<Number> for Mortal {
     }
 }
 
-/// A thousand children that die together are there again, each by itself; and back-off, where there
-/// is some, is spread.
+/// A thousand children that die together are there again, each by itself. (That back-off is spread
+/// is a matter of the back-off, and tested with it.)
 #[test]
 fn fault_37_restart_storm() {
     const CHILDREN: usize = 1_000;

@@ -54,7 +54,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         for number in 0..self.seat.slots {
             let Some(instance) = self.build_until_it_works().await else { return false };
             self.crew.add(instance);
-            self.seat.fence.instance_made();
+            self.instance_made();
             if self.seat.fence.is_stopping() {
                 return false;
             }
@@ -69,6 +69,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.crew.building.set(false);
         self.seat.reports.say(Says::Built);
         true
+    }
+
+    fn instance_made(&self) {
+        self.seat.fence.instance_made();
+        self.seat.subscription.stalls(&self.seat.fence, false);
     }
 
     /// Makes an instance and starts it.
@@ -102,7 +107,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         starts: bool,
         hook: impl AsyncFnOnce(&mut Context) -> Outcome,
     ) -> Hooked {
+        if self.seat.fence.is_fenced() {
+            return Hooked::Stopped; // others run their own
+        }
         self.cx.take(InHand::Nothing, 0, 0);
+        self.cx.ignores = false; // said where it means nothing
         self.link.pulse.release();
         let link = self.link.clone();
         link.measured.begin(self.seat.broker.clock.now(), false);
@@ -154,6 +163,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Waits until it may try again. None if the host is to end, or has nobody left to do anything.
     async fn failed_to_start(&mut self, cause: RestartCause, error: &str) -> Option<()> {
+        if self.seat.fence.is_fenced() {
+            return None; // others decide
+        }
         let subscription = self.seat.subscription.clone();
         let removed = subscription.is_closed();
         let wait = if removed { None } else { self.broke(cause, error).await };
@@ -218,7 +230,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let event = Some(event);
         self.seat.broker.signals.state(&Signal::Restarted { processor, cause, event, took });
         drop(telling);
-        self.seat.fence.instance_made();
+        self.instance_made();
         if charged {
             self.seat.reports.say(Says::Built);
         }
@@ -258,15 +270,13 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         if !wait.is_zero() {
             // The other instances need a driver meanwhile.
             self.crew.waits.set(true);
-            if !fence.has_instances() {
-                subscription.stall(true);
-                self.seat.broker.intake.wake_resters();
-            }
+            subscription.stalls(fence, true);
+            self.seat.broker.intake.wake_resters();
             tokio::select! {
                 () = fence.stops() => {}
                 _ = tokio::time::timeout_at(deadline(wait), subscription.leaves()) => {}
             }
-            subscription.stall(false);
+            subscription.stalls(fence, false);
         }
         (!fence.is_stopping() && !subscription.is_halted()).then_some(())
     }

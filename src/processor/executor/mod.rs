@@ -25,7 +25,7 @@ use crate::processor::spec::ProcessorSpec;
 use crate::queue::batch::Batch;
 use crate::queue::kept::Kept;
 use crate::queue::state::Offer;
-use crate::queue::{Claim, Cursor, Driver, key_of};
+use crate::queue::{Claim, Cursor, key_of};
 use crate::supervise::child::Seat;
 
 /// One driver of a host.
@@ -35,7 +35,6 @@ pub(super) struct Executor<P: Processor, L> {
     crew: Rc<Crew<P>>,
     link: Rc<Link>,
     cx: Context,
-    me: Driver,
     /// It is the one that builds the instances.
     builds: bool,
     /// What the failure said that broke an instance last, and whether its event had broken one before.
@@ -75,8 +74,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let now = seat.broker.clock.now();
             ticks = spec.ticks.iter().map(|(period, _)| now.after(*period)).collect();
         }
-        let me = seat.subscription.join(seat.host, seat.fence.clone());
-        link.driver.set(Some(me));
         let cx = Context::new(link.clone());
         let tick = seat.broker.clock.tick();
         Self {
@@ -85,7 +82,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             crew,
             link,
             cx,
-            me,
             builds: number == 0,
             broken_by: (String::new(), false),
             ticks,
@@ -103,7 +99,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         if let Some(reason) = self.link.ends.take() {
             self.seat.reports.reason.replace(Some(reason));
         }
-        self.seat.subscription.ends(self.me, &self.seat.fence);
+        self.seat.subscription.ends(self.link.driver, &self.seat.fence);
         // Events may have been moved aside without a commit.
         self.seat.broker.progressed(&self.seat.subscription);
         if in_order && !self.seat.fence.is_fenced() {
@@ -177,7 +173,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     return Poll::Ready(Work::Tick(tick));
                 }
                 let subscription = &self.seat.subscription;
-                let due = match subscription.claim(self.me, &self.seat.fence, task.waker()) {
+                let due = match subscription.claim(self.link.driver, &self.seat.fence, task.waker())
+                {
                     Claim::Nothing { due } => due,
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
@@ -301,7 +298,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             return true;
         }
         if let Some(until) = self.link.pause_for_readers() {
-            self.seat.subscription.press(until);
+            self.seat.subscription.press(&self.seat.fence, until);
         }
         true
     }

@@ -60,7 +60,8 @@ pub(crate) struct Link {
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
     holder: Holder,
-    pub(crate) driver: Cell<Option<Driver>>,
+    /// As which it asks for work.
+    pub(crate) driver: Driver,
     /// Which events are for this child, of all that its siblings get too.
     mine: Option<Mine>,
     /// The child is to end after what is in hand, and why.
@@ -109,7 +110,7 @@ impl Link {
         Rc::new(Self {
             epoch: Cell::new(broker.epoch()),
             holder,
-            driver: Cell::new(None),
+            driver: seat.subscription.join(seat.host, seat.fence.clone()),
             mine,
             broker,
             subscription: seat.subscription.clone(),
@@ -250,7 +251,7 @@ impl Link {
         };
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
-        let by = self.driver.get();
+        let by = Some(self.driver);
         let commit = Commit { by, to, settle, states, delayed, pressed_until };
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.

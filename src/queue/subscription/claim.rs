@@ -225,9 +225,6 @@ impl Subscription {
         if by.is_fenced() {
             return Offer::Full;
         }
-        if !inner.state.is_taken(&key) {
-            return Offer::Start;
-        }
         let offer = inner.state.offer(seq, Some(&key));
         if offer != Offer::Behind {
             return offer;
@@ -286,19 +283,14 @@ impl Inner {
         if self.paused || (self.late.is_empty() && self.late_in_line.is_empty()) {
             return None;
         }
-        while let Some(hand) = self.late.pop() {
-            if let Hand::One(seq) = hand
-                && let Some(InHand { batch, at, key }) = self.in_hand.get(&seq)
-                && let Some(which) = wanted.which(batch.events.runs()[at.run as usize].head.topic)
-            {
-                let mut kept = Kept::pinned(batch, at.run, at.index, which);
-                kept.key.clone_from(key);
-                return Some((Claim::Late { seq, failures: 0, kept }, hand));
+        while let Some(seq) = self.late.pop_first() {
+            if let Some(hand) = self.in_hand.get(&seq) {
+                let kept = hand.kept(wanted);
+                return Some((Claim::Late { seq, failures: 0, kept }, Hand::One(seq)));
             }
-            if let Hand::Kept(seq) = hand
-                && let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq))
-            {
-                return Some((Claim::Late { seq, failures, kept: kept.clone() }, hand));
+            if let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq)) {
+                let kept = kept.clone();
+                return Some((Claim::Late { seq, failures, kept }, Hand::Kept(seq)));
             }
         }
         let (batch, at, which) = self.line.first(wanted)?;
@@ -315,7 +307,7 @@ impl Inner {
         late.map_or(end, |(run, index)| Cursor { run, index }.min(end))
     }
 
-    fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {
+    pub(super) fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {
         if !self.drivers.is_idle() || (self.line.first(wanted).is_none() && !self.state.has_ready())
         {
             return Wakers::default();
@@ -333,36 +325,17 @@ fn home_of(key: &Key) -> u64 {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::tests_support::subscription;
     use super::*;
-    use crate::clock::Clock;
-    use crate::queue::batch::Load;
-    use crate::queue::state::OnPark;
-    use crate::queue::{QueueSettings, WhenFull};
-    use crate::signal::{ProcessorName, Signals};
 
     /// Else its driver would set its timer to a time that is over, again and again.
     #[test]
     fn paused_with_something_due_it_names_no_time() {
-        let bound = Load::new(10, 1_000);
-        let settings = QueueSettings {
-            bound,
-            reserve: bound,
-            when_full: WhenFull::Block,
-            on_park: OnPark::HoldKey,
-            most_held: 10,
-            most_states: 10,
-            instances: 1,
-            hosts: 1,
-            shared: false,
-        };
-        let name = ProcessorName { index: 0, name: "test".into() };
-        let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
-        let subscription =
-            Subscription::new(name, settings, Wanted::default(), clock, signals.clone());
+        let subscription = subscription();
         subscription.pause(true);
         let host = Arc::new(Fence::default());
         subscription.about_to_tell(&host);
-        subscription.delay(Moment::default(), Events::new(signals));
+        subscription.delay(Moment::default(), Events::new(subscription.signals.clone()));
         subscription.told(&host);
         let me = subscription.join(0, host.clone());
         let claim = |subscription: &Subscription| subscription.claim(me, &host, Waker::noop());

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::Waker;
 
-use super::{Driver, Hand, InHand, Inner, Subscription};
+use super::{Driver, Hand, Inner, Subscription};
 use crate::clock::Moment;
 use crate::message::Seq;
 use crate::queue::fence::Fence;
-use crate::queue::kept::Kept;
-use crate::queue::state::Verdict;
 use crate::queue::waiting::load_between;
 
 impl Subscription {
@@ -39,9 +37,13 @@ impl Subscription {
     /// A driver asks for nothing more.
     pub(crate) fn ends(&self, driver: Driver, of: &Fence) {
         let mut inner = self.inner.lock();
-        if !of.is_fenced() {
-            inner.drivers.leave(driver);
+        if of.is_fenced() {
+            return;
         }
+        inner.drivers.leave(driver);
+        let wakers = inner.wake_for_more(&self.wanted); // it may have been woken for something
+        drop(inner);
+        wakers.wake();
     }
 
     /// A host is to take nothing more, finish what it has in hand, and end.
@@ -57,31 +59,35 @@ impl Subscription {
     /// it had never been, but for the event that blocked the thread, which has failed. Nothing that
     /// the host does has any effect from now on.
     pub(crate) fn fence(&self, host: &Fence, blocked: Option<Seq>) {
-        let now = self.clock.now();
         let mut inner = self.inner.lock();
         if host.is_fenced() {
             return;
         }
         let hands = inner.drivers.leave_all(host);
         host.shut();
-        self.untold.fetch_sub(host.write_off(), SeqCst);
         for hand in hands {
             match (hand, blocked) {
                 (Hand::Range, Some(late)) => {
                     inner.late_in_line.insert(late);
                 }
                 (Hand::One(seq) | Hand::Kept(seq), Some(late)) if seq == late => {
-                    inner.late.push(hand);
+                    inner.late.insert(seq);
                 }
-                (Hand::Kept(seq), _) => inner.state.give_back(seq),
-                (Hand::One(seq), _) => self.give_back(&mut inner, seq, now),
+                (Hand::Kept(seq), _) => inner.state.give_back(seq, None),
+                (Hand::One(seq), _) => self.give_back(&mut inner, seq),
                 (Hand::Nothing | Hand::Range | Hand::Delayed | Hand::Settled, _) => {}
             }
         }
-        let wakers = inner.wake_all();
+        let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();
         host.wake();
+    }
+
+    /// The thread of a host that was fenced is lost: what it had committed, and not told yet, is
+    /// waited for no longer.
+    pub(crate) fn write_off(&self, host: &Fence) {
+        self.untold.fetch_sub(host.write_off(), SeqCst);
     }
 
     /// Whether that event has broken an instance before.
@@ -93,17 +99,13 @@ impl Subscription {
 
     /// An event that was in hand for its first delivery is held, and delivered as if for the first
     /// time.
-    fn give_back(&self, inner: &mut Inner, seq: Seq, now: Moment) {
-        let Some(InHand { batch, at, key }) = inner.in_hand.remove(&seq) else { return };
-        let topic = batch.events.runs()[at.run as usize].head.topic;
-        let Some(which) = self.wanted.which(topic) else { return };
-        let load = load_between(&batch, &self.wanted, at, at.next());
+    fn give_back(&self, inner: &mut Inner, seq: Seq) {
+        let Some(hand) = inner.in_hand.remove(&seq) else { return };
+        let load = load_between(&hand.batch, &self.wanted, hand.at, hand.at.next());
         inner.in_hand_load = inner.in_hand_load.less(load);
         self.left.add(load);
-        let mut kept = Kept::pinned(&batch, at.run, at.index, which);
-        kept.key.clone_from(&key);
-        inner.kept.insert(seq, kept);
-        inner.state.failed(seq, key, 0, Verdict::Retry(now));
+        inner.kept.insert(seq, hand.kept(&self.wanted));
+        inner.state.give_back(seq, hand.key);
     }
 
     /// Nobody is there to handle anything, nor about to be: what comes is kept within its bound, and
@@ -112,16 +114,20 @@ impl Subscription {
         self.detached.store(detached, SeqCst);
     }
 
+    /// As [`Subscription::stall`], said by a host: it has no instance now, nor has any other, or it has
+    /// one again.
+    pub(crate) fn stalls(&self, by: &Fence, stalled: bool) {
+        let _inner = self.inner.lock(); // so that of two that say it the last is right
+        let knows_better = stalled && by.has_instances();
+        if !by.is_fenced() && !knows_better {
+            self.stall(stalled);
+        }
+    }
+
     /// Nobody is there now, and whoever stops the runtime does not wait for it; or somebody is again.
     pub(crate) fn stall(&self, stalled: bool) {
         // Of those who share it others may be there.
         self.stalled.store(stalled && !self.settings.shared, SeqCst);
-    }
-
-    /// It was closed, and nothing is left in it.
-    pub(crate) fn has_nothing_left(&self) -> bool {
-        let inner = self.inner.lock();
-        inner.closed && inner.kept.is_empty() && inner.line.batches.is_empty()
     }
 
     pub(crate) fn is_detached(&self) -> bool {
@@ -167,8 +173,11 @@ impl Subscription {
     }
 
     /// Hands out nothing fresh before that moment.
-    pub(crate) fn press(&self, until: Moment) {
-        self.inner.lock().pressed_until = until;
+    pub(crate) fn press(&self, by: &Fence, until: Moment) {
+        let mut inner = self.inner.lock();
+        if !by.is_fenced() {
+            inner.pressed_until = until;
+        }
     }
 
     /// Paused, it hands out nothing, and its events wait.
@@ -197,5 +206,50 @@ impl Subscription {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.inner.lock().paused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests_support::subscription;
+    use super::*;
+    use crate::queue::settlement::Commit;
+
+    /// Else what it had committed and not published yet would be lost at a shutdown's deadline.
+    #[test]
+    fn what_a_killed_host_has_committed_is_waited_for_unless_its_thread_is_lost() {
+        for lost in [false, true] {
+            let subscription = subscription();
+            let host = Arc::new(Fence::default());
+            let Some(committed) = subscription.commit(&host, Commit::default()) else {
+                panic!("it is not fenced yet");
+            };
+            subscription.fence(&host, None);
+            assert!(subscription.has_untold(), "it is about to publish");
+            if lost {
+                subscription.write_off(&host);
+                assert!(!subscription.has_untold());
+            }
+            committed.finish(&subscription, &host);
+            assert!(!subscription.has_untold());
+            assert!(subscription.commit(&host, Commit::default()).is_none());
+        }
+    }
+
+    #[test]
+    fn only_who_is_not_fenced_says_that_nobody_is_there() {
+        let subscription = subscription();
+        let (gone, here) = (Arc::new(Fence::default()), Arc::new(Fence::default()));
+        subscription.fence(&gone, None);
+        subscription.stalls(&gone, true);
+        assert!(!subscription.is_stuck());
+        subscription.stalls(&here, true);
+        assert!(subscription.is_stuck());
+        here.instance_made();
+        subscription.stalls(&here, false);
+        subscription.stalls(&here, true);
+        assert!(!subscription.is_stuck(), "it has an instance");
     }
 }

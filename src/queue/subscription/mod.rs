@@ -6,6 +6,8 @@ mod drivers;
 mod held;
 mod life;
 mod orphan;
+#[cfg(test)]
+mod tests_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,9 +23,10 @@ use crate::message::{EventId, Key, Seq};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::delayed::DelayedEvents;
 use crate::queue::fence::Fence;
-use crate::queue::kept::KeptEvents;
+use crate::queue::kept::{Kept, KeptEvents};
+use crate::queue::settings::{QueueSettings, WhenFull};
 use crate::queue::settlement::Left;
-use crate::queue::state::{Counts, OnPark, State};
+use crate::queue::state::{Counts, State};
 use crate::queue::waiting::{Cursor, Line, Wanted};
 use crate::signal::{DropReason, ProcessorName, Signal, Signals};
 use crate::store::memory::{KeptState, StateKey, StateTable, Value};
@@ -33,43 +36,6 @@ pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
 pub use held::Unsettled;
 
-/// What happens when a subscription is full; set with
-/// [`when_full`](crate::ProcessorSpec::when_full).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenFull {
-    /// Publishers of its topics wait. Nothing is lost.
-    #[default]
-    Block,
-    /// The event that waits longest is dropped, and counted; never one in hand.
-    DropOldest,
-    /// What comes is dropped, and counted.
-    DropNewest,
-}
-
-/// The bounds and rules of one subscription.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueSettings {
-    pub(crate) bound: Load,
-    /// Beyond the bound, for what handlers publish.
-    pub(crate) reserve: Load,
-    pub(crate) when_full: WhenFull,
-    pub(crate) on_park: OnPark,
-    pub(crate) most_held: usize,
-    pub(crate) most_states: usize,
-    pub(crate) instances: usize,
-    /// On how many threads the instances live.
-    pub(crate) hosts: usize,
-    /// Several children share it, and compete for its events.
-    pub(crate) shared: bool,
-}
-
-impl QueueSettings {
-    /// Several instances compete for the events.
-    pub(crate) fn is_crew(&self) -> bool {
-        self.instances > 1 || self.shared
-    }
-}
-
 /// Ticks after which work that lies here is offered to another idle driver.
 const LONG: u32 = 3;
 
@@ -77,6 +43,18 @@ struct InHand {
     batch: Arc<Batch>,
     at: Cursor,
     key: Option<Key>,
+}
+
+impl InHand {
+    /// The event as it is kept, where it is.
+    fn kept(&self, wanted: &Wanted) -> Kept {
+        let topic = self.batch.events.runs()[self.at.run as usize].head.topic;
+        // It is in hand because it is wanted.
+        let which = wanted.which(topic).unwrap_or_default();
+        let mut kept = Kept::pinned(&self.batch, self.at.run, self.at.index, which);
+        kept.key.clone_from(&self.key);
+        kept
+    }
 }
 
 struct Inner {
@@ -93,10 +71,10 @@ struct Inner {
     table: StateTable,
     delayed: DelayedEvents,
     drivers: Drivers,
-    /// Events that blocked a thread for too long, in the order in which some driver is to see to
-    /// them: those on the line, and those that were handed out by themselves.
+    /// Events that blocked a thread for too long, for some driver to see to: those on the line, and
+    /// those that were handed out by themselves.
     late_in_line: BTreeSet<Seq>,
-    late: Vec<Hand>,
+    late: BTreeSet<Seq>,
     /// How many ticks have found work here, and somebody idle.
     lain: u32,
     paused: bool,
@@ -155,7 +133,7 @@ impl Subscription {
             delayed: DelayedEvents::default(),
             drivers: Drivers::default(),
             late_in_line: BTreeSet::new(),
-            late: Vec::new(),
+            late: BTreeSet::new(),
             lain: 0,
             paused: false,
             pressed_until: Moment::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::{InHand, Inner, Subscription, key_of};
+use super::{Inner, Subscription, key_of};
 use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::message::{EventId, Seq};
@@ -39,13 +39,8 @@ impl Subscription {
             }
         }
         self.left.add(lines.load);
-        for (seq, InHand { batch, at, key }) in std::mem::take(&mut inner.in_hand) {
-            let topic = batch.events.runs()[at.run as usize].head.topic;
-            let mut kept =
-                Kept::pinned(&batch, at.run, at.index, self.wanted.which(topic).unwrap_or(0));
-            kept.key = key;
-            all.push((seq, kept));
-        }
+        let in_hand = std::mem::take(&mut inner.in_hand);
+        all.extend(in_hand.into_iter().map(|(seq, hand)| (seq, hand.kept(&self.wanted))));
         self.left.add(std::mem::take(&mut inner.in_hand_load));
         let parked = inner.parked.len();
         let held = std::mem::take(&mut inner.kept);
@@ -71,7 +66,8 @@ impl Subscription {
     }
 
     /// Takes over a parked event that another subscription left behind: its processor is gone, and
-    /// this one has taken its place. None if it is not there, or of a type that is not wanted here.
+    /// this one has taken its place. None if it is not there, or of a type that is not wanted here, or
+    /// if this one takes nothing any more.
     pub(crate) fn adopt(&self, from: &Self, id: EventId) -> Option<()> {
         let (seq, mut kept) = {
             let inner = from.inner.lock();
@@ -83,18 +79,26 @@ impl Subscription {
             let at = Cursor { run: *run, index: *index };
             kept.key = key_of(batch, at).unwrap_or_default(); // user code: outside of any lock
         }
-        kept.head.forget_way();
-        let left = {
-            let mut inner = from.inner.lock();
-            inner.parked.remove(&id)?; // who is faster has it
-            inner.state.discard(seq);
-            inner.kept.remove(seq)
-        };
-        let now = self.clock.now();
-        let mut inner = self.inner.lock();
+        kept.forget_way();
+        // Both at once, so that it is never nowhere; in the one order for all.
+        let (mut theirs, mut inner);
+        if self.name.index < from.name.index {
+            inner = self.inner.lock();
+            theirs = from.inner.lock();
+        } else {
+            theirs = from.inner.lock();
+            inner = self.inner.lock();
+        }
+        if inner.closed || inner.halted || inner.sealed {
+            return None;
+        }
+        theirs.parked.remove(&id)?; // who is faster has it
+        theirs.state.discard(seq);
+        let left = theirs.kept.remove(seq);
+        drop(theirs);
         let key = kept.key.clone();
         let before = inner.kept.insert(seq, kept);
-        inner.state.failed(seq, key, 0, Verdict::Retry(now));
+        inner.state.give_back(seq, key);
         self.clock.working();
         let wakers = inner.wake_one();
         drop(inner);

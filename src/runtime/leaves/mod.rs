@@ -283,7 +283,8 @@ impl Processors {
         running.subscription.fence(&runs.fence, blocked);
         let holders = std::mem::take(&mut *runs.holders.lock());
         holders.into_iter().for_each(|holder| self.core.broker.leave(holder));
-        self.threads.borrow_mut().killed(host.life);
+        let (on, subscription) = (runs.thread, running.subscription.clone());
+        self.threads.borrow_mut().killed(host.life, on, subscription, runs.fence);
         // What it says from now on is not heard.
         self.lives += 1;
         host.life = self.lives;
