@@ -1,7 +1,7 @@
 //! From what the application declared to the plan of a tree: names and rules are checked, leaves and
 //! deciders get the numbers by which the tree knows them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct LeafSpec {
 /// All that was declared, by the numbers of which the plans speak.
 #[derive(Default)]
 pub(crate) struct Specs {
-    pub(super) leaves: HashMap<usize, LeafSpec>,
+    pub(super) leaves: BTreeMap<usize, LeafSpec>,
     next: usize,
     pub(super) deciders: Vec<Arc<Decider>>,
 }
@@ -184,7 +184,6 @@ fn rule(options: &ChildOptions, supervisor: bool) -> Rule {
         restart: options.restart,
         stop: options.stop.unwrap_or(usual),
         significant: options.significant,
-        supervisor,
     }
 }
 

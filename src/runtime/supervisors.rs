@@ -332,6 +332,7 @@ impl SupervisorHandle {
     /// Goes on by other rules: strategy, intensity, back-off, auto-shutdown and decider as `to` has
     /// them, and its children in that order. Of children that are there already only the rules change
     /// (`restart`, `stop_within`, `significant`): to give one other code, stop, delete and add it.
+    /// A processor that runs asks the decider that it was started with until it is started anew.
     /// Children that are new are there and not started. Those that `to` does not declare run on, and
     /// do not come back with the supervisor.
     ///
@@ -356,6 +357,9 @@ impl SupervisorHandle {
             child.each_leaf(&mut |number| drop(specs.leaves.remove(&number)));
         }
         let ready = self.admit_all(&specs)?;
+        for child in plan.children.iter().filter(|child| !known.contains(&child.name)) {
+            add_metrics(&self.core, child, &format!("{}/{}", self.path, child.name));
+        }
         let admitted: Vec<Arc<Running>> = ready.values().cloned().collect();
         for running in &admitted {
             running.subscription.detach(true); // nobody starts it yet

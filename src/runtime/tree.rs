@@ -15,8 +15,7 @@ pub(super) fn let_go(core: &Core, running: &Arc<Running>) -> bool {
     let asked = Ask::<super::leaves::Processors>(Box::new(move |actor: &mut Supervision| {
         let now = actor.now();
         if let Some(id) = actor.leaves.node_of(&running, &actor.tree) {
-            let number = actor.tree.leaf(id);
-            actor.tree.let_go(id, now);
+            let number = actor.tree.let_go(id, now);
             give.send(actor.leaves.let_go(id, &running)).ok();
             actor.leaves.take_out(number.as_slice());
         }

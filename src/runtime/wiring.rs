@@ -62,13 +62,9 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         }
         plans.push(plan);
     }
-    core.broker.signals.contain(During::Observer, None, || {
-        plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));
-    });
+    plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));
     let mut ready = HashMap::new();
-    let mut leaves: Vec<_> = specs.leaves.iter().collect();
-    leaves.sort_by_key(|(number, _)| **number); // as they were declared
-    for (number, spec) in leaves {
+    for (number, spec) in &specs.leaves {
         if spec.later {
             check_later(&core, spec)?;
         } else {
@@ -92,7 +88,8 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
 /// The metrics of a supervisor and those below it are there from the start.
 pub(super) fn add_metrics(core: &Core, plan: &Plan, path: &str) {
     if let Body::Branch(branch) = &plan.body {
-        core.recorder.add_supervisor(path);
+        // The recorder may be the application's.
+        core.broker.signals.contain(During::Observer, None, || core.recorder.add_supervisor(path));
         for child in branch.children.iter().chain(branch.template.as_deref()) {
             add_metrics(core, child, &format!("{path}/{}", child.name));
         }

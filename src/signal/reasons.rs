@@ -79,21 +79,12 @@ pub enum RestartCause {
     Blocked,
     /// Its thread was given up, because somebody else blocked it.
     Displaced,
-    /// It ended, or was asked to, and its supervisor starts it again.
-    Ended,
 }
 
 impl RestartCause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 7] = [
-        Self::Panic,
-        Self::Timeout,
-        Self::Factory,
-        Self::Started,
-        Self::Blocked,
-        Self::Displaced,
-        Self::Ended,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Panic, Self::Timeout, Self::Factory, Self::Started, Self::Blocked, Self::Displaced];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -104,7 +95,6 @@ impl RestartCause {
             Self::Started => "started",
             Self::Blocked => "blocked",
             Self::Displaced => "displaced",
-            Self::Ended => "ended",
         }
     }
 }

@@ -51,8 +51,7 @@ pub(crate) trait Leaves: Unpin + 'static {
     fn has_decided(&mut self, child: NodeId);
     /// A fact is to be told.
     fn tell(&mut self, fact: &Effect, tree: &Tree);
-    /// All have been started for the first time, or the tree has ended.
-    fn up(&mut self);
+    /// The tree has ended.
     fn ended(&mut self, gave_up: Option<GaveUp>);
     /// A thread is stuck in user code, and given up. Who is charged with it, if anybody.
     fn lose(&mut self, thread: ThreadId, stuck: Stuck, to: &Addresses) -> Option<Lost>;
@@ -260,7 +259,6 @@ impl<L: Leaves> TreeActor<L> {
             Effect::Restart { .. } | Effect::Recovered { .. } | Effect::GaveUp { .. } => {
                 self.leaves.tell(&effect, &self.tree);
             }
-            Effect::Up => self.leaves.up(),
             Effect::End(gave_up) => {
                 self.answers.clear();
                 self.watchers.clear();

@@ -99,6 +99,24 @@ fn otp_code_change() {
     assert_eq!(case.names(), ["c3", "c1"]);
 }
 
+/// One that was added, and then declared, is one thing, and comes back with its supervisor; also if
+/// nothing was left of it.
+#[test]
+fn better_code_change_declares_what_was_added() {
+    let (c1, c2) = (Child::new("c1"), Child::new("c2"));
+    let case = Case::new(otp(Strategy::OneForOne).child(c1.spec()));
+    let temporary = || c2.spec().restart(Restart::Temporary);
+    assert!(case.sup.add(temporary()).wait().unwrap());
+    case.sup.reconfigure(otp(Strategy::OneForOne).child(c1.spec()).child(temporary())).unwrap();
+    case.sup.stop("c2").wait().unwrap();
+    assert_eq!(case.names(), ["c1"], "a temporary child is forgotten");
+    case.top.stop("sup").wait().unwrap();
+    assert!(case.top.restart("sup").wait().unwrap());
+    case.counts_are([2, 2, 0, 2]);
+    case.tell("c2", What::Nothing);
+    until("it works", || c2.done() == 1);
+}
+
 /// What is not right is refused, and all stays as it was.
 #[test]
 fn otp_code_change_refused() {

@@ -138,6 +138,46 @@ fn a_pool_of_actors_gives_each_its_argument() {
     assert!(!bell.connected());
 }
 
+/// What a pool's members are made from is there for others to come, and each is found by its names.
+#[test]
+fn a_pool_of_supervisors_starts_others_when_some_are_gone() {
+    let hall = Supervisor::new("hall").child(actor("bell", || Bell(7)));
+    let pool = Pool::new("halls", hall);
+    let runtime = Runtime::builder("test").supervise(supervisor().child(pool)).start().unwrap();
+    let pool = runtime.pool::<()>("tests/halls").unwrap();
+    let first = pool.start(()).wait().unwrap();
+    pool.start(()).wait().unwrap();
+    pool.stop(&first).wait().unwrap();
+    pool.start(()).wait().unwrap();
+    let names: Vec<String> = pool.children().unwrap().into_iter().map(|hall| hall.name).collect();
+    assert_eq!(names.len(), 2);
+    for name in names {
+        let bell = runtime.actor::<Bell>(&format!("tests/halls/{name}/bell")).unwrap();
+        assert_eq!(pollster::block_on(bell.send(Ask::WhoAreYou)).unwrap(), 7);
+    }
+    runtime.shutdown(secs(10)).wait().unwrap();
+}
+
+/// A member that leaves by its own name takes nothing of the others with it.
+#[test]
+fn a_member_is_removed_by_its_name_and_another_started() {
+    let log = Log::default();
+    let seen = log.clone();
+    let template = processor_with("member", move |number: &u32| Member(*number, seen.clone()))
+        .on::<Number>()
+        .own_subscription(|_: &u32, _| true);
+    let pool = Pool::new("pool", template);
+    let runtime = Runtime::builder("test").supervise(supervisor().child(pool)).start().unwrap();
+    let pool = runtime.pool::<u32>("tests/pool").unwrap();
+    pool.start(0).wait().unwrap();
+    let name = pool.children().unwrap()[0].name.clone();
+    runtime.remove(&name).unwrap();
+    pool.start(1).wait().unwrap();
+    publish(&runtime, [keyed(0, 5)]);
+    idle(&runtime);
+    assert_eq!(log.all(), [(1, 0, 5)]);
+}
+
 /// Writes down who handled what.
 struct Member(u32, Log<(u32, u32, u64)>);
 impl Processor for Member {}

@@ -53,7 +53,7 @@ impl Leaves for Processors {
         let argument = self.arguments.get(&id).cloned().unwrap_or_else(|| Arc::new(()));
         let leaf = Leaf {
             running,
-            name: tree.name(id),
+            path: tree.path(id),
             argument,
             decider: tree.decider_of(id),
             hosts: (0..hosts).map(fresh).collect(),
@@ -111,9 +111,11 @@ impl Leaves for Processors {
         if let Some(argument) = self.arguments.remove(&id) {
             self.trash.push(Box::new(argument));
         }
-        let down = self.down.remove(&id);
-        let running = down.or_else(|| for_good.then(|| self.ready.remove(&number)).flatten());
         let template = self.specs.leaves.get(&number).is_some_and(|spec| spec.template);
+        let mut running = self.down.remove(&id);
+        if running.is_none() && !template {
+            running = self.ready.remove(&number); // it never ran
+        }
         if for_good
             && !template
             && let Some(spec) = self.specs.leaves.remove(&number)
@@ -258,8 +260,6 @@ impl Leaves for Processors {
             _ => {}
         }
     }
-
-    fn up(&mut self) {}
 
     fn ended(&mut self, gave_up: Option<GaveUp>) {
         // Nobody handles anything any more, and nobody is to wait for it.

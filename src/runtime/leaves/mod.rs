@@ -31,7 +31,8 @@ use crate::supervise::tree::{BranchPlan, Plan, Tree};
 /// A leaf that runs, or is about to.
 struct Leaf {
     running: Arc<Running>,
-    name: String,
+    /// Its names from the top-level supervisor down.
+    path: String,
     argument: Argument,
     decider: Option<usize>,
     hosts: Vec<Host>,
@@ -264,7 +265,7 @@ impl Processors {
             holders: holders.clone(),
             argument: leaf.argument.clone(),
             registry: self.core.actors.clone(),
-            path: format!("{}/{}", running.supervisor, leaf.name),
+            path: leaf.path.clone(),
             host: number,
             slots: host.slots,
             hop_limit: self.core.hop_limit,

@@ -11,7 +11,6 @@ pub(crate) struct Rule {
     pub(crate) restart: Restart,
     pub(crate) stop: StopRule,
     pub(crate) significant: bool,
-    pub(crate) supervisor: bool,
 }
 
 /// Where a child stands.

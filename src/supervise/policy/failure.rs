@@ -161,6 +161,7 @@ impl Policy {
     fn then_of_failed(&self, id: NodeId, advice: OnExit) -> Then {
         let child = self.children.get(&id);
         match child {
+            _ if !self.is_on() => Then::Down, // whoever asks because of whom it ended finds it
             Some(child) if child.fresh => Then::Undone,
             Some(child) if child.rule.restart == Restart::Temporary => Then::Forgotten,
             Some(_) if self.flags.pool && advice == OnExit::Stop => Then::Forgotten,

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::ledger::Window;
-use super::options::{AutoShutdown, Intensity, Reason, Restart, Strategy};
+use super::options::{AutoShutdown, Intensity, OnExit, Reason, Restart, Strategy};
 use crate::clock::Moment;
 use crate::queue::backoff::Backoff;
 
@@ -206,9 +206,12 @@ impl Policy {
 
     /// Ends without any regard.
     pub(crate) fn kill(&mut self, now: Now) {
-        if self.mode != Mode::Off {
-            self.end(Reason::Killed, None, now.at);
-        }
+        let because = match &mut self.mode {
+            Mode::Off => return,
+            Mode::Beginning | Mode::On => None,
+            Mode::Ending(_, because) => because.take(),
+        };
+        self.end(Reason::Killed, because, now.at);
     }
 
     /// Something at the child's supervisor, beyond its children, demands that it ends.
@@ -251,6 +254,10 @@ impl Policy {
     /// A child has nothing to do.
     pub(crate) fn ignored(&mut self, id: NodeId, now: Now) {
         let Some(child) = self.children.get_mut(&id) else { return };
+        if matches!(child.phase, Phase::Stopping(_)) {
+            self.ended(id, Reason::Normal, None, OnExit::Restart, now);
+            return;
+        }
         if !child.expected_to_run() {
             return;
         }

@@ -188,9 +188,8 @@ impl Policy {
     pub(super) fn start_by_hand(&mut self, id: NodeId, now: Moment) {
         let binds = self.flags.strategy != Strategy::OneForOne;
         match (self.children.get_mut(&id), &mut self.round) {
-            (Some(child), Some(round)) if binds => {
+            (Some(child), Some(round)) if binds && child.position >= round.from => {
                 child.phase = Phase::InRound;
-                round.from = round.from.min(child.position);
                 if round.stage == Stage::Starting {
                     round.at = round.at.min(child.position);
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{BranchPlan, Effect, Node, NodeBody, Plan, Tree};
+use super::{Body, BranchPlan, Effect, Node, NodeBody, Plan, Tree};
 use crate::supervise::options::{AutoShutdown, Reason};
 use crate::supervise::policy::{Done, NodeId, Not, Now, Policy, Ticket};
 
@@ -193,9 +193,12 @@ impl Tree {
         Ok(())
     }
 
-    /// A leaf is taken out of its supervisor's care, and goes on by itself.
-    pub(crate) fn let_go(&mut self, id: NodeId, now: Now) {
-        let Some(parent) = self.nodes.get(&id).and_then(|node| node.parent) else { return };
+    /// A leaf is taken out of its supervisor's care, and goes on by itself. The number of its
+    /// declaration, if that is not needed any more.
+    pub(crate) fn let_go(&mut self, id: NodeId, now: Now) -> Option<usize> {
+        let node = self.nodes.get(&id)?;
+        let (parent, number) = (node.parent?, self.leaf(id)?);
+        let for_good = !self.is_of_a_pool(node);
         if let Some(branch) = self.branch_mut(parent)
             && let Some(place) = branch.statics.iter().position(|of| *of == Some(id))
         {
@@ -203,12 +206,13 @@ impl Tree {
             branch.plan.children.remove(place);
         }
         self.with(parent, now, |policy| policy.let_go(id, now));
-        let Some(Node { name, watchers, .. }) = self.nodes.remove(&id) else { return };
+        let Node { name, watchers, .. } = self.nodes.remove(&id)?;
         let told = |ticket| Effect::Told(ticket, Reason::Shutdown);
         self.effects.extend(watchers.into_iter().map(told));
         if let Some(branch) = self.branch_mut(parent) {
             branch.names.remove(&name);
         }
+        for_good.then_some(number)
     }
 
     /// The names of a running supervisor's children.
@@ -233,20 +237,21 @@ impl Tree {
     ) -> Result<(), Refusal> {
         self.names_in(supervisor)?;
         let Some(branch) = self.branch(supervisor) else { return Ok(()) };
-        let (names, mut before) = (branch.names.clone(), branch.plan.children.clone());
+        let names = branch.names.clone();
         let (mut statics, mut children) = (Vec::new(), Vec::new());
         for child in plan.children {
             let rule = child.rule;
             let known = names.get(&child.name).copied();
             let id = known.unwrap_or_else(|| self.put(Some(supervisor), true, child.clone()));
             // One that is known stays what it is; only its rule is another.
-            let place = before.iter().position(|of| of.name == child.name);
-            let mut stays = match (known, place) {
-                (Some(_), Some(place)) => before.swap_remove(place),
-                _ => child,
-            };
-            stays.rule = rule;
-            children.push(stays);
+            let stays = known.and_then(|id| self.nodes.get(&id)).map(|node| {
+                let body = match &node.body {
+                    NodeBody::Leaf(number) => Body::Leaf(*number),
+                    NodeBody::Branch(branch) => Body::Branch(branch.plan.clone()),
+                };
+                Plan { name: node.name.clone(), rule, kind: node.kind, body }
+            });
+            children.push(stays.unwrap_or(child));
             statics.push((id, rule));
         }
         let declared: BTreeSet<NodeId> = statics.iter().map(|(id, _)| *id).collect();

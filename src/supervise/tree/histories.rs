@@ -18,12 +18,12 @@ use crate::supervise::policy::{Flags, Phase, Rule};
 
 pub(super) fn leaf(name: &str, restart: Restart, stop_within: u64) -> Plan {
     let stop = StopRule::Within(Duration::from_millis(stop_within));
-    let rule = Rule { restart, stop, significant: false, supervisor: false };
+    let rule = Rule { restart, stop, significant: false };
     Plan { name: Arc::from(name), rule, kind: ChildKind::Processor, body: Body::Leaf(0) }
 }
 
 fn rule_of_supervisor(restart: Restart) -> Rule {
-    Rule { restart, stop: StopRule::Patient, significant: false, supervisor: true }
+    Rule { restart, stop: StopRule::Patient, significant: false }
 }
 
 fn restarts() -> impl Generator<Value = Restart> {

@@ -7,6 +7,8 @@
 
 mod asked;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod histories;
 mod nodes;
 #[cfg(test)]
@@ -72,8 +74,6 @@ pub(crate) enum Effect {
         child: String,
         cause: String,
     },
-    /// All have been started for the first time.
-    Up,
     /// The root has ended.
     End(Option<GaveUp>),
 }
@@ -128,7 +128,7 @@ impl Tree {
     pub(crate) fn new(mut supervisors: Vec<Plan>) -> Self {
         for supervisor in &mut supervisors {
             let (restart, stop) = (Restart::Transient, StopRule::Patient);
-            supervisor.rule = Rule { restart, stop, significant: true, supervisor: true };
+            supervisor.rule = Rule { restart, stop, significant: true };
         }
         let intensity = Intensity::within(0, Duration::from_secs(1));
         let auto_shutdown = AutoShutdown::AllSignificant;
@@ -141,12 +141,8 @@ impl Tree {
             work: VecDeque::new(),
             effects: Vec::new(),
         };
-        let rule = Rule {
-            restart: Restart::Permanent,
-            stop: StopRule::Patient,
-            significant: false,
-            supervisor: true,
-        };
+        let rule =
+            Rule { restart: Restart::Permanent, stop: StopRule::Patient, significant: false };
         let (name, kind) = (Arc::from(""), ChildKind::Supervisor);
         tree.put(None, true, Plan { name, rule, kind, body: Body::Branch(plan) });
         tree
@@ -310,7 +306,6 @@ impl Tree {
                 self.effects.push(Effect::Recovered { child, took });
             }
             Action::Answer(ticket, answer) => self.effects.push(Effect::Answer(ticket, answer)),
-            Action::Up if at == Self::ROOT => self.effects.push(Effect::Up),
             Action::Up => self.tell_parent(at, |policy| policy.started(at, now)),
             Action::End(reason, because) => self.branch_ended(at, reason, because, now),
         }

@@ -49,7 +49,9 @@ impl Tree {
 
     /// Takes a node out, with all below it; `undone` if it was never there.
     pub(super) fn remove(&mut self, id: NodeId, undone: bool) {
-        let for_good = self.nodes.get(&id).is_some_and(|node| !node.declared);
+        // What a pool's children are made from stays, for others to come.
+        let node = self.nodes.get(&id);
+        let for_good = node.is_some_and(|node| !node.declared && !self.is_of_a_pool(node));
         self.take_out(id, undone, for_good);
     }
 
@@ -67,10 +69,13 @@ impl Tree {
                     .map(|(child, _)| child)
                     .chain(branch.statics.iter().flatten().copied())
                     .collect();
-                let template = branch.plan.template.as_ref().and_then(|plan| plan.leaf());
+                let mut templates = Vec::new();
+                if let Some(template) = &branch.plan.template {
+                    template.each_leaf(&mut |number| templates.push(number));
+                }
                 below.into_iter().for_each(|child| self.take_out(child, undone, for_good));
                 let gone = |number| Effect::ForgetTemplate { number, undone, for_good };
-                self.effects.extend(template.map(gone));
+                self.effects.extend(templates.into_iter().map(gone));
                 self.set_due(id, None);
             }
         }
@@ -78,6 +83,11 @@ impl Tree {
         if let Some(parent) = parent.and_then(|parent| self.branch_mut(parent)) {
             parent.names.remove(&name);
         }
+    }
+
+    pub(super) fn is_of_a_pool(&self, node: &Node) -> bool {
+        let parent = node.parent.and_then(|parent| self.branch(parent));
+        parent.is_some_and(|branch| branch.plan.flags.pool)
     }
 
     pub(super) fn each_leaf(&mut self, id: NodeId, effect: fn(NodeId) -> Effect) {

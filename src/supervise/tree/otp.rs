@@ -11,9 +11,9 @@ use crate::supervise::options::{Intensity, OnExit, Reason, Restart, StopRule};
 use crate::supervise::policy::round::LOOKED;
 use crate::supervise::policy::{Flags, NodeId, Now, Rule, Verdict};
 
-fn supervisor(flags: Flags, children: Vec<Plan>, template: Option<Plan>) -> Plan {
+pub(super) fn supervisor(flags: Flags, children: Vec<Plan>, template: Option<Plan>) -> Plan {
     let stop = StopRule::Patient;
-    let rule = Rule { restart: Restart::Permanent, stop, significant: false, supervisor: true };
+    let rule = Rule { restart: Restart::Permanent, stop, significant: false };
     let template = template.map(Box::new);
     let body = Body::Branch(BranchPlan { flags, decider: None, children, template });
     Plan { name: "sup".into(), rule, kind: ChildKind::Supervisor, body }

@@ -221,11 +221,11 @@ impl Tree {
     pub(crate) fn count(&self, supervisor: NodeId) -> ChildCounts {
         let mut counts = ChildCounts::default();
         let Some(branch) = self.branch(supervisor) else { return counts };
-        for (_, child) in branch.policy.children() {
+        for (id, child) in branch.policy.children() {
             counts.specs += 1;
             counts.running += usize::from(child.runs());
-            let of_kind =
-                if child.rule.supervisor { &mut counts.supervisors } else { &mut counts.workers };
+            let supervises = self.branch(id).is_some();
+            let of_kind = if supervises { &mut counts.supervisors } else { &mut counts.workers };
             *of_kind += 1;
         }
         if branch.plan.flags.pool {

@@ -107,8 +107,7 @@ impl World {
                     Effect::Restart { .. }
                     | Effect::Recovered { .. }
                     | Effect::ForgetTemplate { .. }
-                    | Effect::GaveUp { .. }
-                    | Effect::Up => {}
+                    | Effect::GaveUp { .. } => {}
                     Effect::End(why) => {
                         assert!(self.alive.is_empty(), "{:?} run on", self.alive);
                         assert!(self.ended.is_empty(), "it ends twice");
@@ -183,8 +182,7 @@ impl World {
                 }
             }
             Step::Ignores(number) => {
-                if let Some(id) = self.pick(*number).filter(|id| self.alive[id] == Lives::Starting)
-                {
+                if let Some(id) = self.pick(*number).filter(|id| self.alive[id] != Lives::Up) {
                     self.alive.remove(&id);
                     self.tree.ignored(id, at);
                 }
