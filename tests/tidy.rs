@@ -26,6 +26,11 @@ const FLOORS: &[&str] = &[
 
 /// Files that decide: no clock, no I/O, no actors, no threads.
 const PURE: &[&str] = &[
+    "store/file/bytes.rs",
+    "store/file/events.rs",
+    "store/file/layout.rs",
+    "store/file/record.rs",
+    "store/file/scan.rs",
     "queue/state.rs",
     "queue/backoff.rs",
     "queue/report.rs",

@@ -1,6 +1,7 @@
 //! Where a runtime keeps what must outlive a handler. The memory engine is the first: what it
 //! keeps survives every processor, and ends with the process.
 
+pub(crate) mod file;
 pub(crate) mod memory;
 
 /// Which engine a runtime keeps its events and state in; set with

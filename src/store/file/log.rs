@@ -1,0 +1,262 @@
+//! The end of the log, where it grows: commits are packed into frames, frames written to the last
+//! segment, and segments begun. One at a time, by whoever has it; the thread that does is
+//! the writer's.
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, write_all};
+use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
+
+/// Sizes of the log, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Of a segment.
+    pub(crate) segment: u64,
+    /// Small commits share a frame up to this.
+    pub(crate) frame: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { segment: 32 << 20, frame: 16 << 10 }
+    }
+}
+
+impl Sizes {
+    /// No commit may be larger.
+    pub(crate) fn most(&self) -> usize {
+        (self.segment - FRAMES) as usize - FRAME_HEAD
+    }
+}
+
+/// One commit: its records, and how many events are in them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Commit<'a> {
+    pub(crate) records: &'a [u8],
+    pub(crate) events: u64,
+}
+
+/// A segment of the log.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) head: SegmentHead,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// How many of its bytes are in use.
+    pub(crate) length: u64,
+}
+
+/// The name of a segment's file.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{number:016x}.log")
+}
+
+/// The number of the segment with that name, if it is one.
+pub(crate) fn segment_number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".log").filter(|number| number.len() == 16)?;
+    let number = u64::from_str_radix(number, 16).ok()?;
+    (segment_name(number) == name).then_some(number)
+}
+
+/// The end of the log.
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    sizes: Sizes,
+    random: fastrand::Rng,
+    current: Segment,
+    end: End,
+    /// All frames before this one are on disk.
+    synced: u64,
+    /// The position of the next event.
+    next: u64,
+    time: u64,
+    buffer: Vec<u8>,
+    /// Segments that are full, since somebody asked.
+    full: Vec<Segment>,
+    /// A write failed: what is behind the end is unknown, and nothing may follow it.
+    broken: bool,
+}
+
+/// Where a log stands that is opened.
+pub(crate) struct Stand {
+    pub(crate) end: End,
+    pub(crate) next: u64,
+    pub(crate) time: u64,
+}
+
+impl Log {
+    /// Begins with a segment of that number, behind that end.
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        sizes: Sizes,
+        mut random: fastrand::Rng,
+        number: u64,
+        Stand { end, next, time }: Stand,
+    ) -> io::Result<Self> {
+        let current = begin_segment(&*disk, sizes, &mut random, number, end, next)?;
+        Ok(Self::goes_on(disk, sizes, random, current, Stand { end, next, time }))
+    }
+
+    /// Goes on at the end of a segment.
+    pub(crate) fn goes_on(
+        disk: Arc<dyn Disk>,
+        sizes: Sizes,
+        random: fastrand::Rng,
+        current: Segment,
+        Stand { end, next, time }: Stand,
+    ) -> Self {
+        let (buffer, full, broken) = (Vec::new(), Vec::new(), false);
+        let synced = end.next;
+        Self { disk, sizes, random, current, end, synced, next, time, buffer, full, broken }
+    }
+
+    /// The position of the next event.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The time of the last frame, in milliseconds since 1970.
+    pub(crate) fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// The segment that is written to, as far as it is.
+    pub(crate) fn current(&self) -> &Segment {
+        &self.current
+    }
+
+    /// Segments that have become full since this was asked last.
+    pub(crate) fn take_full(&mut self) -> Vec<Segment> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// Writes commits, in their order, each whole within one frame. They are on disk after
+    /// [`Log::sync`].
+    ///
+    /// # Errors
+    ///
+    /// What the file system says. Nothing may be written any more: the log is to be opened anew.
+    pub(crate) fn append<'a>(
+        &mut self,
+        commits: impl Iterator<Item = Commit<'a>>,
+        now: u64,
+    ) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let appended = self.write(commits, now);
+        self.broken = appended.is_err();
+        appended
+    }
+
+    fn write<'a>(&mut self, commits: impl Iterator<Item = Commit<'a>>, now: u64) -> io::Result<()> {
+        self.time = self.time.max(now);
+        self.buffer.clear();
+        let mut commits = commits.peekable();
+        while let Some(commit) = commits.next() {
+            let begin = self.buffer.len();
+            self.buffer.resize(begin + FRAME_HEAD, 0);
+            self.buffer.extend_from_slice(commit.records);
+            let mut events = commit.events;
+            let length = |log: &Self| log.buffer.len() - begin - FRAME_HEAD;
+            while let Some(small) =
+                commits.next_if(|more| length(self) + more.records.len() <= self.sizes.frame)
+            {
+                self.buffer.extend_from_slice(small.records);
+                events += small.events;
+            }
+            let frame = self.buffer.len() - begin;
+            if self.current.length + self.buffer.len() as u64 > self.sizes.segment {
+                self.roll(begin)?;
+            }
+            self.seal(frame, events);
+        }
+        self.flush(self.buffer.len())
+    }
+
+    /// Completes the last frame of the buffer.
+    fn seal(&mut self, frame: usize, events: u64) {
+        let begin = self.buffer.len() - frame;
+        let End { next: number, check: before } = self.end;
+        let mut head = FrameHead {
+            length: (frame - FRAME_HEAD) as u32,
+            check: 0,
+            before,
+            number,
+            behind: u32::try_from(number - self.synced).unwrap_or(u32::MAX),
+            first: self.next,
+            time: self.time,
+        };
+        head.seal(&self.current.head, &mut self.buffer[begin..]);
+        self.end = End { next: number + 1, check: head.check };
+        self.next += events;
+    }
+
+    /// Writes the first so many bytes of the buffer.
+    fn flush(&mut self, length: usize) -> io::Result<()> {
+        write_all(&*self.current.file, &self.buffer[..length], self.current.length)?;
+        self.current.length += length as u64;
+        self.buffer.drain(..length);
+        Ok(())
+    }
+
+    /// The current segment is full: what is in the buffer before that place still belongs to it.
+    fn roll(&mut self, begin: usize) -> io::Result<()> {
+        self.flush(begin)?;
+        self.sync_current()?;
+        let number = self.current.head.covers + 1;
+        let fresh =
+            begin_segment(&*self.disk, self.sizes, &mut self.random, number, self.end, self.next)?;
+        self.full.push(std::mem::replace(&mut self.current, fresh));
+        Ok(())
+    }
+
+    /// Returns when all that was written is on disk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says. What was written since the last time may be there or not, and
+    /// nothing more is written: the log is to be opened anew.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let synced = self.sync_current();
+        self.broken = synced.is_err();
+        synced
+    }
+
+    fn sync_current(&mut self) -> io::Result<()> {
+        if self.synced < self.end.next {
+            self.current.file.sync()?;
+            self.synced = self.end.next;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the file of a segment ready; one that was prepared or used before is used again.
+fn begin_segment(
+    disk: &dyn Disk,
+    sizes: Sizes,
+    random: &mut fastrand::Rng,
+    number: u64,
+    before: End,
+    first: u64,
+) -> io::Result<Segment> {
+    let name = segment_name(number);
+    let file = match disk.open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name)?,
+        found => found?,
+    };
+    if file.length()? < sizes.segment {
+        file.reserve(sizes.segment)?;
+    }
+    let salt = random.u64(..);
+    let (covers, generation, rewritten) = (number, 0, None);
+    let head = SegmentHead { number, covers, generation, salt, first, before, rewritten };
+    write_all(&*file, &head.write(), 0)?;
+    // Its name is on disk before anything in it counts; its head when its first frames are.
+    disk.sync_names()?;
+    Ok(Segment { head, file, length: FRAMES })
+}

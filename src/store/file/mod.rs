@@ -1,0 +1,22 @@
+//! The persistent log. Everything durable is a record in it, one commit is one checksummed frame,
+//! and the state of a runtime is what its records add up to.
+//!
+//! From the bytes up: [`bytes`], [`layout`] (heads of segments and frames), [`record`] (what a frame
+//! holds), [`scan`] (what is in a segment).
+
+#![allow(dead_code)]
+
+pub(crate) mod bytes;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod damages;
+pub(crate) mod disk;
+pub(crate) mod events;
+pub(crate) mod layout;
+pub(crate) mod log;
+pub(crate) mod record;
+pub(crate) mod recovery;
+pub(crate) mod scan;

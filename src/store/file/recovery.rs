@@ -1,0 +1,159 @@
+//! Opening a log: what is in it, what is missing, and where it goes on.
+
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, read_up_to, write_all};
+use super::layout::{End, FRAMES, FrameHead, NoHead, SegmentHead};
+use super::log::{Log, Segment, Sizes, Stand, segment_name, segment_number};
+use super::scan::{Gap, scan};
+
+/// A stretch of the log that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) segment: u64,
+    /// Where in it; none if the whole segment is missing.
+    pub(crate) gap: Gap,
+}
+
+/// What was found when a log was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In their order; the last one is written to.
+    pub(crate) segments: Vec<SegmentHead>,
+    pub(crate) lost: Vec<Lost>,
+    /// The end was torn, and has been cut.
+    pub(crate) torn: bool,
+}
+
+/// Why a log is not opened.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    Refused(io::Error),
+    /// It was written by a later version.
+    Newer(u32),
+}
+
+impl From<io::Error> for NotOpened {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The segments that are there, in their order; those that nothing was ever written to left out.
+fn segments(disk: &dyn Disk) -> Result<Vec<(u64, Result<Segment, ()>)>, NotOpened> {
+    let mut numbers: Vec<u64> =
+        disk.names()?.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    let mut found = Vec::new();
+    let mut covered = 0;
+    for number in numbers {
+        let file = disk.open(&segment_name(number))?;
+        let page = read_up_to(&*file, 0, FRAMES as usize)?;
+        let head = match SegmentHead::read(&page) {
+            Err(NoHead::Newer(version)) => return Err(NotOpened::Newer(version)),
+            // One that was used before under another number is not in use under this one.
+            Ok(head) if head.number == number => Ok(head),
+            Ok(_) | Err(NoHead::Unreadable) => Err(()),
+        };
+        if number < covered {
+            continue; // it was merged into one before it
+        }
+        covered = head.map_or(covered, |head| head.covers + 1);
+        found.push((number, head.map(|head| Segment { head, file, length: FRAMES })));
+    }
+    // What comes behind the last one that has a head was prepared, and never used.
+    let used = found.iter().rposition(|(_, segment)| segment.is_ok()).map_or(0, |last| last + 1);
+    found.truncate(used);
+    Ok(found)
+}
+
+/// Opens a log, or begins one. Visits every frame that is there, in order, with the number of its
+/// segment and its place there.
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    sizes: Sizes,
+    random: fastrand::Rng,
+    mut visit: impl FnMut(u64, u64, FrameHead, &[u8]),
+) -> Result<(Log, Found), NotOpened> {
+    let segments = segments(&**disk)?;
+    let mut found = Found::default();
+    let mut stand = Stand { end: End::default(), next: 0, time: 0 };
+    let mut expected = segments.first().map_or(0, |(number, _)| *number);
+    let mut last: Option<(Segment, u64)> = None;
+    for (place, (number, segment)) in segments.iter().enumerate() {
+        // One that cannot be read at all: what follows says how much it was.
+        let Ok(segment) = segment else { continue };
+        let is_last = place + 1 == segments.len();
+        let next =
+            segments.get(place + 1).and_then(|(number, next)| Some((number, next.as_ref().ok()?)));
+        let next = next.filter(|(number, _)| **number == segment.head.covers + 1);
+        let ended = next.map(|(_, next)| next.head.before);
+        // What was before the first file may be gone: it was not needed any more.
+        if place > 0 && segment.head.before.next > stand.end.next {
+            let frames = (stand.end.next, segment.head.before.next);
+            found.lost.push(Lost { segment: expected, gap: Gap { from: 0, to: 0, frames } });
+        }
+        stand.next = stand.next.max(segment.head.first);
+        let length = usize::try_from(segment.file.length()?).unwrap_or(usize::MAX);
+        let bytes = read_up_to(&*segment.file, 0, length)?;
+        let mut unsynced = FRAMES;
+        let mut before: Vec<(u64, u64)> = Vec::new();
+        let scanned = scan(&segment.head, &bytes, ended, |at, head, body| {
+            stand.next = head.first + events_in(body);
+            stand.time = stand.time.max(head.time);
+            if is_last {
+                before.push((head.number, at));
+                unsynced = before
+                    .iter()
+                    .find(|(number, _)| *number >= head.synced())
+                    .map_or(at, |(_, at)| *at);
+                before.retain(|(number, _)| *number >= head.synced());
+            }
+            visit(*number, at, head, body);
+        });
+        found.lost.extend(scanned.gaps.iter().map(|gap| Lost { segment: *number, gap: *gap }));
+        found.torn |= scanned.torn && is_last;
+        stand.end = scanned.end;
+        expected = segment.head.covers + 1;
+        found.segments.push(segment.head);
+        if is_last {
+            // It may be in the cache of the operating system only: written once more, so that it
+            // counts as new, and is on disk before anybody relies on it.
+            let tail = bytes.get(unsynced as usize..scanned.length as usize).unwrap_or_default();
+            write_all(&*segment.file, &segment.head.write(), 0)?;
+            write_all(&*segment.file, tail, unsynced)?;
+            if (bytes.len() as u64) < sizes.segment {
+                segment.file.reserve(sizes.segment)?;
+            }
+            segment.file.sync()?;
+            let segment = Segment { length: scanned.length, ..segment.clone() };
+            last = Some((segment, u64::from(scanned.torn || !scanned.gaps.is_empty())));
+        }
+    }
+    let log = match last {
+        Some((segment, 0)) => Log::goes_on(disk.clone(), sizes, random, segment, stand),
+        // Nothing is written behind what was cut: whole frames may still be there.
+        Some((segment, _)) => {
+            let log = Log::begin(disk.clone(), sizes, random, segment.head.covers + 1, stand)?;
+            found.segments.push(log.current().head);
+            log
+        }
+        None => {
+            let log = Log::begin(disk.clone(), sizes, random, expected, stand)?;
+            found.segments.push(log.current().head);
+            log
+        }
+    };
+    Ok((log, found))
+}
+
+/// How many events are in a frame.
+fn events_in(body: &[u8]) -> u64 {
+    use super::record::{Record, Records};
+    let events = Records::new(body).flatten().map(|record| match record {
+        Record::Events(events) => events.runs.iter().map(|run| u64::from(run.count)).sum(),
+        _ => 0,
+    });
+    events.sum()
+}
