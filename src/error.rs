@@ -23,6 +23,9 @@ pub enum ErrorKind {
     Ignored,
     /// The tree of supervisors gave up: the text names the child and what it said.
     GaveUp,
+    /// What must outlive the process cannot be read or written; the text says what the file system
+    /// said.
+    Storage,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,
 }
@@ -90,7 +93,7 @@ impl std::error::Error for Error {}
 /// use cueline::Refused;
 /// let refused = Refused::Full("an event");
 /// assert!(refused.to_string().contains("no room"));
-/// assert_eq!(refused.into_event(), "an event");
+/// assert_eq!(refused.into_event(), Some("an event"));
 /// ```
 pub enum Refused<E> {
     /// A subscription of this topic is full, and the caller did not want to wait.
@@ -102,16 +105,20 @@ pub enum Refused<E> {
     InsideHandler(E),
     /// The event cannot be published as it is; the error says why.
     Invalid(E, Error),
+    /// It was handed over, and it is not known whether it is kept: the log could not be written. The
+    /// error says why. The event cannot be given back.
+    NotKept(Error),
 }
 
 impl<E> Refused<E> {
-    /// Takes the refused event out again.
-    pub fn into_event(self) -> E {
+    /// Takes the refused event out again; none if it was handed over ([`Refused::NotKept`]).
+    pub fn into_event(self) -> Option<E> {
         match self {
             Self::Full(event)
             | Self::Closed(event)
             | Self::InsideHandler(event)
-            | Self::Invalid(event, _) => event,
+            | Self::Invalid(event, _) => Some(event),
+            Self::NotKept(_) => None,
         }
     }
 }
@@ -125,7 +132,7 @@ impl<E> fmt::Display for Refused<E> {
             ),
             Self::Closed(_) => Error::closed().fmt(f),
             Self::InsideHandler(_) => Error::inside_handler("publish").fmt(f),
-            Self::Invalid(_, error) => error.fmt(f),
+            Self::Invalid(_, error) | Self::NotKept(error) => error.fmt(f),
         }
     }
 }
@@ -137,6 +144,7 @@ impl<E> fmt::Debug for Refused<E> {
             Self::Closed(_) => "Closed",
             Self::InsideHandler(_) => "InsideHandler",
             Self::Invalid(..) => "Invalid",
+            Self::NotKept(_) => "NotKept",
         };
         write!(f, "{name}({self})")
     }

@@ -80,7 +80,8 @@ mod signal;
 mod store;
 mod supervise;
 
-pub use broker::publish::{Publish, PublishAll};
+pub use broker::publish::Publish;
+pub use broker::publish_all::PublishAll;
 pub use broker::topics::TopicReport;
 pub use clock::{Timestamp, hours, millis, secs};
 pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};

@@ -19,6 +19,8 @@ use crate::queue::{QueueSettings, Subscription, WhenFull};
 const CREDIT: u64 = 4096;
 /// How many events from outside may lie before the broker, wanted by anybody or not.
 const BEFORE_BROKER: u64 = 262_144;
+/// And how many bytes of them may lie there that are not on disk yet.
+const UNWRITTEN: u64 = 64 << 20;
 /// How many a handler gets to publish before it asks again.
 const LEASE: u64 = 256;
 
@@ -57,8 +59,12 @@ pub(crate) struct Door {
     gates: Vec<Option<Gate>>,
     next_ticket: u64,
     pub(crate) holders: Holders,
-    /// Events that have no place in the order yet.
-    pub(crate) before_broker: u64,
+    /// Events that have no place in the order yet, and what they are as bytes, if they are stored.
+    pub(crate) before_broker: Load,
+    /// There is a log: whoever is slow reads from there, and keeps nobody waiting.
+    pub(crate) keeps: bool,
+    /// What has its place, and is not on disk yet.
+    pub(crate) unwritten: Load,
 }
 
 impl Door {
@@ -161,7 +167,8 @@ impl Door {
     }
 
     fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
-        let gates = self.gates_of(topic).filter(|gate| !gate.subscription.is_detached());
+        let block = |gate: &&Gate| !self.keeps && !gate.subscription.is_detached();
+        let gates = self.gates_of(topic).filter(block);
         let settings = gates.map(|gate| &gate.subscription.settings);
         settings.filter(|settings| settings.when_full == WhenFull::Block)
     }
@@ -302,6 +309,7 @@ impl Door {
     fn rests_at(&self, gate: &Gate, of_held: impl Fn(Counts) -> usize) -> bool {
         let subscription = &gate.subscription;
         let rests = self.waiting(gate).events == 0
+            && !subscription.is_behind()
             && of_held(subscription.counts()) == 0
             && !subscription.has_untold();
         rests || subscription.is_halted() || subscription.is_detached()
@@ -323,8 +331,13 @@ impl Door {
 
     /// The least room among the blocking subscriptions of a topic, beyond what is already allowed.
     fn room(&self, topic: TopicId, with_reserve: bool) -> Load {
-        let before_broker = if with_reserve { 0 } else { self.before_broker };
-        let mut room = Load::new(BEFORE_BROKER.saturating_sub(before_broker), u64::MAX);
+        let before = self.before_broker.and(self.unwritten);
+        let before = if with_reserve { Load::default() } else { before };
+        let mut room = Load::new(BEFORE_BROKER, u64::MAX).less(Load::new(before.events, 0));
+        if self.keeps {
+            room.weight = UNWRITTEN.saturating_sub(before.weight);
+            return room;
+        }
         for gate in self.gates_of(topic) {
             let settings = &gate.subscription.settings;
             if settings.when_full != WhenFull::Block || gate.subscription.is_detached() {

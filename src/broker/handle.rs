@@ -11,12 +11,13 @@ use parking_lot::MutexGuard;
 use super::door::Door;
 use super::holders::Holder;
 use super::intake::{Entry, Inner, Intake, Watch};
+use super::journal::Journal;
 use super::sequencer::Sequencer;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::message::Message;
 use crate::message::envelope::TopicId;
 use crate::message::id::IdSpace;
+use crate::message::{Message, Seq};
 use crate::queue::Subscription;
 use crate::queue::batch::{Events, Load};
 use crate::signal::Signals;
@@ -33,6 +34,8 @@ pub(crate) struct Broker {
     pub(crate) ids: Arc<IdSpace>,
     /// How many have subscribed so far.
     epoch: AtomicU64,
+    /// If what is published is kept in a log.
+    pub(crate) journal: Option<Arc<Journal>>,
 }
 
 /// Why a delayed publication does not leave.
@@ -58,10 +61,20 @@ impl Lease {
 }
 
 impl Broker {
-    pub(crate) fn new(lanes: usize, clock: Arc<Clock>, signals: Arc<Signals>) -> Self {
+    /// With a log, the next event has the position `next`.
+    pub(crate) fn new(
+        lanes: usize,
+        clock: Arc<Clock>,
+        signals: Arc<Signals>,
+        log: Option<(Arc<Journal>, Seq)>,
+    ) -> Self {
         let ids = IdSpace::new();
         let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
-        let sequencer = Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone());
+        intake.lock().door.keeps = log.is_some();
+        let (journal, next) = log.map_or((None, Seq(0)), |(journal, next)| (Some(journal), next));
+        let bell = journal.as_ref().map(|journal| journal.bell.clone());
+        let sequencer =
+            Sequencer::new(intake.clone(), lanes, clock.clone(), signals.clone(), (bell, next));
         Self {
             intake,
             sequencer: Arc::new(sequencer),
@@ -69,6 +82,7 @@ impl Broker {
             signals,
             ids,
             epoch: AtomicU64::new(0),
+            journal,
         }
     }
 
@@ -220,6 +234,30 @@ impl Broker {
         drop(gone);
     }
 
+    /// A subscription may have something to tell to the log: at once, if somebody waits for it, else
+    /// with what is written next.
+    pub(crate) fn has_news(&self, subscription: &Arc<Subscription>, urgent: bool) {
+        if self.journal.is_none() {
+            return;
+        }
+        if subscription.has_news() {
+            self.intake.lock().push_news(subscription.clone());
+            self.clock.working();
+        }
+        if urgent {
+            self.sequencer.take_turn();
+        }
+    }
+
+    /// Has the log read for a subscription that is behind, if it wants that.
+    pub(crate) fn read_for(&self, subscription: &Arc<Subscription>) {
+        if subscription.is_hungry()
+            && let Some(journal) = &self.journal
+        {
+            journal.read_for(subscription);
+        }
+    }
+
     /// Somebody settled something: whoever waits for room or rest is told.
     pub(crate) fn progressed(&self, subscription: &Subscription) {
         if self.intake.is_watched(Watch::Room) && subscription.has_made_room() {
@@ -238,10 +276,14 @@ impl Broker {
     pub(crate) fn sweep(&self) {
         let stuck = self.sequencer.tick();
         let mut inner = self.intake.lock();
-        let broker = if stuck || !inner.is_empty() { inner.ask_broker() } else { None };
+        let lies = !inner.is_empty();
+        let broker = if stuck || lies { inner.ask_broker() } else { None };
         let idle: Vec<Waker> = inner.door.crews().filter_map(Subscription::tick).collect();
         drop(inner);
         broker.into_iter().chain(idle).for_each(Waker::wake);
+        if lies && self.journal.is_some() {
+            self.sequencer.take_turn();
+        }
     }
 
     /// No more from outside; who waits at the door is told.
@@ -266,8 +308,8 @@ impl Broker {
 
     #[inline]
     pub(super) fn gathered(&self, inner: MutexGuard<'_, Inner>, lanes: u64) {
-        let much = inner.door.before_broker >= GATHER;
-        let wanted = self.sequencer.is_resting(lanes);
+        let much = inner.door.before_broker.events >= GATHER;
+        let wanted = self.journal.is_some() || self.sequencer.is_resting(lanes);
         drop(inner);
         self.clock.working();
         if wanted || much {

@@ -18,7 +18,7 @@ use crate::message::Message;
 use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::{IdSource, IdSpace};
 use crate::queue::Subscription;
-use crate::queue::batch::Events;
+use crate::queue::batch::{Events, Load};
 use crate::signal::Signals;
 
 /// What lies before the broker, in order.
@@ -31,6 +31,10 @@ pub(crate) enum Entry {
 pub(crate) struct Inner {
     open: Events,
     sealed: Vec<Entry>,
+    /// Subscriptions that have something to tell to the log.
+    news: Vec<Arc<Subscription>>,
+    /// What was taken is being written.
+    pub(crate) writing: bool,
     waker: Option<Waker>,
     /// The broker actor is asked to take the turn.
     asked: bool,
@@ -43,6 +47,8 @@ pub(crate) struct Inner {
     /// No more from outside.
     pub(crate) closed: bool,
     ended: bool,
+    /// How often all of it has been taken.
+    pub(crate) taken: u64,
 }
 
 /// The place where everything that is published comes first.
@@ -70,6 +76,8 @@ impl Intake {
         let inner = Inner {
             open: Events::new(signals),
             sealed: Vec::new(),
+            news: Vec::new(),
+            writing: false,
             waker: None,
             asked: false,
             ids: IdSource::new(ids),
@@ -79,6 +87,7 @@ impl Intake {
             topics: Topics::default(),
             closed: false,
             ended: false,
+            taken: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -150,6 +159,7 @@ impl Inner {
         topic: TopicId,
         mut events: impl ExactSizeIterator<Item = E>,
         weight: u64,
+        stored: Option<&[u8]>,
     ) -> EventId {
         let now = *self.now.get_or_insert_with(|| {
             let now = Timestamp::now();
@@ -159,12 +169,16 @@ impl Inner {
         if self.seen_outside.get(usize::from(topic.0)) != Some(&true) {
             self.see_outside(topic);
         }
-        self.door.before_broker += events.len() as u64;
+        let stored_bytes = stored.map_or(0, <[u8]>::len) as u64;
+        self.door.before_broker.add(Load::new(events.len() as u64, stored_bytes));
         loop {
             let (first, drawn) = self.ids.draw_many(events.len() as u64);
+            let left = events.len() as u64 - drawn;
             let part = Part { events: &mut events, left: drawn as usize };
-            self.open.push(topic, part, weight, first, &Origin::OUTSIDE, || now);
-            if events.len() == 0 {
+            // All at once, with the last of them.
+            let stored = stored.map(|bytes| if left == 0 { bytes } else { &[] });
+            self.open.push(topic, part, weight, stored, first, &Origin::OUTSIDE, || now);
+            if left == 0 {
                 return EventId(first.0 + u128::from(drawn - 1));
             }
         }
@@ -182,7 +196,8 @@ impl Inner {
 
     /// Adds what a handler published.
     pub(crate) fn push_outbox(&mut self, outbox: Events) {
-        self.door.before_broker += u64::from(outbox.len());
+        let stored = outbox.stored().len() as u64;
+        self.door.before_broker.add(Load::new(u64::from(outbox.len()), stored));
         if self.open.is_empty() || outbox.len() < JOINED {
             self.open.append(outbox);
         } else {
@@ -194,6 +209,14 @@ impl Inner {
     pub(crate) fn push_entry(&mut self, entry: Entry) {
         self.seal();
         self.sealed.push(entry);
+    }
+
+    pub(crate) fn push_news(&mut self, subscription: Arc<Subscription>) {
+        self.news.push(subscription);
+    }
+
+    pub(crate) fn take_news(&mut self) -> Vec<Arc<Subscription>> {
+        std::mem::take(&mut self.news)
     }
 
     fn seal(&mut self) {
@@ -208,7 +231,10 @@ impl Inner {
     /// Takes all that has come, in order.
     pub(crate) fn take(&mut self) -> Vec<Entry> {
         self.seal();
-        self.door.before_broker = 0;
+        let taken = std::mem::take(&mut self.door.before_broker);
+        if self.door.keeps {
+            self.door.unwritten.add(taken);
+        }
         std::mem::take(&mut self.sealed)
     }
 
@@ -219,8 +245,14 @@ impl Inner {
         self.waker.take()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Nothing lies here that was published.
+    pub(crate) fn has_no_events(&self) -> bool {
         self.open.is_empty() && self.sealed.is_empty()
+    }
+
+    /// Nothing lies here at all, and nothing is being written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.has_no_events() && self.news.is_empty() && !self.writing
     }
 }
 
@@ -285,10 +317,10 @@ mod tests {
         for _ in 0..2 {
             let mut outbox = Events::new(signals.clone());
             let (old, one) = (Timestamp::default(), std::iter::once(Ping));
-            outbox.push(topic, one, 0, EventId(7), &Origin::OUTSIDE, || old);
+            outbox.push(topic, one, 0, None, EventId(7), &Origin::OUTSIDE, || old);
             inner.push_outbox(outbox);
             let before = Timestamp::now();
-            let id = inner.push(topic, std::iter::once(Ping), 0);
+            let id = inner.push(topic, std::iter::once(Ping), 0, None);
             assert!(id.timestamp() >= before, "{id}");
             assert!(inner.open.runs().last().unwrap().head.at >= before);
             drop(inner.take());

@@ -124,6 +124,16 @@ impl Lane {
         wake(inner);
     }
 
+    /// Batches that its thread is to drop.
+    pub(crate) fn take_over(&self, passed: Passed) {
+        if passed.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.passed.extend(passed);
+        wake(inner);
+    }
+
     /// The end of the lane, for the thread whose it is now.
     pub(crate) fn arrivals(self: &Arc<Self>) -> Arrivals {
         Arrivals { hands: self.inner.lock().hands, lane: self.clone() }

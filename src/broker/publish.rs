@@ -9,7 +9,8 @@ use parking_lot::MutexGuard;
 
 use super::handle::Broker;
 use super::intake::{Inner, Watch};
-use crate::error::{Error, ErrorKind, Refused};
+use super::journal::StoredBytes;
+use crate::error::{Error, Refused};
 use crate::message::envelope::TopicId;
 use crate::message::{Event, EventId, Message, weight_of};
 use crate::queue::batch::Load;
@@ -46,7 +47,7 @@ impl Broker {
         if is_inside_handler() {
             return Err(Refused::InsideHandler(event));
         }
-        self.offer(event, None, None).map_err(|(refused, _)| {
+        self.offer(event, None, None).map(|pushed| pushed.id).map_err(|(refused, _)| {
             if matches!(refused, Refused::Full(_)) {
                 self.state_refused::<E>(false);
             }
@@ -81,8 +82,12 @@ impl Broker {
         event: E,
         ticket: Option<u64>,
         waker: Option<&Waker>,
-    ) -> Result<EventId, (Refused<E>, Option<u64>)> {
+    ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
         let weight = weight_of(&event);
+        let stored = match self.stored(std::slice::from_ref(&event)) {
+            Ok(stored) => stored,
+            Err(error) => return Err((Refused::Invalid(event, error), None)),
+        };
         let mut inner = self.intake.lock();
         if inner.closed {
             return Err((Refused::Closed(event), None));
@@ -100,20 +105,42 @@ impl Broker {
             let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
             return Err((Refused::Full(event), ticket));
         }
-        let id = inner.push(topic, std::iter::once(event), weight);
+        let stored = stored.as_ref().map(|stored| stored.first(1));
+        let id = inner.push(topic, std::iter::once(event), weight, stored);
+        let group = inner.taken;
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
         self.pushed(inner, topic);
         if let Some(waker) = next {
             waker.wake();
         }
-        Ok(id)
+        Ok(Pushed { id, group })
+    }
+
+    /// Events as bytes, if they are to be kept.
+    fn stored<E: Message>(&self, events: &[E]) -> Result<Option<StoredBytes>, Error> {
+        if self.journal.is_none() {
+            return Ok(None);
+        }
+        let stored = StoredBytes::of(events);
+        stored.map(Some).map_err(|failure| {
+            Error::config(format!("`{}`: {}", E::NAME, failure.chain().join(": ")))
+        })
+    }
+
+    /// Ready when what was pushed is kept.
+    pub(super) fn poll_kept(&self, group: u64, waker: &Waker) -> Poll<Result<(), Error>> {
+        match &self.journal {
+            Some(journal) => journal.poll_kept(group, waker),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Publishes as many of `events` as there is room for: one lock, one type, one run.
-    fn offer_many<E: Event>(
+    pub(super) fn offer_many<E: Event>(
         &self,
         events: &mut std::vec::IntoIter<E>,
         ticket: &mut Option<u64>,
+        group: &mut Option<u64>,
         waker: &Waker,
     ) -> Result<Poll<()>, Error> {
         while !events.as_slice().is_empty() {
@@ -127,6 +154,7 @@ impl Broker {
                 alike => (alike as u64, usual),
             };
             let one = Load::new(1, weight);
+            let stored = self.stored(&slice[..most as usize])?;
             let mut inner = self.intake.lock();
             if inner.closed {
                 return Err(Error::closed());
@@ -134,7 +162,10 @@ impl Broker {
             let topic = inner.topics.topic::<E>()?;
             let admitted = inner.door.admit_some(topic, one, most, *ticket);
             if admitted > 0 {
-                inner.push(topic, events.by_ref().take(admitted as usize), weight);
+                let count = admitted as usize;
+                let stored = stored.as_ref().map(|stored| stored.first(count));
+                inner.push(topic, events.by_ref().take(count), weight, stored);
+                *group = Some(inner.taken);
             }
             let mut next = None;
             if admitted == 0 {
@@ -157,7 +188,7 @@ impl Broker {
     }
 
     /// Takes a publisher that gave up out of the queue.
-    fn give_up<E: Event>(&self, ticket: u64) {
+    pub(super) fn give_up<E: Event>(&self, ticket: u64) {
         let mut inner = self.intake.lock();
         let Ok(topic) = inner.topics.topic::<E>() else { return };
         let next = inner.door.leave(topic, ticket);
@@ -177,6 +208,13 @@ impl Broker {
     }
 }
 
+/// What was pushed: the last event's id, and the group in which it is written, if there is a log.
+#[derive(Debug, Clone, Copy)]
+struct Pushed {
+    id: EventId,
+    group: u64,
+}
+
 /// An event of that weight finds no room, however long it waits.
 pub(crate) fn too_heavy<E: Message>(weight: u64) -> Error {
     Error::config(format!(
@@ -193,13 +231,14 @@ pub struct Publish<'a, E: Event> {
     broker: &'a Broker,
     event: Option<E>,
     ticket: Option<u64>,
+    pushed: Option<Pushed>,
 }
 
 impl<E: Event> Unpin for Publish<'_, E> {}
 
 impl<'a, E: Event> Publish<'a, E> {
     pub(crate) fn new(broker: &'a Broker, event: E) -> Self {
-        Self { broker, event: Some(event), ticket: None }
+        Self { broker, event: Some(event), ticket: None, pushed: None }
     }
 
     /// Blocks the thread until the event is kept. Not for async code: there, await it.
@@ -214,7 +253,8 @@ impl<'a, E: Event> Publish<'a, E> {
         if let Some(event) = self.event.take() {
             match self.broker.offer(event, None, None) {
                 Err((Refused::Full(event), _)) => self.event = Some(event),
-                done => return done.map_err(|(refused, _)| refused),
+                Err((refused, _)) => return Err(refused),
+                Ok(pushed) => self.pushed = Some(pushed),
             }
         }
         pollster::block_on(self)
@@ -237,6 +277,10 @@ impl<E: Event> Future for Publish<'_, E> {
     type Output = Result<EventId, Refused<E>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(Pushed { id, group }) = self.pushed {
+            let kept = self.broker.poll_kept(group, task.waker());
+            return kept.map(|kept| kept.map(|()| id).map_err(Refused::NotKept));
+        }
         if is_inside_handler() {
             return Poll::Ready(self.refuse());
         }
@@ -249,7 +293,8 @@ impl<E: Event> Future for Publish<'_, E> {
                     self.ticket = Some(0);
                     self.event = Some(event);
                 }
-                done => return Poll::Ready(done.map_err(|(refused, _)| refused)),
+                Err((refused, _)) => return Poll::Ready(Err(refused)),
+                Ok(pushed) => self.pushed = Some(pushed),
             }
             return self.poll(task);
         }
@@ -268,7 +313,13 @@ impl<E: Event> Future for Publish<'_, E> {
                     // Whoever stands behind it in the queue is not to wait for it.
                     self.broker.give_up::<E>(ticket);
                 }
-                Poll::Ready(done.map_err(|(refused, _)| refused))
+                match done {
+                    Err((refused, _)) => Poll::Ready(Err(refused)),
+                    Ok(pushed) => {
+                        self.pushed = Some(pushed);
+                        self.poll(task)
+                    }
+                }
             }
         }
     }
@@ -278,78 +329,6 @@ impl<E: Event> Drop for Publish<'_, E> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.broker.intake.unwatch(Watch::Room);
-            self.broker.give_up::<E>(ticket);
-        }
-    }
-}
-
-/// Many events on their way in, from [`Runtime::publish_all`](crate::Runtime::publish_all): await
-/// it, or call [`PublishAll::wait`] on a plain thread.
-#[must_use = "nothing is published until this is awaited, or `wait` is called"]
-pub struct PublishAll<'a, E: Event> {
-    broker: &'a Broker,
-    events: std::vec::IntoIter<E>,
-    ticket: Option<u64>,
-    watching: bool,
-}
-
-impl<E: Event> Unpin for PublishAll<'_, E> {}
-
-impl<'a, E: Event> PublishAll<'a, E> {
-    pub(crate) fn new(broker: &'a Broker, events: Vec<E>) -> Self {
-        Self { broker, events: events.into_iter(), ticket: None, watching: false }
-    }
-
-    /// Blocks the thread until all events are kept. Not for async code: there, await it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Runtime::publish_all`](crate::Runtime::publish_all).
-    pub fn wait(self) -> Result<(), Refused<Vec<E>>> {
-        pollster::block_on(self)
-    }
-
-    fn rest(&mut self) -> Vec<E> {
-        std::mem::take(&mut self.events).collect()
-    }
-}
-
-impl<E: Event> Future for PublishAll<'_, E> {
-    type Output = Result<(), Refused<Vec<E>>>;
-
-    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        if is_inside_handler() {
-            return Poll::Ready(Err(Refused::InsideHandler(this.rest())));
-        }
-        loop {
-            match this.broker.offer_many(&mut this.events, &mut this.ticket, task.waker()) {
-                Ok(Poll::Ready(())) => return Poll::Ready(Ok(())),
-                Ok(Poll::Pending) if !this.watching => {
-                    this.broker.intake.watch(Watch::Room);
-                    this.watching = true;
-                }
-                Ok(Poll::Pending) => return Poll::Pending,
-                Err(error) => {
-                    if let Some(ticket) = this.ticket.take() {
-                        this.broker.give_up::<E>(ticket);
-                    }
-                    return Poll::Ready(Err(match error.kind() {
-                        ErrorKind::Closed => Refused::Closed(this.rest()),
-                        _ => Refused::Invalid(this.rest(), error),
-                    }));
-                }
-            }
-        }
-    }
-}
-
-impl<E: Event> Drop for PublishAll<'_, E> {
-    fn drop(&mut self) {
-        if self.watching {
-            self.broker.intake.unwatch(Watch::Room);
-        }
-        if let Some(ticket) = self.ticket {
             self.broker.give_up::<E>(ticket);
         }
     }

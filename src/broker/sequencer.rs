@@ -14,26 +14,39 @@ use super::lane::{Lane, Parcel, Passed};
 use super::routes::LaneRoutes;
 use crate::clock::Clock;
 use crate::message::Seq;
+use crate::queue::Subscription;
 use crate::queue::batch::{Batch, Events};
 use crate::signal::{Signal, Signals};
+use crate::store::file::writer::Bell;
 
-struct Order {
+pub(super) struct Order {
     routes: LaneRoutes,
-    next: Seq,
+    pub(super) next: Seq,
     /// Room for the lanes of one batch.
     lanes: Vec<usize>,
     /// To be dropped when the turn is over.
-    passed: Passed,
+    pub(super) passed: Passed,
     names: Vec<&'static str>,
+}
+
+/// What has its place in the order, and is yet to be handed out.
+pub(crate) enum Placed {
+    Batch(Arc<Batch>),
+    /// Records for the log, and what was published with them.
+    News(Vec<u8>, Option<Arc<Batch>>),
+    Subscribe(Arc<Subscription>, usize),
+    Unsubscribe(Arc<Subscription>, usize),
 }
 
 /// Puts everything in one order.
 pub(crate) struct Sequencer {
     pub(crate) intake: Arc<Intake>,
-    lanes: Vec<Arc<Lane>>,
-    order: Mutex<Order>,
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) order: Mutex<Order>,
     /// Lanes whose threads have nothing to do, a bit each.
     resting: AtomicU64,
+    /// Where whoever writes the log is rung for: it takes all turns then.
+    bell: Option<Bell>,
     clock: Arc<Clock>,
     signals: Arc<Signals>,
 }
@@ -44,16 +57,18 @@ impl Sequencer {
         lanes: usize,
         clock: Arc<Clock>,
         signals: Arc<Signals>,
+        (bell, next): (Option<Bell>, Seq),
     ) -> Self {
         let order = Order {
             routes: LaneRoutes::default(),
-            next: Seq::default(),
+            next,
             lanes: Vec::new(),
             passed: Vec::new(),
             names: Vec::new(),
         };
         let lanes = (0..lanes).map(|_| Arc::default()).collect();
-        Self { intake, lanes, order: Mutex::new(order), resting: AtomicU64::new(0), clock, signals }
+        let (order, resting) = (Mutex::new(order), AtomicU64::new(0));
+        Self { intake, lanes, order, resting, bell, clock, signals }
     }
 
     pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
@@ -70,7 +85,7 @@ impl Sequencer {
     /// The thread of a lane has nothing to do: it takes the turn itself if there is one to take.
     pub(crate) fn rests(&self, lane: usize) {
         self.resting.fetch_or(lane_bit(lane), SeqCst);
-        if !self.intake.lock().is_empty() {
+        if !self.intake.lock().has_no_events() {
             self.take_turn();
         }
     }
@@ -82,6 +97,10 @@ impl Sequencer {
     /// Sees to it that what was published is put in order: by itself if the turn is free, else by
     /// the broker actor.
     pub(crate) fn take_turn(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+            return;
+        }
         if self.try_turn() {
             return;
         }
@@ -98,7 +117,16 @@ impl Sequencer {
 
     /// Takes the turn, waiting for it if somebody else has it.
     pub(crate) fn turn(&self) {
-        drop(self.put_in_order(self.order.lock()));
+        match &self.bell {
+            Some(bell) => bell.ring(),
+            None => drop(self.put_in_order(self.order.lock())),
+        }
+    }
+
+    pub(super) fn give_place(&self, order: &mut Order, events: Events) -> Arc<Batch> {
+        let first = order.next;
+        order.next = Seq(first.0 + u64::from(events.len()));
+        Arc::new(Batch { first, at: self.clock.now(), events })
     }
 
     /// Passes round what lies in the lanes of threads that are stuck in a handler.
@@ -120,18 +148,14 @@ impl Sequencer {
         let order = &mut *order;
         let entries = self.intake.lock().take();
         for entry in entries {
-            match entry {
-                Entry::Events(events) => self.broadcast(order, events),
-                Entry::Subscribe(subscription, lane) => {
-                    order.routes.add(subscription.wanted.topics(), lane);
-                    self.lanes[lane].push(Parcel::Subscribe(subscription));
-                }
-                Entry::Unsubscribe(subscription, lane) => {
-                    order.routes.remove(subscription.wanted.topics(), lane);
-                    self.lanes[lane].push(Parcel::Unsubscribe(subscription));
-                }
-            }
+            let placed = self.place(order, entry);
+            self.hand_on(order, placed);
         }
+        self.say_progress();
+        std::mem::take(&mut order.passed)
+    }
+
+    pub(super) fn say_progress(&self) {
         if self.intake.is_watched(Watch::Room) {
             let wake = self.intake.lock().door.with_room();
             wake.into_iter().for_each(std::task::Waker::wake);
@@ -139,15 +163,34 @@ impl Sequencer {
         if self.intake.is_watched(Watch::Rest) {
             self.intake.wake_resters();
         }
-        std::mem::take(&mut order.passed)
     }
 
-    fn broadcast(&self, order: &mut Order, events: Events) {
-        let first = order.next;
-        order.next = Seq(first.0 + u64::from(events.len()));
-        self.state_published(order, &events);
-        order.routes.lanes(events.topics(), &mut order.lanes);
-        let batch = Arc::new(Batch { first, at: self.clock.now(), events });
+    pub(super) fn place(&self, order: &mut Order, entry: Entry) -> Placed {
+        match entry {
+            Entry::Events(events) => Placed::Batch(self.give_place(order, events)),
+            Entry::Subscribe(subscription, lane) => Placed::Subscribe(subscription, lane),
+            Entry::Unsubscribe(subscription, lane) => Placed::Unsubscribe(subscription, lane),
+        }
+    }
+
+    pub(super) fn hand_on(&self, order: &mut Order, placed: Placed) {
+        match placed {
+            Placed::Batch(batch) | Placed::News(_, Some(batch)) => self.broadcast(order, batch),
+            Placed::News(_, None) => {}
+            Placed::Subscribe(subscription, lane) => {
+                order.routes.add(subscription.wanted.topics(), lane);
+                self.lanes[lane].push(Parcel::Subscribe(subscription));
+            }
+            Placed::Unsubscribe(subscription, lane) => {
+                order.routes.remove(subscription.wanted.topics(), lane);
+                self.lanes[lane].push(Parcel::Unsubscribe(subscription));
+            }
+        }
+    }
+
+    fn broadcast(&self, order: &mut Order, batch: Arc<Batch>) {
+        self.state_published(order, &batch.events);
+        order.routes.lanes(batch.events.topics(), &mut order.lanes);
         // The last one is given away, so that the events are never dropped here: `Drop` is user
         // code. What nobody wants is dropped by the first lane's thread.
         let (last, others) = order.lanes.split_last().unwrap_or((&0, &[]));
@@ -256,7 +299,7 @@ mod tests {
         for round in 0..10_000 {
             dawdle();
             let mut inner = broker.intake.lock();
-            inner.push(topic, std::iter::once(Ping(publisher)), 8);
+            inner.push(topic, std::iter::once(Ping(publisher)), 8, None);
             broker.gathered(inner, lane_bit(0));
             came.recv_timeout(Duration::from_secs(20))
                 .map_err(|_| format!("publication {round} was slept over"))?;
@@ -266,7 +309,7 @@ mod tests {
 
     #[test]
     fn who_finds_the_turn_taken_asks_the_broker() {
-        let broker = Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()));
+        let broker = Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()), None);
         let mut arrived = Arrived(Arc::downgrade(&broker.intake));
         let taken = broker.sequencer.order.lock();
         assert!(arrived.next().now_or_never().is_none(), "it sleeps");
@@ -278,7 +321,7 @@ mod tests {
     #[test]
     fn a_thread_that_goes_to_rest_sleeps_over_no_publication() {
         let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
-        let broker = Arc::new(Broker::new(1, clock, signals));
+        let broker = Arc::new(Broker::new(1, clock, signals, None));
         let (tell, come): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
         let lane = std::thread::spawn({
             let sequencer = broker.sequencer.clone();

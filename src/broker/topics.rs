@@ -101,6 +101,10 @@ impl Topics {
         self.topics.iter().map(|topic| topic.name).collect()
     }
 
+    pub(crate) fn find(&self, name: &str) -> Option<TopicId> {
+        self.by_name.get(name).copied()
+    }
+
     pub(crate) fn name(&self, topic: TopicId) -> &'static str {
         self.topics.get(usize::from(topic.0)).map_or("unknown", |topic| topic.name)
     }

@@ -50,6 +50,15 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::permanent(format!("cannot encode: {error}")))
 }
 
+/// How stored bytes are encoded: what is said of each.
+pub(crate) const MESSAGE_PACK: u8 = 1;
+
+/// As [`encode`], at the end of what is there already.
+pub(crate) fn encode_into<T: Serialize>(into: &mut Vec<u8>, value: &T) -> Result<(), Failure> {
+    rmp_serde::encode::write_named(into, value)
+        .map_err(|error| Failure::permanent(format!("cannot encode: {error}")))
+}
+
 /// Decodes what [`encode`] made.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     rmp_serde::from_slice(bytes).map_err(|error| {

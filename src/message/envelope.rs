@@ -95,6 +95,16 @@ impl Chain {
     }
 }
 
+/// The ids of a run: each chain's first, and whether it moves in step with the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunIds {
+    pub(crate) first: u128,
+    /// None if each event is its own.
+    pub(crate) correlation: Option<(u128, bool)>,
+    /// None if they come from outside.
+    pub(crate) causation: Option<(u128, bool)>,
+}
+
 /// What a run of consecutive events of one type shares: one head instead of an envelope each.
 ///
 /// Correlation and causation of a run are either constant or move in step with the ids, because
@@ -170,6 +180,36 @@ impl Head {
             (self.correlation, self.causation) = (correlations, causes);
         }
         fits
+    }
+
+    /// As it is stored, for a run of so many events; `path` is its own, by the log's numbers.
+    pub(crate) fn ids(&self) -> RunIds {
+        let chain = |chain: Chain| (chain.first, chain.step == 1);
+        RunIds {
+            first: self.first.0,
+            correlation: (!self.is_own()).then_some(chain(self.correlation)),
+            causation: (self.causation.first != 0).then_some(chain(self.causation)),
+        }
+    }
+
+    /// The head of a run that was stored.
+    pub(crate) fn restored(
+        topic: TopicId,
+        ids: RunIds,
+        at: Timestamp,
+        hops: u16,
+        path: Path,
+    ) -> Self {
+        let chain = |(first, steps)| Chain { first, step: u8::from(steps) };
+        Self {
+            topic,
+            first: EventId(ids.first),
+            correlation: chain(ids.correlation.unwrap_or((ids.first, true))),
+            causation: chain(ids.causation.unwrap_or((0, false))),
+            at,
+            hops,
+            path,
+        }
     }
 
     fn is_own(&self) -> bool {

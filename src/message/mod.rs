@@ -13,7 +13,9 @@ pub use id::{EventId, Seq};
 pub use key::Key;
 
 use std::any::{TypeId, type_name};
+use std::collections::BTreeSet;
 
+use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -113,6 +115,25 @@ impl Declared {
     pub(crate) fn of<M: Message>() -> Self {
         Self { of: TypeId::of::<M>(), name: M::NAME, type_name: type_name::<M>() }
     }
+}
+
+/// A text that lives as long as the process. Only for words of which there are few, such as names and
+/// reasons: those beyond that are all the same.
+pub(crate) fn interned(text: &str) -> &'static str {
+    static KNOWN: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
+    const MOST: usize = 10_000;
+    if let Some(known) = KNOWN.read().get(text) {
+        return known;
+    }
+    let mut all = KNOWN.write();
+    if all.len() >= MOST {
+        return "other";
+    }
+    let leaked: &'static str = Box::leak(text.to_owned().into_boxed_str());
+    if all.insert(leaked) {
+        return leaked;
+    }
+    all.get(text).copied().unwrap_or(leaked)
 }
 
 const LONGEST_NAME: usize = 100;

@@ -282,7 +282,7 @@ impl Context {
         if let Some(staged) = self.link.staged(name) {
             return Ok(staged.copy());
         }
-        if let Some(kept) = subscription.value(name) {
+        if let Some(kept) = subscription.value::<S>(&name.1)? {
             return Ok(kept.copy());
         }
         let mine = self.states.iter().map(|(name, _)| name);
@@ -359,13 +359,24 @@ impl Context {
         if let Some(refused) = self.refused.take() {
             return Some(Box::new(refused));
         }
+        let mut stored = Vec::new();
+        if self.link.broker.journal.is_some() {
+            for (_, value) in &self.states {
+                match value.encode() {
+                    Ok(of) => stored.push(of),
+                    Err(failure) => return Some(Box::new(Ended::Misused(failure))),
+                }
+            }
+        }
         if let Err(topic) = self.link.admit_publications() {
             return Some(Box::new(Ended::Overflowed(topic)));
         }
         self.touched = Touched::Nothing;
         let (states, delayed) = (&mut self.states, &mut self.delayed);
         if !(states.is_empty() && delayed.is_empty()) {
-            self.link.stage(states.drain(..), delayed.drain(..));
+            let mut stored = stored.into_iter();
+            let states = states.drain(..).map(|(name, value)| (name, value, stored.next()));
+            self.link.stage(states, delayed.drain(..));
         }
         if let Some(reason) = self.ends.take() {
             self.link.end(reason);

@@ -17,6 +17,7 @@ use crate::message::envelope::Head;
 use crate::message::{Declared, Event, EventId, Seq, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
+use crate::queue::column::Stored;
 use crate::signal::{During, Signals};
 
 /// Which events of a type a subscription wants.
@@ -126,8 +127,11 @@ where
             return self.1.stretch(which, processor, cx, stretch).await;
         }
         let Stretch { batch, run, from, to, asked, budget, tick, .. } = stretch;
-        let Some(events) = batch.events.typed::<E>(&batch.events.runs()[run as usize]) else {
-            return Ran::Through;
+        let of = &batch.events.runs()[run as usize];
+        let events = match (batch.events.typed::<E>(of), batch.events.stored_column(of)) {
+            (Some(events), _) => Source::Typed(events),
+            (None, Some((events, start))) => Source::Stored(events, start),
+            (None, None) => return Ran::Through,
         };
         let link = cx.link.clone();
         let mut before = link.broker.clock.tick();
@@ -139,7 +143,19 @@ where
             cx.index = index;
             let seq = Seq(first.0 + u64::from(index));
             link.pulse.hold(seq);
-            let event = &events[index as usize];
+            let mut decoded = Decoded { event: None, id: None, signals: &link.broker.signals };
+            let event = match events {
+                Source::Typed(events) => &events[index as usize],
+                Source::Stored(events, start) => {
+                    decoded.id = cx.head().map(|(head, index)| head.id(index));
+                    match codec::decode(events.payload((start + index) as usize)) {
+                        Ok(event) => decoded.event.insert(event),
+                        Err(failure) => {
+                            return Ran::Ended(index, Box::new(Ended::Undecodable(failure)));
+                        }
+                    }
+                }
+            };
             if link.is_mine(event) && self.0.wants(event) {
                 let traced = cx.begin_span();
                 let ended = {
@@ -156,6 +172,7 @@ where
             } else {
                 link.count_filtered();
             }
+            drop(decoded);
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
             if *budget == 0 || before > tick + 1 {
@@ -204,6 +221,14 @@ where
     }
 }
 
+/// Where the events of a run are.
+#[derive(Clone, Copy)]
+enum Source<'a, E> {
+    Typed(&'a [E]),
+    /// As the log has them, from that one on.
+    Stored(&'a Stored, u32),
+}
+
 /// An event of our own: its `Drop` may panic, even while a panic of its handler is under way.
 struct Decoded<'a, E> {
     event: Option<E>,
@@ -213,7 +238,7 @@ struct Decoded<'a, E> {
 
 impl<E> Drop for Decoded<'_, E> {
     fn drop(&mut self) {
-        let event = self.event.take();
+        let Some(event) = self.event.take() else { return };
         self.signals.contain(During::EventDrop, self.id, move || drop(event));
     }
 }

@@ -5,12 +5,13 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::column::{Column, Stored, Typed};
 use crate::clock::{Moment, Timestamp};
-use crate::error::{Error, Outcome};
-use crate::message::codec;
+use crate::error::Error;
 use crate::message::envelope::{Head, Origin, TopicId};
-use crate::message::{EventId, Key, Message, Seq};
+use crate::message::{EventId, Message, Seq};
 use crate::signal::{During, Signals};
+use crate::store::file::events::Entries;
 
 /// How much something takes up of a bound: a number of events and their weight in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +41,10 @@ impl Load {
         self.weight = self.weight.saturating_add(more.weight);
     }
 
+    pub(crate) fn take_away(&mut self, other: Self) {
+        *self = self.less(other);
+    }
+
     #[must_use]
     pub(crate) fn and(mut self, more: Self) -> Self {
         self.add(more);
@@ -59,84 +64,6 @@ impl Load {
     }
 }
 
-/// The events of one type within a batch, known by their type only to who put them in and who
-/// handles them.
-pub(crate) trait Column: Any + Send + Sync {
-    fn key(&self, index: usize) -> Option<Key>;
-    fn encode(&self, index: usize) -> Outcome<Vec<u8>>;
-    fn weight(&self, range: Range<usize>) -> u64;
-    fn split_off(&mut self, at: usize) -> Box<dyn Column>;
-    fn append(&mut self, other: &mut dyn Column);
-    fn needs_drop(&self) -> bool;
-    /// Drops the last event; its `Drop` may panic.
-    fn drop_last(&mut self);
-}
-
-/// A column of a known type.
-pub(crate) struct Typed<E> {
-    pub(crate) events: Vec<E>,
-    /// Only if some event says another weight than its size.
-    weights: Vec<u64>,
-}
-
-impl<E: Message> Typed<E> {
-    fn with_capacity(events: usize) -> Self {
-        let events = events.min(MOST_BYTES_EXPECTED / size_of::<E>().max(1));
-        Self { events: Vec::with_capacity(events), weights: Vec::new() }
-    }
-
-    #[inline]
-    fn extend(&mut self, events: impl ExactSizeIterator<Item = E>, weight: u64) {
-        if weight != size_of::<E>() as u64 || !self.weights.is_empty() {
-            self.weights.resize(self.events.len(), size_of::<E>() as u64);
-            self.weights.extend(std::iter::repeat_n(weight, events.len()));
-        }
-        self.events.extend(events);
-    }
-}
-
-impl<E: Message> Column for Typed<E> {
-    fn key(&self, index: usize) -> Option<Key> {
-        self.events.get(index).and_then(Message::key)
-    }
-
-    fn encode(&self, index: usize) -> Outcome<Vec<u8>> {
-        codec::encode(&self.events[index])
-    }
-
-    fn weight(&self, range: Range<usize>) -> u64 {
-        if self.weights.is_empty() {
-            return (range.len() * size_of::<E>()) as u64;
-        }
-        self.weights[range].iter().sum()
-    }
-
-    fn split_off(&mut self, at: usize) -> Box<dyn Column> {
-        let weights = if self.weights.is_empty() { Vec::new() } else { self.weights.split_off(at) };
-        Box::new(Self { events: self.events.split_off(at), weights })
-    }
-
-    fn append(&mut self, other: &mut dyn Column) {
-        let Some(other) = (other as &mut dyn Any).downcast_mut::<Self>() else {
-            return;
-        };
-        if !(self.weights.is_empty() && other.weights.is_empty()) {
-            self.weights.resize(self.events.len(), size_of::<E>() as u64);
-            other.weights.resize(other.events.len(), size_of::<E>() as u64);
-            self.weights.append(&mut other.weights);
-        }
-        self.events.append(&mut other.events);
-    }
-
-    fn needs_drop(&self) -> bool {
-        std::mem::needs_drop::<E>()
-    }
-
-    fn drop_last(&mut self) {
-        drop(self.events.pop());
-    }
-}
-
 /// Consecutive events of one type: a stretch of a column, with one head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
@@ -147,6 +74,8 @@ pub(crate) struct Run {
     pub(crate) length: u32,
     /// Where the run starts among all events of the batch.
     pub(crate) offset: u32,
+    /// Its events are among those that are there as bytes as well.
+    pub(crate) stored: bool,
 }
 
 /// Events in order, of any types.
@@ -156,23 +85,27 @@ pub(crate) struct Events {
     length: u32,
     /// How many events are likely to come: so many get their place at once.
     expected: u32,
+    /// Those that are to be stored, as bytes, one after the other as the log has them.
+    stored: Vec<u8>,
     signals: Arc<Signals>,
 }
 
 /// At most so many events get their place before they are there.
 const MOST_EXPECTED: u32 = 2048;
-/// And at most so many bytes.
-const MOST_BYTES_EXPECTED: usize = 1 << 18;
+/// And at most so many bytes of what is stored.
+const MOST_STORED_EXPECTED: usize = 1 << 20;
 
 impl Events {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {
-        Self { columns: Vec::new(), runs: Vec::new(), length: 0, expected: 0, signals }
+        let (columns, runs, stored) = (Vec::new(), Vec::new(), Vec::new());
+        Self { columns, runs, length: 0, expected: 0, stored, signals }
     }
 
     /// A fresh, empty one, likely to become as large as this one is.
     pub(crate) fn another(&self) -> Self {
         let mut another = Self::new(self.signals.clone());
         another.expected = self.length.min(MOST_EXPECTED);
+        another.stored.reserve(self.stored.len().min(MOST_STORED_EXPECTED));
         another
     }
 
@@ -200,6 +133,13 @@ impl Events {
         column.events.get(start..start + run.length as usize)
     }
 
+    /// The events of a run as the log has them, and where it begins among them; none if they are
+    /// there as what they are.
+    pub(crate) fn stored_column(&self, run: &Run) -> Option<(&Stored, u32)> {
+        let column = (self.column(run) as &dyn Any).downcast_ref::<Stored>()?;
+        Some((column, run.start))
+    }
+
     pub(crate) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
         self.columns.iter().map(|(topic, _)| *topic)
     }
@@ -213,13 +153,16 @@ impl Events {
     }
 
     /// Adds events whose ids follow each other, each of that weight. `topic` must be the topic of
-    /// `E`; `now` is asked only when a run begins.
+    /// `E`; `stored` is what they are as bytes, if they are to be; `now` is asked only when a
+    /// run begins.
     #[inline]
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn push<E: Message>(
         &mut self,
         topic: TopicId,
         events: impl ExactSizeIterator<Item = E>,
         weight: u64,
+        stored: Option<&[u8]>,
         first: EventId,
         origin: &Origin,
         now: impl FnOnce() -> Timestamp,
@@ -237,15 +180,43 @@ impl Events {
                 let start = self.column_length::<E>(column);
                 let head = Head::new(topic, first, now(), origin);
                 let offset = self.length;
-                self.runs.push(Run { head, column: column as u32, start, length: count, offset });
-                column
+                let (column, stored) = (column as u32, stored.is_some());
+                self.runs.push(Run { head, column, start, length: count, offset, stored });
+                column as usize
             }
         };
         let column = (&mut *self.columns[column].1 as &mut dyn Any).downcast_mut::<Typed<E>>();
         if let Some(column) = column {
             column.extend(events, weight);
             self.length += count;
+            self.stored.extend_from_slice(stored.unwrap_or_default());
         }
+    }
+
+    /// Events of a type that only their handler knows, as they were read from the log.
+    pub(crate) fn push_stored(&mut self, head: Head, events: Stored) {
+        let (column, length, offset) = (self.columns.len() as u32, events.len(), self.length);
+        self.columns.push((head.topic, Box::new(events)));
+        self.runs.push(Run { head, column, start: 0, length, offset, stored: false });
+        self.length += length;
+    }
+
+    /// Leaves out events that nobody wants here; those behind them keep their places.
+    pub(crate) fn skip(&mut self, count: u32) {
+        self.length += count;
+    }
+
+    /// Those that are to be stored, as bytes.
+    pub(crate) fn stored(&self) -> &[u8] {
+        &self.stored
+    }
+
+    /// Where in these bytes the first so many events of these runs end.
+    fn end_of_stored(stored: &[u8], runs: &[Run]) -> usize {
+        let count: u32 = runs.iter().filter(|run| run.stored).map(|run| run.length).sum();
+        let mut entries = Entries::new(stored);
+        entries.by_ref().take(count as usize).for_each(|_| {});
+        stored.len() - entries.rest().len()
     }
 
     fn column_length<E: Message>(&self, column: usize) -> u32 {
@@ -287,6 +258,10 @@ impl Events {
             rest.runs.push(run);
         }
         self.length = at.min(self.length);
+        if !self.stored.is_empty() {
+            let end = Self::end_of_stored(&self.stored, &self.runs);
+            rest.stored = self.stored.split_off(end);
+        }
         rest
     }
 
@@ -318,6 +293,7 @@ impl Events {
             self.runs.push(run);
         }
         self.length += other.length;
+        self.stored.append(&mut other.stored);
         other.length = 0;
     }
 

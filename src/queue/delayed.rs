@@ -87,7 +87,7 @@ mod tests {
     fn one(id: u128) -> Events {
         let mut events = Events::new(Signals::new(Vec::new()));
         let (topic, event) = (TopicId(0), std::iter::once(Ping));
-        events.push(topic, event, 3, EventId(id), &Origin::OUTSIDE, Default::default);
+        events.push(topic, event, 3, None, EventId(id), &Origin::OUTSIDE, Default::default);
         events
     }
 

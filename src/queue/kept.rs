@@ -50,6 +50,11 @@ impl Kept {
         Self { which, head, key: None, body, report: None }
     }
 
+    /// As the log has it.
+    pub(crate) fn stored(which: u16, head: Head, key: Option<Key>, payload: Payload) -> Self {
+        Self { which, head, key, body: Body::Bytes(payload), report: None }
+    }
+
     pub(crate) fn is_pinned(&self) -> bool {
         matches!(self.body, Body::Pinned { .. })
     }

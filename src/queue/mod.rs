@@ -5,6 +5,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod batch;
+pub(crate) mod column;
 mod delayed;
 pub(crate) mod fence;
 pub(crate) mod kept;
@@ -20,5 +21,5 @@ mod waiting;
 pub(crate) use settings::QueueSettings;
 pub use settings::WhenFull;
 pub use subscription::Unsettled;
-pub(crate) use subscription::{Claim, Driver, Subscription, key_of};
+pub(crate) use subscription::{Claim, Driver, Restored, Subscription, key_of};
 pub(crate) use waiting::{Cursor, Wanted};

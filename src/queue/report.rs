@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::error::{Error, Failure};
-use crate::message::{EventId, Key, Message, Payload, Seq};
+use crate::message::{EventId, Key, Message, Payload, Seq, interned};
 use crate::signal::Cause;
 
 /// How an event failed, kept with it until it succeeds or is given up.
@@ -49,6 +51,48 @@ impl Report {
         let mut chain = failure.chain().to_vec();
         chain.extend(before.into_iter().flat_map(|report| report.chain.iter().cloned()));
         Self { chain, deliveries, ..Self::next(before, Cause::Orphaned, failure, path, now) }
+    }
+}
+
+/// A report as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoredReport {
+    cause: String,
+    reason: String,
+    chain: Vec<String>,
+    deliveries: u32,
+    broke: u32,
+    first_failed: Timestamp,
+    last_failed: Timestamp,
+    path: Vec<String>,
+}
+
+impl StoredReport {
+    pub(crate) fn of(report: &Report) -> Self {
+        Self {
+            cause: report.cause.as_str().to_owned(),
+            reason: report.reason.to_owned(),
+            chain: report.chain.clone(),
+            deliveries: report.deliveries,
+            broke: report.broke,
+            first_failed: report.first_failed,
+            last_failed: report.last_failed,
+            path: report.path.iter().map(|&topic| topic.to_owned()).collect(),
+        }
+    }
+
+    pub(crate) fn restored(self) -> Report {
+        let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == self.cause);
+        Report {
+            cause: cause.unwrap_or(Cause::Failed),
+            reason: interned(&self.reason),
+            chain: self.chain,
+            deliveries: self.deliveries,
+            broke: self.broke,
+            first_failed: self.first_failed,
+            last_failed: self.last_failed,
+            path: self.path.iter().map(|topic| interned(topic)).collect(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::subscription::Driver;
 use super::waiting::Cursor;
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
-use crate::store::memory::{StateKey, Value};
+use crate::store::memory::{StateKey, StoredValue, Value};
 
 /// What became of one event that was not simply the next of its range.
 pub(crate) enum Settle {
@@ -27,8 +27,10 @@ pub(crate) struct Commit {
     /// Everything of the front batch before this place is settled.
     pub(crate) to: Option<Cursor>,
     pub(crate) settle: Option<Settle>,
-    /// Kept state as the handlers left it.
-    pub(crate) states: Vec<(StateKey, Arc<dyn Value>)>,
+    /// Kept state as the handlers left it; and as the log is to have it.
+    pub(crate) states: Vec<(StateKey, Arc<dyn Value>, Option<StoredValue>)>,
+    /// What they published, if it goes to the log together with all else.
+    pub(crate) outbox: Option<Events>,
     /// Publications that leave later.
     pub(crate) delayed: Vec<(Moment, Events)>,
     /// What handlers publish found no room: hand out nothing fresh before that, so that the

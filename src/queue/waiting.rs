@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::batch::{Batch, Load};
+use crate::message::Seq;
 use crate::message::envelope::TopicId;
 
 /// Which topics a subscription wants, and which of its message types each is.
@@ -105,6 +106,19 @@ impl Line {
     pub(crate) fn push(&mut self, batch: Arc<Batch>, wanted: &Wanted) {
         let whole = load_between(&batch, wanted, Cursor::default(), end_of(&batch));
         self.push_stretch(batch, Cursor::default(), None, whole);
+    }
+
+    /// Puts at the end what of a batch is not before that place.
+    pub(crate) fn push_from(&mut self, batch: Arc<Batch>, wanted: &Wanted, from: Seq) {
+        let mut at = Cursor::default();
+        while let Some((here, _)) = at.seek(&batch, wanted) {
+            if batch.seq(&batch.events.runs()[here.run as usize], here.index) >= from {
+                let load = load_between(&batch, wanted, here, end_of(&batch));
+                self.push_stretch(batch, here, None, load);
+                return;
+            }
+            at = here.next();
+        }
     }
 
     /// Puts at the end what `fits` of a batch: the whole, or else what does, asked event by event.

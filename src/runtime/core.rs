@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
 
 use super::control::Command;
+use super::storage::{Subscriptions, Writing};
 use super::table::Table;
 use crate::broker::handle::Broker;
 use crate::error::{Error, ErrorKind};
@@ -59,6 +60,10 @@ pub(crate) struct Core {
     /// The tree has ended: because it gave up, or because all of its supervisors had.
     ended: OnceLock<Option<GaveUp>>,
     pub(crate) recorder: Arc<crate::metrics::Recorder>,
+    /// The log on disk, as long as it is written to.
+    pub(crate) writing: Mutex<Option<Writing>>,
+    /// Those that it knows.
+    pub(crate) subscriptions: Mutex<Option<Subscriptions>>,
     /// Plain actors, by the names from the top-level supervisor down.
     pub(crate) actors: Arc<Registry>,
 }
@@ -89,6 +94,8 @@ impl Core {
             built: Notify::new(),
             ended: OnceLock::new(),
             recorder,
+            writing: Mutex::default(),
+            subscriptions: Mutex::default(),
             actors: Arc::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! What an application holds: a handle that is `Clone + Send + Sync` and works from anywhere.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ use super::pools::PoolHandle;
 use super::shutdown::Shutdown;
 use super::supervisors::SupervisorHandle;
 use crate::broker::door::Door;
-use crate::broker::publish::{Publish, PublishAll, is_inside_handler};
+use crate::broker::publish::{Publish, is_inside_handler};
+use crate::broker::publish_all::PublishAll;
 use crate::broker::topics::TopicReport;
 use crate::error::{Error, ErrorKind, Refused};
 use crate::message::{Event, EventId, Key};
@@ -177,7 +178,7 @@ impl Runtime {
     /// of that type there, or there is no such processor.
     pub fn state<S: KeptState>(&self, processor: &str, key: impl Into<Key>) -> Option<S> {
         let running = self.core.find(processor)?;
-        let value = running.subscription.value(&(TypeId::of::<S>(), key.into()))?;
+        let value = running.subscription.value::<S>(&key.into()).ok()??;
         typed::<S>(&*value).cloned()
     }
 

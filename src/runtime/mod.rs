@@ -13,6 +13,7 @@ mod parked;
 mod plan;
 mod pools;
 pub(crate) mod shutdown;
+mod storage;
 mod supervisors;
 mod table;
 mod threads;

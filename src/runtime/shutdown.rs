@@ -116,13 +116,19 @@ fn undone(core: &Core) -> Vec<Undone> {
     {
         std::thread::yield_now();
     }
+    for running in &processors {
+        core.broker.has_news(&running.subscription, false);
+    }
     core.broker.sequencer.turn();
+    // With a log, what is left undone waits there.
+    let kept = core.writing.lock().take().is_some();
     // What a stuck thread did not pick up from its lane goes to its subscriptions, to be counted.
     core.broker.sequencer.lanes().iter().for_each(|lane| drop(lane.pass_round()));
     let mut all = Vec::new();
     for running in processors {
         let processor = running.declaration.name.clone();
-        for (_, kept, stood) in running.subscription.unsettled() {
+        let unsettled = if kept { Vec::new() } else { running.subscription.unsettled() };
+        for (_, kept, stood) in unsettled {
             all.push(Undone {
                 processor: processor.clone(),
                 topic: name(&kept),

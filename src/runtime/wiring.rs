@@ -12,6 +12,7 @@ use super::control::Control;
 use super::core::{Core, Running};
 use super::handle::Runtime;
 use super::plan::{LeafSpec, Specs, supervised};
+use super::storage::Storage;
 use super::table::Table;
 use crate::broker::handle::Broker;
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::message::check_name;
 use crate::queue::batch::same_name;
 use crate::queue::{Subscription, Wanted};
 use crate::signal::{During, ProcessorName, Signals};
+use crate::store::Store;
 use crate::supervise::ChildKind;
 use crate::supervise::child::{Child, Declaration};
 use crate::supervise::tree::{Body, Plan};
@@ -46,7 +48,12 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     observers.push(Box::new(recorder.clone()));
     let signals = Signals::new(observers);
     let clock = Arc::new(Clock::new());
-    let broker = Arc::new(Broker::new(builder.threads, clock, signals));
+    let storage = match &builder.store {
+        Store::Memory => None,
+        Store::Directory(path) => Some(Storage::open(path)?),
+    };
+    let log = storage.as_ref().map(|storage| (storage.journal.clone(), storage.next()));
+    let broker = Arc::new(Broker::new(builder.threads, clock, signals, log));
     let (commands, obey) = mpsc::unbounded_channel();
     let core =
         Core::new(builder.name, broker, builder.threads, builder.hop_limit, commands, recorder);
@@ -61,6 +68,11 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
             )));
         }
         plans.push(plan);
+    }
+    if let Some(storage) = storage {
+        let (writing, subscriptions) = storage.start(&core.broker)?;
+        *core.writing.lock() = Some(writing);
+        *core.subscriptions.lock() = Some(subscriptions);
     }
     plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));
     let mut ready = HashMap::new();
@@ -148,6 +160,9 @@ pub(super) fn admit(
         core.broker.clock.clone(),
         core.broker.signals.clone(),
     ));
+    if let Some(kept) = &mut *core.subscriptions.lock() {
+        kept.keep(&subscription);
+    }
     subscription.detach(shared);
     let lane = number % core.threads;
     let running = Arc::new(Running {

@@ -1,13 +1,14 @@
 //! Kept state in memory: the values that a processor keeps per key, as of the last commit.
 
-use std::any::{Any, TypeId};
+use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::message::Key;
+use crate::error::Outcome;
+use crate::message::{Key, codec};
 use crate::signal::{During, Signals};
 
 /// State that a processor keeps per key: a plain serde type with a default.
@@ -28,6 +29,8 @@ impl<S> KeptState for S where
 /// One value, known by its type only to who put it in. Whoever drops it is safe from its `Drop`.
 pub(crate) trait Value: Any + Send + Sync {
     fn copy(&self) -> Box<dyn Value>;
+    /// Its type's name, by which the log knows it, and its bytes.
+    fn encode(&self) -> Outcome<StoredValue>;
 }
 
 struct Guarded<S> {
@@ -39,6 +42,11 @@ struct Guarded<S> {
 impl<S: KeptState> Value for Guarded<S> {
     fn copy(&self) -> Box<dyn Value> {
         Box::new(Self { value: self.value.clone(), signals: self.signals.clone() })
+    }
+
+    fn encode(&self) -> Outcome<StoredValue> {
+        let value = self.value.as_ref().map_or_else(|| Ok(Vec::new()), codec::encode);
+        Ok((type_name::<S>(), value?))
     }
 }
 
@@ -56,6 +64,18 @@ pub(crate) fn initial<S: KeptState>(signals: &Arc<Signals>) -> Box<dyn Value> {
     Box::new(Guarded { value: Some(S::default()), signals })
 }
 
+/// A value as it was stored.
+pub(crate) fn decoded<S: KeptState>(
+    bytes: &[u8],
+    signals: &Arc<Signals>,
+) -> Outcome<Box<dyn Value>> {
+    let signals = std::mem::needs_drop::<S>().then(|| signals.clone());
+    Ok(Box::new(Guarded { value: Some(codec::decode::<S>(bytes)?), signals }))
+}
+
+/// A value's type by its name, and its bytes.
+pub(crate) type StoredValue = (&'static str, Vec<u8>);
+
 /// The name of one value: its type and its key.
 pub(crate) type StateKey = (TypeId, Key);
 
@@ -63,11 +83,35 @@ pub(crate) type StateKey = (TypeId, Key);
 #[derive(Default)]
 pub(crate) struct StateTable {
     values: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
+    /// As the log had them, by the names of their types, until somebody asks for them.
+    stored: HashMap<(String, Key), Arc<[u8]>, foldhash::fast::RandomState>,
 }
 
 impl StateTable {
     pub(crate) fn len(&self) -> usize {
-        self.values.len()
+        self.values.len() + self.stored.len()
+    }
+
+    /// A value as the log has it.
+    pub(crate) fn put_stored(&mut self, of: String, key: Key, bytes: Vec<u8>) {
+        self.stored.insert((of, key), bytes.into());
+    }
+
+    /// The value as the log has it, if nobody has asked for it yet.
+    pub(crate) fn stored<S: KeptState>(&self, key: &Key) -> Option<Arc<[u8]>> {
+        self.stored.get(&(type_name::<S>().to_owned(), key.clone())).cloned()
+    }
+
+    pub(crate) fn stored_keys<S: KeptState>(&self) -> Vec<Key> {
+        let of = type_name::<S>();
+        self.stored.keys().filter(|(name, _)| name == of).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// It is known as what it is from now on.
+    pub(crate) fn unpack<S: KeptState>(&mut self, key: &Key, value: Arc<dyn Value>) {
+        if self.stored.remove(&(type_name::<S>().to_owned(), key.clone())).is_some() {
+            self.values.insert((TypeId::of::<S>(), key.clone()), value);
+        }
     }
 
     pub(crate) fn has(&self, name: &StateKey) -> bool {

@@ -173,14 +173,16 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     return Poll::Ready(Work::Tick(tick));
                 }
                 let subscription = &self.seat.subscription;
-                let due = match subscription.claim(self.link.driver, &self.seat.fence, task.waker())
-                {
+                let claim = subscription.claim(self.link.driver, &self.seat.fence, task.waker());
+                self.seat.broker.read_for(subscription);
+                let due = match claim {
                     Claim::Nothing { due } => due,
                     claim => return Poll::Ready(Work::Claim(claim)),
                 };
                 may_tick = true;
                 self.link.give_back_leases();
                 // Events may have been moved aside without a commit.
+                self.seat.broker.has_news(&self.seat.subscription, false);
                 self.seat.broker.progressed(&self.seat.subscription);
                 let due = match (due, tick.map(|(_, due)| *due)) {
                     (Some(one), Some(other)) => Some(one.min(other)),

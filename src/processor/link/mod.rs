@@ -31,7 +31,7 @@ use crate::queue::fence::Fence;
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Driver, Subscription};
 use crate::signal::Signal;
-use crate::store::memory::{StateKey, Value};
+use crate::store::memory::{StateKey, StoredValue, Value};
 use crate::supervise::Reason;
 use crate::supervise::child::Seat;
 
@@ -44,7 +44,7 @@ pub(crate) const BUDGET: u32 = 256;
 struct Chunk {
     outbox: Events,
     emitted: Vec<Emitted>,
-    staged: HashMap<StateKey, Arc<dyn Value>, foldhash::fast::RandomState>,
+    staged: HashMap<StateKey, (Arc<dyn Value>, Option<StoredValue>), foldhash::fast::RandomState>,
     delayed: Vec<(Moment, Events)>,
     /// What those take up.
     delayed_load: Load,
@@ -157,7 +157,7 @@ impl Link {
 
     /// The value as an earlier event of the same commit left it.
     pub(crate) fn staged(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
-        self.chunk.borrow().staged.get(name).cloned()
+        self.chunk.borrow().staged.get(name).map(|(value, _)| value.clone())
     }
 
     /// Whether one more state may be kept, beside the event's own and those staged before.
@@ -179,13 +179,13 @@ impl Link {
 
     pub(crate) fn stage(
         &self,
-        states: impl Iterator<Item = (StateKey, Box<dyn Value>)>,
+        states: impl Iterator<Item = (StateKey, Box<dyn Value>, Option<StoredValue>)>,
         delayed: impl Iterator<Item = (Moment, Events)>,
     ) {
         let mut chunk = self.chunk.borrow_mut();
         let mut replaced = Vec::new();
-        for (name, value) in states {
-            replaced.extend(chunk.staged.insert(name, Arc::from(value)));
+        for (name, value, stored) in states {
+            replaced.extend(chunk.staged.insert(name, (Arc::from(value), stored)));
         }
         for (due, events) in delayed {
             events.loads().for_each(|(_, load)| chunk.delayed_load.add(load));
@@ -246,16 +246,25 @@ impl Link {
             let (emitted, in_hand) = (&mut chunk.emitted, &chunk.outbox);
             let leases: Leases =
                 emitted.iter_mut().filter_map(|of| of.take_used(in_hand)).collect();
-            let states: Vec<_> = chunk.staged.drain().collect();
+            let staged = chunk.staged.drain();
+            let states: Vec<_> =
+                staged.map(|(name, (value, stored))| (name, value, stored)).collect();
             (outbox, leases, states, std::mem::take(&mut chunk.delayed))
         };
         let to = self.progress.take();
         let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
         let by = Some(self.driver);
-        let commit = Commit { by, to, settle, states, delayed, pressed_until };
+        // With a log, what was published goes there together with all else.
+        let (kept, outbox) = match self.broker.journal {
+            Some(_) => (Some(outbox).filter(|outbox| !outbox.is_empty()), None),
+            None => (None, Some(outbox)),
+        };
+        let urgent = kept.is_some();
+        let commit = Commit { by, to, settle, states, outbox: kept, delayed, pressed_until };
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.
         let Some(committed) = self.subscription.commit(&self.fence, commit) else { return };
+        let outbox = outbox.unwrap_or_else(|| Events::new(self.broker.signals.clone()));
         if !(leases.is_empty() && outbox.is_empty()) {
             // Its own topics are another matter: it would wait for itself.
             let wanted = &self.subscription.wanted;
@@ -281,6 +290,7 @@ impl Link {
             self.broker.signals.state(signal);
         }
         committed.finish(&self.subscription, &self.fence);
+        self.broker.has_news(&self.subscription, urgent);
         self.broker.progressed(&self.subscription);
     }
 

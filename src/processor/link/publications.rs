@@ -4,6 +4,7 @@ use std::any::TypeId;
 
 use super::{Leases, Link};
 use crate::broker::handle::Lease;
+use crate::broker::journal::StoredBytes;
 use crate::broker::publish::too_heavy;
 use crate::clock::Timestamp;
 use crate::error::{Failure, Outcome};
@@ -17,6 +18,7 @@ impl Link {
     #[inline]
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
         let weight = weight_of(&event);
+        let stored = self.stored(&event)?;
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         let mut ids = self.ids.borrow_mut();
@@ -35,7 +37,8 @@ impl Link {
             self.short.set(true);
         }
         let event = std::iter::once(event);
-        chunk.outbox.push(emitted.topic, event, weight, id, origin, || now);
+        let stored = stored.as_ref().map(|stored| stored.first(1));
+        chunk.outbox.push(emitted.topic, event, weight, stored, id, origin, || now);
         self.published.set(chunk.outbox.len());
         Ok(id)
     }
@@ -43,6 +46,7 @@ impl Link {
     /// A publication that travels alone, later.
     pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
         let weight = weight_of(&event);
+        let stored = self.stored(&event)?;
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         if self.broker.never_fits(chunk.emitted[slot].topic, Load::new(1, weight)) {
@@ -53,8 +57,18 @@ impl Link {
         ids.advance(now);
         let mut events = Events::new(self.broker.signals.clone());
         let (topic, event) = (chunk.emitted[slot].topic, std::iter::once(event));
-        events.push(topic, event, weight, ids.draw(), origin, || now);
+        let stored = stored.as_ref().map(|stored| stored.first(1));
+        events.push(topic, event, weight, stored, ids.draw(), origin, || now);
         Ok(events)
+    }
+
+    /// An event as bytes, if it is to be kept.
+    #[inline]
+    fn stored<E: Event>(&self, event: &E) -> Outcome<Option<StoredBytes>> {
+        match self.broker.journal {
+            Some(_) => StoredBytes::of(std::slice::from_ref(event)).map(Some),
+            None => Ok(None),
+        }
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::Waker;
 
 use super::{Driver, Hand, InHand, Inner, Subscription, Wakers, key_of};
@@ -151,6 +152,7 @@ impl Subscription {
                         inner.drivers.takes(driver, Hand::One(seq));
                         inner.in_hand_load.add(load);
                         inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
+                        self.note_hunger(&mut inner);
                         let more = inner.wake_for_more(&self.wanted);
                         drop(inner);
                         drop(gone);
@@ -162,8 +164,11 @@ impl Subscription {
                             kept.unwrap_or_else(|| Kept::pinned(&batch, at.run, at.index, which));
                         kept.key = key;
                         inner.kept.insert(seq, kept);
+                        self.tell_behind(&mut inner, seq);
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
-                        self.left.add(load);
+                        if inner.counts(&batch) {
+                            self.left.add(load);
+                        }
                         drop(inner);
                         drop(gone);
                         continue;
@@ -177,6 +182,7 @@ impl Subscription {
             if inner.is_finished() {
                 return Claim::Closed;
             }
+            self.note_hunger(&mut inner);
             inner.drivers.rests(driver, waker);
             return Claim::Nothing { due: inner.next_due(now) };
         }
@@ -231,11 +237,23 @@ impl Subscription {
         }
         kept.key = Some(key);
         inner.kept.insert(seq, kept);
+        self.tell_behind(&mut inner, seq);
+        let counts = inner.line.batches.front().is_some_and(|front| inner.counts(&front.batch));
         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
-        self.left.add(load);
+        if counts {
+            self.left.add(load);
+        }
         drop(inner);
         drop(gone);
         Offer::Behind
+    }
+
+    fn tell_behind(&self, inner: &mut Inner, seq: Seq) {
+        if let Some(news) = &mut inner.news {
+            news.behind(seq);
+            self.news.store(true, SeqCst);
+            self.note_hunger(inner);
+        }
     }
 
     /// Whether first deliveries need not be asked for.

@@ -1,14 +1,16 @@
 //! How a thread tells what it did: all of it, under one lock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use parking_lot::MutexGuard;
 
+use super::durable::News;
 use super::{InHand, Inner, Subscription, Wakers};
 use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::message::{Key, Seq};
-use crate::queue::batch::Batch;
+use crate::queue::batch::{Batch, Load};
 use crate::queue::fence::Fence;
 use crate::queue::kept::Kept;
 use crate::queue::report::Report;
@@ -62,10 +64,12 @@ impl Subscription {
         let mut released = Released::default();
         self.about_to_tell(by);
         if let Some(to) = commit.to {
+            let counts = inner.line.batches.front().is_some_and(|front| inner.counts(&front.batch));
             let (left, gone) = inner.line.advance(to, &self.wanted);
-            self.left.add(left);
+            self.left.add(if counts { left } else { Load::default() });
             passed = left.events;
             released.batches.extend(gone);
+            inner.news.iter_mut().for_each(News::moves);
         }
         let mut wakes = false;
         let mut failed = None;
@@ -77,8 +81,18 @@ impl Subscription {
         if let Some(until) = commit.pressed_until {
             inner.pressed_until = until;
         }
-        for (name, value) in commit.states {
+        for (name, value, stored) in commit.states {
+            if let (Some(news), Some((of, bytes))) = (&mut inner.news, stored) {
+                news.kept(of, &name.1, &bytes);
+            }
             released.values.extend(inner.table.put(name, value));
+        }
+        if let (Some(news), Some(outbox)) = (&mut inner.news, commit.outbox) {
+            news.published(outbox);
+        }
+        if inner.news.is_some() {
+            self.news.store(true, SeqCst);
+            self.note_hunger(&mut inner);
         }
         for (due, events) in commit.delayed {
             inner.delayed.push(due, events);
@@ -101,12 +115,17 @@ impl Subscription {
         if let Some(InHand { batch, at, .. }) = &in_hand {
             let load = load_between(batch, &self.wanted, *at, at.next());
             inner.in_hand_load = inner.in_hand_load.less(load);
-            self.left.add(load);
+            if inner.counts(batch) {
+                self.left.add(load);
+            }
         }
         let mut failed = None;
         match settle {
             Settle::Done { seq, key } => {
                 let key = key.or_else(|| in_hand.as_ref().and_then(|hand| hand.key.clone()));
+                if let Some(news) = &mut inner.news {
+                    news.done(seq, inner.state.status(seq).is_some());
+                }
                 inner.state.finished(seq, key.as_ref());
                 released.kept.extend(inner.kept.remove(seq));
             }
@@ -115,6 +134,10 @@ impl Subscription {
                     kept.key = in_hand.as_ref().and_then(|hand| hand.key.clone());
                 }
                 failed.clone_from(&kept.key);
+                if let Some(news) = &mut inner.news {
+                    let now = self.clock.now();
+                    news.held(seq, failures, verdict, kept.report.as_deref(), now);
+                }
                 inner.state.failed(seq, kept.key.clone(), failures, verdict);
                 if verdict == Verdict::Park {
                     inner.parked.insert(kept.id(), seq);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::{Inner, Subscription, key_of};
 use crate::clock::Moment;
@@ -9,7 +10,7 @@ use crate::message::{EventId, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::Kept;
 use crate::queue::report::ParkedEvent;
-use crate::queue::state::Status;
+use crate::queue::state::{Status, Verdict};
 use crate::queue::waiting::Cursor;
 use crate::signal::{DropReason, Signal};
 
@@ -98,6 +99,11 @@ impl Subscription {
         }
         inner.parked.remove(&id);
         inner.kept.forget_way(seq);
+        let now = self.clock.now();
+        if let Some(news) = &mut inner.news {
+            news.held(seq, 0, Verdict::Retry(now), None, now);
+            self.news.store(true, SeqCst);
+        }
         self.clock.working();
         let wakers = inner.wake_one();
         drop(inner);
@@ -114,6 +120,10 @@ impl Subscription {
             return false;
         }
         inner.parked.remove(&id);
+        if let Some(news) = &mut inner.news {
+            news.done(seq, true);
+            self.news.store(true, SeqCst);
+        }
         let kept = inner.kept.remove(seq);
         let wakers = inner.wake_one();
         drop(inner);

@@ -103,8 +103,14 @@ impl Subscription {
         let Some(hand) = inner.in_hand.remove(&seq) else { return };
         let load = load_between(&hand.batch, &self.wanted, hand.at, hand.at.next());
         inner.in_hand_load = inner.in_hand_load.less(load);
-        self.left.add(load);
+        if inner.counts(&hand.batch) {
+            self.left.add(load);
+        }
         inner.kept.insert(seq, hand.kept(&self.wanted));
+        if let Some(news) = &mut inner.news {
+            news.behind(seq);
+            self.news.store(true, SeqCst);
+        }
         inner.state.give_back(seq, hand.key);
     }
 

@@ -3,9 +3,12 @@
 mod claim;
 mod commit;
 mod drivers;
+mod durable;
 mod held;
+mod keeps;
 mod life;
 mod orphan;
+mod source;
 #[cfg(test)]
 mod tests_support;
 
@@ -29,12 +32,15 @@ use crate::queue::settlement::Left;
 use crate::queue::state::{Counts, State};
 use crate::queue::waiting::{Cursor, Line, Wanted};
 use crate::signal::{DropReason, ProcessorName, Signal, Signals};
-use crate::store::memory::{KeptState, StateKey, StateTable, Value};
+use crate::store::memory::StateTable;
 
 pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
+use durable::News;
+pub(crate) use durable::Restored;
 pub use held::Unsettled;
+use source::Source;
 
 /// Ticks after which work that lies here is offered to another idle driver.
 const LONG: u32 = 3;
@@ -75,6 +81,13 @@ struct Inner {
     /// those that were handed out by themselves.
     late_in_line: BTreeSet<Seq>,
     late: BTreeSet<Seq>,
+    /// Events before that were published by an earlier process: nobody here counts on them.
+    earlier: Seq,
+    /// What the log is to be told, if there is one.
+    news: Option<News>,
+    source: Source,
+    /// The place behind the last batch that came.
+    seen: Seq,
     /// How many ticks have found work here, and somebody idle.
     lain: u32,
     paused: bool,
@@ -104,6 +117,11 @@ pub(crate) struct Subscription {
     stalled: AtomicBool,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
+    /// There is something to tell to the log; and that lies with who tells it.
+    news: AtomicBool,
+    marked: AtomicBool,
+    /// Somebody is to read the log for it.
+    hungry: AtomicBool,
     /// What was done and has not been told yet: until then the runtime does not rest.
     untold: AtomicU32,
     inner: Mutex<Inner>,
@@ -134,6 +152,10 @@ impl Subscription {
             drivers: Drivers::default(),
             late_in_line: BTreeSet::new(),
             late: BTreeSet::new(),
+            earlier: Seq(0),
+            news: None,
+            source: Source::Memory,
+            seen: Seq(0),
             lain: 0,
             paused: false,
             pressed_until: Moment::default(),
@@ -154,6 +176,9 @@ impl Subscription {
             detached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             fullness: AtomicU64::new(0),
+            news: AtomicBool::new(false),
+            marked: AtomicBool::new(false),
+            hungry: AtomicBool::new(false),
             untold: AtomicU32::new(0),
             inner: Mutex::new(inner),
             clock,
@@ -172,6 +197,10 @@ impl Subscription {
         }
         let settings = &self.settings;
         let (dropped, reason) = match settings.when_full {
+            _ if inner.news.is_some() => {
+                self.push_kept(&mut inner, batch, gone);
+                (Load::default(), DropReason::Newest)
+            }
             WhenFull::Block if !self.is_detached() => {
                 inner.line.push(batch, &self.wanted);
                 (Load::default(), DropReason::Newest)
@@ -224,24 +253,6 @@ impl Subscription {
         }
         inner.lain = 0;
         inner.drivers.wake_other()
-    }
-
-    /// The kept value of that name, as of the last commit.
-    pub(crate) fn value(&self, name: &StateKey) -> Option<Arc<dyn Value>> {
-        self.inner.lock().table.get(name)
-    }
-
-    pub(crate) fn values<S: KeptState>(&self) -> Vec<(Key, Arc<dyn Value>)> {
-        self.inner.lock().table.all::<S>()
-    }
-
-    /// Whether one more value may be kept, beside those of these names that are about to be.
-    pub(crate) fn has_room_for_state(&self, staged: &[&StateKey]) -> bool {
-        let inner = self.inner.lock();
-        let (kept, most) = (inner.table.len(), self.settings.most_states);
-        // Only near the bound it matters which of them are new.
-        kept + staged.len() < most
-            || kept + staged.iter().filter(|name| !inner.table.has(name)).count() < most
     }
 
     pub(crate) fn counts(&self) -> Counts {

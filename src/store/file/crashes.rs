@@ -77,7 +77,7 @@ fn append(log: &mut Log, ledger: &mut Ledger, count: usize, size: usize) -> std:
     let bodies: Vec<_> =
         (0..count as u32).map(|more| commit(ledger.attempted + more, size)).collect();
     ledger.attempted += count as u32;
-    log.append(bodies.iter().map(|records| Commit { records, events: 0 }), 5)
+    log.append(bodies.iter().map(|records| Commit { records, first: 0, next: 0 }), 5)
 }
 
 /// What is there is the beginning of what was handed over, and all of what was acknowledged.

@@ -8,6 +8,8 @@ use super::bytes::{Bytes, Malformed, Read, put_bytes, put_number, put_signed};
 /// Events as they are read: runs of one type each, and their bytes one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Events<'a> {
+    /// The position of the first.
+    pub(crate) first: u64,
     pub(crate) runs: Vec<Run>,
     pub(crate) entries: &'a [u8],
 }
@@ -22,6 +24,8 @@ pub(crate) struct Chain {
 /// What consecutive events of one type share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
+    /// So many positions before it are events that are not stored.
+    pub(crate) skipped: u32,
     /// By its number in this log.
     pub(crate) channel: u32,
     /// How its events are encoded.
@@ -75,18 +79,22 @@ mod flag {
     pub(super) const CORRELATION_STEPS: u8 = 2;
     pub(super) const CAUSED: u8 = 4;
     pub(super) const CAUSATION_STEPS: u8 = 8;
-    pub(super) const ALL: u8 = 15;
+    pub(super) const SKIPS: u8 = 16;
+    pub(super) const ALL: u8 = 31;
 }
 
 impl Run {
     fn put(&self, into: &mut Vec<u8>, base: u128) {
-        let mut flags = 0;
+        let mut flags = if self.skipped > 0 { flag::SKIPS } else { 0 };
         let mut set = |chain: Option<Chain>, there, steps| {
             flags |= chain.map_or(0, |chain| there | if chain.steps { steps } else { 0 });
         };
         set(self.correlation, flag::CORRELATED, flag::CORRELATION_STEPS);
         set(self.causation, flag::CAUSED, flag::CAUSATION_STEPS);
         into.extend([flags, self.codec]);
+        if self.skipped > 0 {
+            put_number(into, u64::from(self.skipped));
+        }
         put_number(into, u64::from(self.channel));
         put_number(into, u64::from(self.count));
         put_id(into, self.first, base);
@@ -103,7 +111,9 @@ impl Run {
         if flags & !flag::ALL != 0 {
             return Err(Malformed);
         }
-        let channel = u32::try_from(read.number()?).map_err(|_| Malformed)?;
+        let small = |number: u64| u32::try_from(number).map_err(|_| Malformed);
+        let skipped = if flags & flag::SKIPS == 0 { 0 } else { small(read.number()?)? };
+        let channel = small(read.number()?)?;
         let count = u32::try_from(read.number()?).map_err(|_| Malformed)?;
         let first = id(read, base)?;
         let mut chain = |there: u8, steps: u8| match flags & (there | steps) {
@@ -118,7 +128,7 @@ impl Run {
         let length = read.length(LONGEST_PATH)?;
         let path = (0..length).map(|_| u32::try_from(read.number()?).map_err(|_| Malformed));
         let path = path.collect::<Read<_>>()?;
-        Ok(Self { channel, codec, count, first, correlation, causation, at, hops, path })
+        Ok(Self { skipped, channel, codec, count, first, correlation, causation, at, hops, path })
     }
 }
 
@@ -149,6 +159,11 @@ impl<'a> Entries<'a> {
         Self(Bytes(bytes))
     }
 
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0.0
+    }
+
     fn read(&mut self) -> Read<Entry<'a>> {
         let number = self.0.number()?;
         let key = if number & 1 == 1 { Some(self.0.bytes()?) } else { None };
@@ -166,8 +181,9 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// The heads of runs, in order.
-pub(super) fn heads_of(runs: &[Run]) -> Vec<u8> {
-    let mut heads = Vec::with_capacity(runs.len() * 32);
+pub(super) fn heads_of(first: u64, runs: &[Run]) -> Vec<u8> {
+    let mut heads = Vec::with_capacity(8 + runs.len() * 32);
+    put_number(&mut heads, first);
     put_number(&mut heads, runs.len() as u64);
     let mut base = 0;
     for run in runs {
@@ -178,7 +194,14 @@ pub(super) fn heads_of(runs: &[Run]) -> Vec<u8> {
 }
 
 impl<'a> Events<'a> {
+    /// The position behind the last one.
+    pub(crate) fn end(&self) -> u64 {
+        let positions = self.runs.iter().map(|run| u64::from(run.skipped) + u64::from(run.count));
+        self.first.saturating_add(positions.sum())
+    }
+
     pub(super) fn read(mut content: Bytes<'a>) -> Read<Self> {
+        let first = content.number()?;
         // A run takes more than one byte: that bounds what is allocated for them.
         let count = content.length(content.0.len())?;
         let mut runs = Vec::new();
@@ -188,6 +211,6 @@ impl<'a> Events<'a> {
             base = run.first;
             runs.push(run);
         }
-        Ok(Self { runs, entries: content.0 })
+        Ok(Self { first, runs, entries: content.0 })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, write_all};
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
+use super::reader::Segments;
 
 /// Sizes of the log, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +31,14 @@ impl Sizes {
     }
 }
 
-/// One commit: its records, and how many events are in them.
+/// One commit: its records, and the positions of its events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Commit<'a> {
     pub(crate) records: &'a [u8],
-    pub(crate) events: u64,
+    /// Of the first event; where it has none, of the next one.
+    pub(crate) first: u64,
+    /// The next one behind it.
+    pub(crate) next: u64,
 }
 
 /// A segment of the log.
@@ -71,8 +75,8 @@ pub(crate) struct Log {
     next: u64,
     time: u64,
     buffer: Vec<u8>,
-    /// Segments that are full, since somebody asked.
-    full: Vec<Segment>,
+    /// What can be read.
+    segments: Segments,
     /// A write failed: what is behind the end is unknown, and nothing may follow it.
     broken: bool,
 }
@@ -92,9 +96,11 @@ impl Log {
         mut random: fastrand::Rng,
         number: u64,
         Stand { end, next, time }: Stand,
+        segments: Segments,
     ) -> io::Result<Self> {
         let current = begin_segment(&*disk, sizes, &mut random, number, end, next)?;
-        Ok(Self::goes_on(disk, sizes, random, current, Stand { end, next, time }))
+        segments.add(current.clone());
+        Ok(Self::goes_on(disk, sizes, random, current, Stand { end, next, time }, segments))
     }
 
     /// Goes on at the end of a segment.
@@ -104,10 +110,12 @@ impl Log {
         random: fastrand::Rng,
         current: Segment,
         Stand { end, next, time }: Stand,
+        segments: Segments,
     ) -> Self {
-        let (buffer, full, broken) = (Vec::new(), Vec::new(), false);
+        segments.synced(current.length, next);
+        let (buffer, broken) = (Vec::new(), false);
         let synced = end.next;
-        Self { disk, sizes, random, current, end, synced, next, time, buffer, full, broken }
+        Self { disk, sizes, random, current, end, synced, next, time, buffer, segments, broken }
     }
 
     /// The position of the next event.
@@ -125,9 +133,9 @@ impl Log {
         &self.current
     }
 
-    /// Segments that have become full since this was asked last.
-    pub(crate) fn take_full(&mut self) -> Vec<Segment> {
-        std::mem::take(&mut self.full)
+    /// What can be read of it, also while it is written.
+    pub(crate) fn segments(&self) -> Segments {
+        self.segments.clone()
     }
 
     /// Writes commits, in their order, each whole within one frame. They are on disk after
@@ -157,25 +165,26 @@ impl Log {
             let begin = self.buffer.len();
             self.buffer.resize(begin + FRAME_HEAD, 0);
             self.buffer.extend_from_slice(commit.records);
-            let mut events = commit.events;
+            let (first, mut next) = (commit.first, commit.next);
             let length = |log: &Self| log.buffer.len() - begin - FRAME_HEAD;
             while let Some(small) =
                 commits.next_if(|more| length(self) + more.records.len() <= self.sizes.frame)
             {
                 self.buffer.extend_from_slice(small.records);
-                events += small.events;
+                next = small.next;
             }
             let frame = self.buffer.len() - begin;
             if self.current.length + self.buffer.len() as u64 > self.sizes.segment {
                 self.roll(begin)?;
             }
-            self.seal(frame, events);
+            self.seal(frame, first);
+            self.next = self.next.max(next);
         }
         self.flush(self.buffer.len())
     }
 
     /// Completes the last frame of the buffer.
-    fn seal(&mut self, frame: usize, events: u64) {
+    fn seal(&mut self, frame: usize, first: u64) {
         let begin = self.buffer.len() - frame;
         let End { next: number, check: before } = self.end;
         let mut head = FrameHead {
@@ -184,12 +193,11 @@ impl Log {
             before,
             number,
             behind: u32::try_from(number - self.synced).unwrap_or(u32::MAX),
-            first: self.next,
+            first,
             time: self.time,
         };
         head.seal(&self.current.head, &mut self.buffer[begin..]);
         self.end = End { next: number + 1, check: head.check };
-        self.next += events;
     }
 
     /// Writes the first so many bytes of the buffer.
@@ -207,7 +215,8 @@ impl Log {
         let number = self.current.head.covers + 1;
         let fresh =
             begin_segment(&*self.disk, self.sizes, &mut self.random, number, self.end, self.next)?;
-        self.full.push(std::mem::replace(&mut self.current, fresh));
+        self.segments.add(fresh.clone());
+        self.current = fresh;
         Ok(())
     }
 
@@ -230,6 +239,7 @@ impl Log {
         if self.synced < self.end.next {
             self.current.file.sync()?;
             self.synced = self.end.next;
+            self.segments.synced(self.current.length, self.next);
         }
         Ok(())
     }

@@ -66,8 +66,8 @@ pub(crate) enum Record<'a> {
 }
 
 /// Appends a record of events.
-pub(crate) fn put_events(into: &mut Vec<u8>, runs: &[Run], entries: &[u8]) {
-    let heads = heads_of(runs);
+pub(crate) fn put_events(into: &mut Vec<u8>, first: u64, runs: &[Run], entries: &[u8]) {
+    let heads = heads_of(first, runs);
     into.push(kind::EVENTS);
     put_number(into, (heads.len() + entries.len()) as u64);
     into.extend_from_slice(&heads);
@@ -145,9 +145,17 @@ mod tests {
 
     fn run() -> impl Strategy<Value = Run> {
         let numbers = (any::<u32>(), any::<u8>(), any::<u32>(), any::<u128>(), any::<u16>());
+        let numbers = (0u32..3, numbers);
         let path = prop::collection::vec(any::<u32>(), 0..=LONGEST_PATH);
         (numbers, chain(), chain(), 0u64..1 << 48, path).prop_map(
-            |((channel, codec, count, first, hops), correlation, causation, at, path)| Run {
+            |(
+                (skipped, (channel, codec, count, first, hops)),
+                correlation,
+                causation,
+                at,
+                path,
+            )| Run {
+                skipped,
                 channel,
                 codec,
                 count,
@@ -166,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn records_come_back(
-            runs in prop::collection::vec(run(), 0..5), pairs: Pairs, value: Vec<u8>, key: Vec<u8>,
+            first: u64, runs in prop::collection::vec(run(), 0..5), pairs: Pairs, value: Vec<u8>, key: Vec<u8>,
         ) {
             let entries: Vec<_> = pairs
                 .iter()
@@ -175,13 +183,13 @@ mod tests {
             let (mut bytes, mut body) = (Vec::new(), Vec::new());
             entries.iter().for_each(|entry| entry.put(&mut bytes));
             let name = [&[FactKind::State as u8][..], &key].concat();
-            put_events(&mut body, &runs, &bytes);
+            put_events(&mut body, first, &runs, &bytes);
             put_fact(&mut body, &name, &value);
             put_deleted(&mut body, &name);
             let read: Vec<_> = Records::new(&body).collect::<Read<_>>().unwrap_or_default();
             prop_assert_eq!(read.len(), 3);
             let Record::Events(events) = &read[0] else { panic!("{read:?}") };
-            prop_assert_eq!(&events.runs, &runs);
+            prop_assert_eq!((events.first, &events.runs), (first, &runs));
             let back: Read<Vec<_>> = Entries::new(events.entries).collect();
             prop_assert_eq!(back, Ok(entries));
             prop_assert_eq!(&read[1], &Record::Put { name: &name, value: &value });
@@ -207,6 +215,7 @@ mod tests {
     fn an_envelope_takes_few_bytes() {
         let first = 1_764_086_920_731 << 80 | 0xdead_beef << 48 | 0x075b_cd15;
         let mut run = Run {
+            skipped: 0,
             channel: 7,
             codec: 1,
             count: 1,
@@ -219,10 +228,10 @@ mod tests {
         };
         let length = |run: &Run| {
             let mut body = Vec::new();
-            put_events(&mut body, std::slice::from_ref(run), &[]);
+            put_events(&mut body, 10_000_000, std::slice::from_ref(run), &[]);
             body.len()
         };
-        assert!(length(&run) <= 28, "{}", length(&run));
+        assert!(length(&run) <= 30, "{}", length(&run));
         let chain = Chain { first: first - (50 << 80) - 100_000, steps: false };
         (run.correlation, run.causation) = (Some(chain), Some(chain));
         (run.hops, run.path) = (8, (0..8).collect());

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::disk::{Disk, read_up_to, write_all};
 use super::layout::{End, FRAMES, FrameHead, NoHead, SegmentHead};
 use super::log::{Log, Segment, Sizes, Stand, segment_name, segment_number};
+use super::reader::Segments;
+use super::record::{Record, Records};
 use super::scan::{Gap, scan};
 
 /// A stretch of the log that is lost.
@@ -19,8 +21,6 @@ pub(crate) struct Lost {
 /// What was found when a log was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// In their order; the last one is written to.
-    pub(crate) segments: Vec<SegmentHead>,
     pub(crate) lost: Vec<Lost>,
     /// The end was torn, and has been cut.
     pub(crate) torn: bool,
@@ -78,6 +78,7 @@ pub(crate) fn open(
 ) -> Result<(Log, Found), NotOpened> {
     let segments = segments(&**disk)?;
     let mut found = Found::default();
+    let readable = Segments::default();
     let mut stand = Stand { end: End::default(), next: 0, time: 0 };
     let mut expected = segments.first().map_or(0, |(number, _)| *number);
     let mut last: Option<(Segment, u64)> = None;
@@ -100,7 +101,7 @@ pub(crate) fn open(
         let mut unsynced = FRAMES;
         let mut before: Vec<(u64, u64)> = Vec::new();
         let scanned = scan(&segment.head, &bytes, ended, |at, head, body| {
-            stand.next = head.first + events_in(body);
+            stand.next = stand.next.max(head.first).max(end_of_events(body));
             stand.time = stand.time.max(head.time);
             if is_last {
                 before.push((head.number, at));
@@ -116,7 +117,8 @@ pub(crate) fn open(
         found.torn |= scanned.torn && is_last;
         stand.end = scanned.end;
         expected = segment.head.covers + 1;
-        found.segments.push(segment.head);
+        let segment = Segment { length: scanned.length, ..segment.clone() };
+        readable.add(segment.clone());
         if is_last {
             // It may be in the cache of the operating system only: written once more, so that it
             // counts as new, and is on disk before anybody relies on it.
@@ -127,33 +129,26 @@ pub(crate) fn open(
                 segment.file.reserve(sizes.segment)?;
             }
             segment.file.sync()?;
-            let segment = Segment { length: scanned.length, ..segment.clone() };
             last = Some((segment, u64::from(scanned.torn || !scanned.gaps.is_empty())));
         }
     }
     let log = match last {
-        Some((segment, 0)) => Log::goes_on(disk.clone(), sizes, random, segment, stand),
+        Some((segment, 0)) => Log::goes_on(disk.clone(), sizes, random, segment, stand, readable),
         // Nothing is written behind what was cut: whole frames may still be there.
         Some((segment, _)) => {
-            let log = Log::begin(disk.clone(), sizes, random, segment.head.covers + 1, stand)?;
-            found.segments.push(log.current().head);
-            log
+            let number = segment.head.covers + 1;
+            Log::begin(disk.clone(), sizes, random, number, stand, readable)?
         }
-        None => {
-            let log = Log::begin(disk.clone(), sizes, random, expected, stand)?;
-            found.segments.push(log.current().head);
-            log
-        }
+        None => Log::begin(disk.clone(), sizes, random, expected, stand, readable)?,
     };
     Ok((log, found))
 }
 
-/// How many events are in a frame.
-fn events_in(body: &[u8]) -> u64 {
-    use super::record::{Record, Records};
-    let events = Records::new(body).flatten().map(|record| match record {
-        Record::Events(events) => events.runs.iter().map(|run| u64::from(run.count)).sum(),
+/// The position behind the last event of a frame.
+fn end_of_events(body: &[u8]) -> u64 {
+    let ends = Records::new(body).flatten().map(|record| match record {
+        Record::Events(events) => events.end(),
         _ => 0,
     });
-    events.sum()
+    ends.max().unwrap_or(0)
 }

@@ -1,0 +1,298 @@
+//! Between the broker and the log: what is published is put in order by the thread that writes, is
+//! written and synced, and then handed out as it would be without a log. Whoever published waits for
+//! that.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::task::{Poll, Waker};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::reading::{ChannelNames, Requests};
+use super::sequencer::{Placed, Sequencer};
+use crate::error::{Error, ErrorKind, Failure};
+use crate::message::envelope::{Head, TopicId};
+use crate::message::{Message, Seq, codec};
+use crate::queue::Subscription;
+use crate::queue::batch::Batch;
+use crate::store::file::events::{Chain, Entry, Run};
+use crate::store::file::facts::name_of;
+use crate::store::file::record::{FactKind, put_events, put_fact};
+use crate::store::file::writer::{Bell, Feed, Group};
+
+thread_local! {
+    static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// Events as the log has them.
+pub(crate) struct StoredBytes {
+    entries: Vec<u8>,
+    payload: Vec<u8>,
+    /// Where each ends, if they are several.
+    ends: Vec<usize>,
+}
+
+impl StoredBytes {
+    /// `Serialize` and `key` are code of the application: no lock may be held.
+    pub(crate) fn of<E: Message>(events: &[E]) -> Result<Self, Failure> {
+        let [entries, payload] = SCRATCH.take();
+        let ends = Vec::with_capacity(if events.len() > 1 { events.len() } else { 0 });
+        let mut stored = Self { entries, payload, ends };
+        stored.entries.clear();
+        for event in events {
+            stored.payload.clear();
+            codec::encode_into(&mut stored.payload, event)?;
+            let key = event.key();
+            let key = key.as_ref().map(|key| key.as_str().as_bytes());
+            Entry { key, payload: &stored.payload }.put(&mut stored.entries);
+            if events.len() > 1 {
+                stored.ends.push(stored.entries.len());
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The first so many of them.
+    pub(crate) fn first(&self, count: usize) -> &[u8] {
+        let end = count.checked_sub(1).and_then(|last| self.ends.get(last));
+        &self.entries[..end.copied().unwrap_or(self.entries.len())]
+    }
+}
+
+impl Drop for StoredBytes {
+    /// The next one on this thread uses the room again.
+    fn drop(&mut self) {
+        let room = [std::mem::take(&mut self.entries), std::mem::take(&mut self.payload)];
+        if room.iter().all(|room| room.capacity() <= MOST_ROOM) {
+            SCRATCH.try_with(|scratch| scratch.replace(room)).ok();
+        }
+    }
+}
+
+/// No thread keeps more than so much room.
+const MOST_ROOM: usize = 1 << 20;
+
+/// What publishers know of the log.
+pub(crate) struct Journal {
+    pub(crate) bell: Bell,
+    /// So many groups are on disk.
+    kept: AtomicU64,
+    state: Mutex<State>,
+    /// The channels of the log by their numbers.
+    pub(crate) names: ChannelNames,
+    /// Where subscriptions are read for that are behind; none when the log is closed.
+    readers: Mutex<Option<Requests>>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<(u64, Waker)>,
+    failed: Option<String>,
+}
+
+impl Journal {
+    pub(crate) fn new(bell: Bell, names: Vec<String>, readers: Requests) -> Self {
+        Self {
+            bell,
+            kept: AtomicU64::new(0),
+            state: Mutex::default(),
+            names: Arc::new(RwLock::new(names)),
+            readers: Mutex::new(Some(readers)),
+        }
+    }
+
+    /// A subscription is behind, and has nothing to do until somebody has read for it.
+    pub(crate) fn read_for(&self, subscription: &Arc<Subscription>) {
+        if let Some(readers) = &*self.readers.lock() {
+            readers.send(subscription.clone()).ok();
+        }
+    }
+
+    /// Nothing is read any more.
+    pub(crate) fn close(&self) {
+        self.readers.lock().take();
+    }
+
+    /// Ready when the group of that number is on disk, or will not be.
+    pub(crate) fn poll_kept(&self, group: u64, waker: &Waker) -> Poll<Result<(), Error>> {
+        if self.kept.load(SeqCst) > group {
+            return Poll::Ready(Ok(()));
+        }
+        let mut state = self.state.lock();
+        if self.kept.load(SeqCst) > group {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(why) = &state.failed {
+            return Poll::Ready(Err(Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "it is not known whether the event is kept: the log cannot be written: {why}; \
+                     nothing is acknowledged until the runtime is started anew"
+                ),
+            )));
+        }
+        match state.waiting.iter_mut().find(|(of, known)| *of == group && known.will_wake(waker)) {
+            Some(_) => {}
+            None => state.waiting.push((group, waker.clone())),
+        }
+        Poll::Pending
+    }
+
+    fn advance(&self, groups: u64) {
+        self.kept.store(groups, SeqCst);
+        let mut state = self.state.lock();
+        let woken: Vec<_> = state.waiting.extract_if(.., |(group, _)| *group < groups).collect();
+        drop(state);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    fn fail(&self, why: &std::io::Error) {
+        let mut state = self.state.lock();
+        state.failed = Some(why.to_string());
+        let woken = std::mem::take(&mut state.waiting);
+        drop(state);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+/// The numbers by which a log knows the channels.
+#[derive(Debug, Default)]
+struct Channels {
+    /// By topic.
+    known: Vec<Option<u32>>,
+}
+
+impl Channels {
+    /// The number of a topic's channel; one that is new is written down first.
+    fn number(
+        &mut self,
+        topic: TopicId,
+        name: &str,
+        names: &ChannelNames,
+        records: &mut Vec<u8>,
+    ) -> u32 {
+        let index = usize::from(topic.0);
+        if self.known.len() <= index {
+            self.known.resize(index + 1, None);
+        }
+        if let Some(number) = self.known[index] {
+            return number;
+        }
+        let known = names.read().iter().position(|of| of == name);
+        let number = known.unwrap_or_else(|| {
+            let mut names = names.write();
+            let of = name_of(FactKind::Channel, names.len() as u32);
+            put_fact(records, &of, name.as_bytes());
+            names.push(name.to_owned());
+            names.len() - 1
+        }) as u32;
+        self.known[index] = Some(number);
+        number
+    }
+}
+
+/// The head of a run as the log has it.
+fn stored_run(head: &Head, channel: u32, skipped: u32, count: u32, path: Vec<u32>) -> Run {
+    let ids = head.ids();
+    let chain = |(first, steps)| Chain { first, steps };
+    Run {
+        skipped,
+        channel,
+        codec: codec::MESSAGE_PACK,
+        count,
+        first: ids.first,
+        correlation: ids.correlation.map(chain),
+        causation: ids.causation.map(chain),
+        at: head.at.as_millis(),
+        hops: head.hops,
+        path,
+    }
+}
+
+/// The broker, as the writer knows it.
+pub(crate) struct Journalist {
+    sequencer: Arc<Sequencer>,
+    journal: Arc<Journal>,
+    channels: Channels,
+    names: Vec<&'static str>,
+    taken: Vec<Placed>,
+    groups: u64,
+    runs: Vec<Run>,
+    /// The position behind the last event.
+    next: u64,
+}
+
+impl Journalist {
+    pub(crate) fn new(sequencer: Arc<Sequencer>, journal: Arc<Journal>, next: Seq) -> Self {
+        let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
+        let channels = Channels::default();
+        Self { sequencer, journal, channels, names, taken, groups: 0, runs, next: next.0 }
+    }
+
+    fn number(&mut self, topic: TopicId, records: &mut Vec<u8>) -> u32 {
+        if self.names.len() <= usize::from(topic.0) {
+            self.names = self.sequencer.intake.lock().topics.names();
+        }
+        let name = self.names[usize::from(topic.0)];
+        self.channels.number(topic, name, &self.journal.names, records)
+    }
+
+    fn put(&mut self, batch: &Batch, group: &mut Group) {
+        let stored = batch.events.runs().iter().filter(|run| run.stored);
+        self.runs.clear();
+        let mut at = 0;
+        for run in stored {
+            let channel = self.number(run.head.topic, &mut group.records);
+            let path = run.head.path.topics();
+            let path = path.map(|topic| self.number(topic, &mut group.records)).collect();
+            self.runs.push(stored_run(&run.head, channel, run.offset - at, run.length, path));
+            at = run.offset + run.length;
+        }
+        let first = batch.first.0;
+        if !self.runs.is_empty() {
+            put_events(&mut group.records, first, &self.runs, batch.events.stored());
+        }
+        self.next = first + u64::from(batch.events.len());
+        group.commit(first, self.next);
+    }
+}
+
+impl Feed for Journalist {
+    fn take(&mut self, group: &mut Group) -> bool {
+        let mut taken = std::mem::take(&mut self.taken);
+        let any = self.sequencer.take(&mut taken);
+        for placed in &taken {
+            match placed {
+                Placed::Batch(batch) => self.put(batch, group),
+                Placed::News(records, batch) => {
+                    group.records.extend_from_slice(records);
+                    match batch {
+                        Some(batch) => self.put(batch, group),
+                        None => group.commit(self.next, self.next),
+                    }
+                }
+                Placed::Subscribe(..) | Placed::Unsubscribe(..) => {}
+            }
+        }
+        self.taken = taken;
+        any
+    }
+
+    fn kept(&mut self) {
+        self.groups += 1;
+        self.journal.advance(self.groups);
+        self.sequencer.hand_out(&mut self.taken);
+    }
+
+    fn failed(&mut self, error: &std::io::Error) {
+        self.groups += 1;
+        tracing::error!(%error, "the log cannot be written: nothing is acknowledged any more");
+        self.journal.fail(error);
+        self.taken.clear();
+    }
+
+    fn is_idle(&mut self) -> bool {
+        self.sequencer.intake.lock().has_no_events()
+    }
+}

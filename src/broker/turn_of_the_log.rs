@@ -1,0 +1,67 @@
+//! The turn where there is a log: what lies in the intake gets its place, is written, and only then
+//! handed out.
+
+use super::sequencer::{Order, Placed, Sequencer};
+use crate::queue::Subscription;
+use crate::queue::batch::Load;
+
+impl Sequencer {
+    /// Gives what lies in the intake its place, for whoever writes it before it is handed out.
+    /// Whether there was anything.
+    pub(crate) fn take(&self, into: &mut Vec<Placed>) -> bool {
+        let order = &mut *self.order.lock();
+        let (entries, news) = {
+            let mut inner = self.intake.lock();
+            let (entries, news) = (inner.take(), inner.take_news());
+            inner.writing = !(entries.is_empty() && news.is_empty());
+            inner.taken += u64::from(inner.writing);
+            (entries, news)
+        };
+        for entry in entries {
+            let placed = self.place(order, entry);
+            if let Placed::Subscribe(subscription, _) = &placed {
+                into.push(self.news(order, subscription));
+            }
+            into.push(placed);
+        }
+        for subscription in news {
+            into.push(self.news(order, &subscription));
+        }
+        !into.is_empty()
+    }
+
+    /// What a subscription has to tell to the log.
+    fn news(&self, order: &mut Order, subscription: &Subscription) -> Placed {
+        let mut records = Vec::new();
+        let outbox = subscription.take_news(&mut records, order.next);
+        let batch = outbox.map(|outbox| {
+            let load = Load::new(u64::from(outbox.len()), outbox.stored().len() as u64);
+            self.intake.lock().door.unwritten.add(load);
+            self.give_place(order, outbox)
+        });
+        Placed::News(records, batch)
+    }
+
+    /// Hands out what has been written.
+    pub(crate) fn hand_out(&self, placed: &mut Vec<Placed>) {
+        let order = &mut *self.order.lock();
+        let mut written = Load::default();
+        for placed in placed.drain(..) {
+            if let Placed::Batch(batch) | Placed::News(_, Some(batch)) = &placed {
+                let (events, bytes) = (batch.events.len(), batch.events.stored().len());
+                written.add(Load::new(u64::from(events), bytes as u64));
+            }
+            self.hand_on(order, placed);
+        }
+        // The thread that writes drops nothing: `Drop` is user code.
+        if let Some(lane) = self.lanes.first() {
+            lane.take_over(std::mem::take(&mut order.passed));
+        }
+        {
+            let mut inner = self.intake.lock();
+            inner.door.unwritten.take_away(written);
+            inner.writing = false;
+        }
+        self.say_progress();
+    }
+}

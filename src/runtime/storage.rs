@@ -1,0 +1,181 @@
+//! The log of a runtime on disk: opened before it starts, ended after it.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use crate::broker::handle::Broker;
+use crate::broker::journal::{Journal, Journalist};
+use crate::broker::reading::Reading;
+use crate::error::{Error, ErrorKind};
+use crate::message::Seq;
+use crate::queue::{Restored, Subscription};
+use crate::store::file::disk::{Disk, Folder};
+use crate::store::file::facts::{Facts, number_in};
+use crate::store::file::log::{Log, Sizes};
+use crate::store::file::record::{FactKind, Records};
+use crate::store::file::recovery::{Found, NotOpened, open};
+use crate::store::file::writer::{Bell, Writer, bell};
+
+/// Held as long as somebody has the log open.
+const LOCK: &str = "cueline.lock";
+
+/// A log that is open, and what it says.
+pub(crate) struct Storage {
+    log: Log,
+    bell: (Bell, Receiver<()>),
+    facts: Facts,
+    pub(super) journal: Arc<Journal>,
+    asked: Receiver<Arc<Subscription>>,
+    lock: File,
+}
+
+/// A log that is written to.
+pub(crate) struct Writing {
+    writer: Writer,
+    journal: Arc<Journal>,
+    /// Others may open the log when this is gone.
+    _lock: File,
+}
+
+/// The subscriptions that a log knows, and what it says of them.
+pub(crate) struct Subscriptions {
+    numbers: HashMap<String, u32>,
+    next: u32,
+    facts: Facts,
+    reading: Reading,
+    /// The position of the next event, when the log was opened.
+    opened_at: Seq,
+}
+
+impl Subscriptions {
+    /// A processor's subscription goes on where it was, or begins.
+    pub(super) fn keep(&mut self, subscription: &Subscription) {
+        let name = subscription.name.as_str();
+        if let Some(number) = self.numbers.get(name).copied() {
+            subscription.keep(number, None);
+            let Some(restored) = Restored::read(&self.facts, number) else { return };
+            let held: Vec<Seq> = restored.held.iter().map(|(seq, _)| *seq).collect();
+            let events = self.reading.events_at(&held, &subscription.wanted);
+            subscription.restore(restored, self.opened_at, events);
+            return;
+        }
+        self.numbers.insert(name.to_owned(), self.next);
+        subscription.keep(self.next, Some(name));
+        self.next += 1;
+    }
+}
+
+impl Storage {
+    /// Opens the log in that folder, or begins one.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let refused = |what: &str, error: std::io::Error| {
+            let path = path.display();
+            let text = format!("cannot {what} the log in `{path}`: {error}");
+            Error::new(ErrorKind::Storage, text)
+        };
+        let folder = Folder::open(path).map_err(|error| refused("make or find", error))?;
+        let lock = folder.path().join(LOCK);
+        let lock = File::options().create(true).truncate(false).write(true).open(lock);
+        let lock = lock.map_err(|error| refused("lock", error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = format!(
+                    "the log in `{}` is in use by another process, or another runtime of this one: \
+                     stop that first, or give this one a directory of its own",
+                    path.display()
+                );
+                return Err(Error::new(ErrorKind::Conflict, text));
+            }
+            Err(TryLockError::Error(error)) => return Err(refused("lock", error)),
+        }
+        let disk: Arc<dyn Disk> = Arc::new(folder);
+        let mut facts = Facts::default();
+        let opened = open(&disk, Sizes::default(), fastrand::Rng::new(), |_, _, _, body| {
+            Records::new(body).flatten().for_each(|record| facts.apply(&record));
+        });
+        let (log, found) = opened.map_err(|why| match why {
+            NotOpened::Refused(error) => refused("read", error),
+            NotOpened::Newer(version) => Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "the log in `{}` has format {version}, which this version of cueline does not \
+                     know: use the version that wrote it, or a later one; nothing was changed",
+                    path.display()
+                ),
+            ),
+        })?;
+        say(path, &found);
+        let (bell, rung) = bell();
+        let mut names = Vec::new();
+        for (mut name, value) in facts.of(FactKind::Channel) {
+            let number = number_in(&mut name).unwrap_or_default() as usize;
+            names.resize(names.len().max(number + 1), String::new());
+            names[number] = String::from_utf8_lossy(value).into_owned();
+        }
+        let (readers, asked) = crossbeam_channel::unbounded();
+        let journal = Arc::new(Journal::new(bell.clone(), names, readers));
+        Ok(Self { log, bell: (bell, rung), facts, journal, asked, lock })
+    }
+
+    /// The position of the next event.
+    pub(super) fn next(&self) -> Seq {
+        Seq(self.log.next())
+    }
+
+    /// Starts the threads that write and read.
+    pub(super) fn start(self, broker: &Broker) -> Result<(Writing, Subscriptions), Error> {
+        let refused = |error: std::io::Error| {
+            let text = format!("cannot start a thread for the log: {error}");
+            Error::new(ErrorKind::System, text)
+        };
+        let opened_at = self.next();
+        let reading = || {
+            let (segments, names) = (self.log.segments(), self.journal.names.clone());
+            let (clock, signals) = (broker.clock.clone(), broker.signals.clone());
+            Reading::new(segments, names, &broker.intake, clock, signals)
+        };
+        let mut numbers = HashMap::new();
+        for (mut name, value) in self.facts.of(FactKind::Subscription) {
+            if let Ok(number) = number_in(&mut name) {
+                numbers.insert(String::from_utf8_lossy(value).into_owned(), number);
+            }
+        }
+        let next = numbers.values().max().map_or(0, |last| last + 1);
+        let (reads, asked) = (reading(), self.asked);
+        let reader = std::thread::Builder::new().name("cueline-reader".to_owned());
+        reader.spawn(move || reads.run(&asked)).map_err(refused)?;
+        let reading = reading();
+        let subscriptions = Subscriptions { numbers, next, facts: self.facts, reading, opened_at };
+        let feed = Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at);
+        let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;
+        let writing = Writing { writer, journal: self.journal, _lock: self.lock };
+        Ok((writing, subscriptions))
+    }
+}
+
+impl Drop for Writing {
+    /// Writes what waits, and closes the log.
+    fn drop(&mut self) {
+        self.journal.close();
+        self.writer.stop();
+    }
+}
+
+fn say(path: &Path, found: &Found) {
+    let path = path.display();
+    if found.torn {
+        tracing::warn!(%path, "the end of the log was torn by a crash, and has been cut: what was \
+             lost by it had never been acknowledged");
+    }
+    for lost in &found.lost {
+        let (segment, from, to) = (lost.segment, lost.gap.from, lost.gap.to);
+        let frames = lost.gap.frames.1 - lost.gap.frames.0;
+        tracing::error!(%path, segment, from, to, frames, "a stretch of the log is damaged: what was \
+             in it is lost");
+    }
+}

@@ -1,0 +1,6 @@
+//! What a log on disk promises: one behaviour a file.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod a_restart_goes_on_where_it_was;
+mod support;
