@@ -17,14 +17,18 @@ impl Sequencer {
             inner.taken += u64::from(inner.writing);
             (entries, news)
         };
+        let mut begun = Vec::new();
         for entry in entries {
             let placed = self.place(order, entry);
             if let Placed::Subscribe(subscription, _) = &placed {
-                into.push(self.news(order, subscription));
+                subscription.begin(order.next);
+                begun.push(subscription.clone());
             }
             into.push(placed);
         }
-        for subscription in news {
+        // Behind whoever subscribes before it: one that goes on with what an earlier process left may
+        // have published something already.
+        for subscription in begun.into_iter().chain(news) {
             into.push(self.news(order, &subscription));
         }
         !into.is_empty()
@@ -33,7 +37,7 @@ impl Sequencer {
     /// What a subscription has to tell to the log.
     fn news(&self, order: &mut Order, subscription: &Subscription) -> Placed {
         let mut records = Vec::new();
-        let outbox = subscription.take_news(&mut records, order.next);
+        let outbox = subscription.take_news(&mut records);
         let batch = outbox.map(|outbox| {
             let load = Load::new(u64::from(outbox.len()), outbox.stored().len() as u64);
             self.intake.lock().door.unwritten.add(load);

@@ -60,7 +60,8 @@ fn what_is_parked_stays_parked_and_its_key_waits_behind_it() {
         }
     }
     let (directory, log) = (Directory::new("parked"), Log::default());
-    let begin = |fails| start(&directory, |of| of.child(adder("adder", &log, fails)).child(total()));
+    let begin =
+        |fails| start(&directory, |of| of.child(adder("adder", &log, fails)).child(total()));
     let runtime = begin(fails);
     publish(&runtime, 0..70);
     idle(&runtime);

@@ -3,4 +3,5 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod a_restart_goes_on_where_it_was;
+mod nothing_acknowledged_is_lost;
 mod support;

@@ -36,6 +36,11 @@ impl Directory {
         Self(path)
     }
 
+    /// One that is there.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -200,13 +200,16 @@ impl Subscription {
         self.news.load(SeqCst) && !self.marked.swap(true, SeqCst)
     }
 
-    /// What is to be told to the log: its records, and what was published with them. Where there is
-    /// none it is `next`, if it has only begun.
-    pub(crate) fn take_news(&self, records: &mut Vec<u8>, next: Seq) -> Option<Events> {
+    /// It gets what comes from there on, unless it goes on where an earlier process left it.
+    pub(crate) fn begin(&self, at: Seq) {
+        self.inner.lock().source.begin(at);
+    }
+
+    /// What is to be told to the log: its records, and what was published with them.
+    pub(crate) fn take_news(&self, records: &mut Vec<u8>) -> Option<Events> {
         let mut inner = self.inner.lock();
         self.marked.store(false, SeqCst);
         self.news.store(false, SeqCst);
-        inner.source.begin(next);
         let to = inner.taken_to(self);
         let inner = &mut *inner;
         let news = inner.news.as_mut()?;
