@@ -277,7 +277,8 @@ impl Broker {
         let stuck = self.sequencer.tick();
         let mut inner = self.intake.lock();
         let lies = !inner.is_empty();
-        let broker = if stuck || lies { inner.ask_broker() } else { None };
+        let asks = stuck || (lies && self.journal.is_none());
+        let broker = if asks { inner.ask_broker() } else { None };
         let idle: Vec<Waker> = inner.door.crews().filter_map(Subscription::tick).collect();
         drop(inner);
         broker.into_iter().chain(idle).for_each(Waker::wake);

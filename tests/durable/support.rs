@@ -110,6 +110,7 @@ pub fn total() -> impl cueline::IntoChild {
     processor("total", || Total).on::<Doubled>()
 }
 
+#[allow(clippy::unnecessary_wraps)] // one of several
 pub fn fine(_: &Number, _: u32) -> Outcome {
     Ok(())
 }

@@ -1,0 +1,234 @@
+//! The persistent log: events a second, each on disk before it is acknowledged, beside a plain segment
+//! writer with a thread of its own, and raw writes, in the same run. `cargo bench --bench log`.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use cueline::prelude::*;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use support::{medians, runs, wanted};
+use tokio::sync::oneshot;
+
+/// What one event takes up, beside its envelope.
+const BYTES: usize = 256;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Event {
+    #[serde(with = "bytes")]
+    data: Vec<u8>,
+}
+cueline::event!(Event, "event");
+
+/// Bytes as bytes, not as a list of numbers.
+mod bytes {
+    use serde::de::{Deserializer, Visitor};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        from.deserialize_byte_buf(Bytes)
+    }
+}
+
+fn event() -> Event {
+    Event { data: vec![7; BYTES] }
+}
+
+/// Where everything is written: on the disk that the build is on.
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::remove_dir_all(&path).ok();
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Keeps so many running until all are through; events a second.
+fn in_flight<F: Future>(flight: usize, events: usize, mut publish: impl FnMut() -> F) -> f64 {
+    let began = Instant::now();
+    pollster::block_on(async {
+        let mut running: FuturesUnordered<F> = (0..flight).map(|_| publish()).collect();
+        let mut left = events - flight;
+        while running.next().await.is_some() {
+            if left > 0 {
+                left -= 1;
+                running.push(publish());
+            }
+        }
+    });
+    events as f64 / began.elapsed().as_secs_f64()
+}
+
+fn ours(flight: usize, events: usize) -> f64 {
+    let path = directory("ours");
+    let runtime = Runtime::builder("bench").store(Store::directory(&path)).start().unwrap();
+    let rate = in_flight(flight, events, || runtime.publish(event()));
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
+}
+
+/// A plain group-commit segment writer: takes all that waits, writes it once, syncs once, answers all.
+fn plain(flight: usize, events: usize) -> f64 {
+    const SEGMENT: u64 = 32 << 20;
+    let path = directory("plain");
+    let (send, take) = crossbeam_channel::unbounded::<(Vec<u8>, oneshot::Sender<()>)>();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut number = 0;
+            let mut file = segment(&path, &mut number, SEGMENT);
+            let (mut at, mut buffer, mut waiting) = (0, Vec::new(), Vec::new());
+            while let Ok(first) = take.recv() {
+                for (bytes, done) in std::iter::once(first).chain(take.try_iter()) {
+                    buffer.extend((bytes.len() as u32).to_le_bytes());
+                    buffer.extend(crc32c::crc32c(&bytes).to_le_bytes());
+                    buffer.extend(bytes);
+                    waiting.push(done);
+                }
+                if at + buffer.len() as u64 > SEGMENT {
+                    (file, at) = (segment(&path, &mut number, SEGMENT), 0);
+                }
+                file.write_all_at(&buffer, at).unwrap();
+                file.sync_data().unwrap();
+                at += buffer.len() as u64;
+                buffer.clear();
+                waiting.drain(..).for_each(|done| done.send(()).unwrap());
+            }
+        }
+    });
+    let rate = in_flight(flight, events, || {
+        let (done, kept) = oneshot::channel();
+        send.send((rmp_serde::to_vec_named(&event()).unwrap(), done)).unwrap();
+        kept
+    });
+    drop(send);
+    writer.join().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
+}
+
+fn segment(path: &Path, number: &mut u32, length: u64) -> File {
+    *number += 1;
+    let file = File::create_new(path.join(number.to_string())).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length).unwrap();
+    file.sync_all().unwrap();
+    file
+}
+
+/// One write and one sync an event, by the thread that publishes: what the disk can do.
+fn raw(events: usize) -> f64 {
+    let path = directory("raw");
+    let file = segment(&path, &mut 0, 32 << 20);
+    let began = Instant::now();
+    for number in 0..events {
+        let bytes = rmp_serde::to_vec_named(&event()).unwrap();
+        file.write_all_at(&bytes, (number * bytes.len()) as u64).unwrap();
+        file.sync_data().unwrap();
+    }
+    let rate = events as f64 / began.elapsed().as_secs_f64();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
+}
+
+/// The median of how long one publication takes, one at a time, in microseconds.
+fn one_at_a_time(events: usize, mut publish: impl FnMut()) -> f64 {
+    let mut times: Vec<f64> = (0..events)
+        .map(|_| {
+            let began = Instant::now();
+            publish();
+            began.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    let runs = runs();
+    println!("{:<44} {:>12} {:>12} {:>8} {:>8}", "case", "cueline", "plain", "ratio", "goal");
+    for (flight, events, goal) in [(64, 100_000, ">= 0.8"), (1_024, 1_000_000, ">= 0.7")] {
+        let case = format!("publish synced, {flight} in flight");
+        if wanted(&case) {
+            let found = medians(runs, &[&|| ours(flight, events), &|| plain(flight, events)]);
+            let ratio = found[0] / found[1];
+            println!(
+                "{case:<44} {:>10.0}/s {:>10.0}/s {ratio:>7.2}x {goal:>8}",
+                found[0], found[1]
+            );
+        }
+    }
+    if wanted("one at a time") {
+        let found =
+            medians(runs, &[&|| single_ours(3_000), &|| single_plain(3_000), &|| raw(3_000)]);
+        let ratio = found[0] / found[1];
+        println!(
+            "{:<44} {:>9.1} us {:>9.1} us {ratio:>7.2}x {:>8}",
+            "one at a time, median", found[0], found[1], "<= 1.15"
+        );
+        println!("  (raw write and sync by the thread that publishes: {:.1} us)", 1e6 / found[2]);
+    }
+}
+
+fn single_ours(events: usize) -> f64 {
+    let path = directory("single");
+    let runtime = Runtime::builder("bench").store(Store::directory(&path)).start().unwrap();
+    let median = one_at_a_time(events, || {
+        runtime.publish(event()).wait().unwrap();
+    });
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    median
+}
+
+fn single_plain(events: usize) -> f64 {
+    let path = directory("single-plain");
+    let (send, take) = crossbeam_channel::unbounded::<(Vec<u8>, oneshot::Sender<()>)>();
+    let file = segment(&path, &mut 0, 32 << 20);
+    let writer = std::thread::spawn(move || {
+        let mut at = 0;
+        while let Ok((bytes, done)) = take.recv() {
+            file.write_all_at(&bytes, at).unwrap();
+            file.sync_data().unwrap();
+            at += bytes.len() as u64;
+            done.send(()).unwrap();
+        }
+    });
+    let median = one_at_a_time(events, || {
+        let (done, kept) = oneshot::channel();
+        send.send((rmp_serde::to_vec_named(&event()).unwrap(), done)).unwrap();
+        let mut kept = pin!(kept);
+        pollster::block_on(std::future::poll_fn(|task| match kept.as_mut().poll(task) {
+            Poll::Ready(done) => {
+                done.unwrap();
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }));
+    });
+    drop(send);
+    writer.join().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    median
+}
