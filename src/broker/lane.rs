@@ -24,6 +24,9 @@ pub(crate) enum Parcel {
 /// So many events, or parcels, lie in the lane of a thread that is stuck.
 const MUCH: (u64, usize) = (65_536, 4_096);
 
+/// So much that nobody wants lies there before its thread is woken to drop it.
+const MUCH_UNWANTED: u64 = 256;
+
 /// Ticks after which what lies in a lane is passed round by another thread.
 const LONG: u32 = 3;
 
@@ -122,6 +125,16 @@ impl Lane {
         inner.events += passed.iter().map(|batch| u64::from(batch.events.len())).sum::<u64>();
         inner.passed.extend(passed);
         wake(inner);
+    }
+
+    /// A batch that nobody wants: its thread drops it when it is awake, or when much of that lies here.
+    pub(crate) fn push_unwanted(&self, batch: Arc<Batch>) {
+        let mut inner = self.inner.lock();
+        inner.events += u64::from(batch.events.len());
+        inner.passed.push(batch);
+        if inner.events >= MUCH_UNWANTED || inner.passed.len() as u64 >= MUCH_UNWANTED {
+            wake(inner);
+        }
     }
 
     /// Batches that its thread is to drop.

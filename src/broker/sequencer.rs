@@ -192,8 +192,11 @@ impl Sequencer {
         self.state_published(order, &batch.events);
         order.routes.lanes(batch.events.topics(), &mut order.lanes);
         // The last one is given away, so that the events are never dropped here: `Drop` is user
-        // code. What nobody wants is dropped by the first lane's thread.
-        let (last, others) = order.lanes.split_last().unwrap_or((&0, &[]));
+        // code. What nobody wants is dropped by the first lane's thread, when it is awake.
+        let Some((last, others)) = order.lanes.split_last() else {
+            self.lanes[0].push_unwanted(batch);
+            return;
+        };
         // They are going to be woken: what is published meanwhile may gather for them. Before the
         // push, so that a thread that is through with it and rests again is not taken for awake.
         let woken = others.iter().fold(lane_bit(*last), |bits, lane| bits | lane_bit(*lane));
