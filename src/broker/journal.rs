@@ -3,6 +3,7 @@
 //! that.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::{Poll, Waker};
@@ -18,6 +19,7 @@ use crate::queue::Subscription;
 use crate::queue::batch::Batch;
 use crate::store::file::events::{Chain, Entry, Run};
 use crate::store::file::facts::name_of;
+use crate::store::file::keeper::Floor;
 use crate::store::file::record::{FactKind, put_events, put_fact};
 use crate::store::file::writer::{Bell, Feed, Group};
 
@@ -221,13 +223,58 @@ pub(crate) struct Journalist {
     runs: Vec<Run>,
     /// The position behind the last event.
     next: u64,
+    needs: Needs,
+    /// What will be needed when what was taken is kept.
+    told: Vec<(u32, Seq)>,
+}
+
+/// What each subscription still needs of the log.
+#[derive(Default)]
+pub(crate) struct Needs {
+    by_number: HashMap<u32, Seq>,
+    in_order: BTreeSet<(Seq, u32)>,
+    floor: Floor,
+}
+
+impl Needs {
+    pub(crate) fn new(floor: Floor) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
+    pub(crate) fn set(&mut self, number: u32, needs: Seq) {
+        if let Some(before) = self.by_number.insert(number, needs) {
+            self.in_order.remove(&(before, number));
+        }
+        self.in_order.insert((needs, number));
+    }
+
+    /// What is before that is needed by nobody.
+    fn say(&self, next: u64) {
+        self.floor.set(self.in_order.first().map_or(next, |(needs, _)| needs.0));
+    }
 }
 
 impl Journalist {
-    pub(crate) fn new(sequencer: Arc<Sequencer>, journal: Arc<Journal>, next: Seq) -> Self {
+    pub(crate) fn new(
+        sequencer: Arc<Sequencer>,
+        journal: Arc<Journal>,
+        next: Seq,
+        needs: Needs,
+    ) -> Self {
         let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
         let channels = Channels::default();
-        Self { sequencer, journal, channels, names, taken, groups: 0, runs, next: next.0 }
+        Self {
+            sequencer,
+            journal,
+            channels,
+            names,
+            taken,
+            groups: 0,
+            runs,
+            next: next.0,
+            needs,
+            told: Vec::new(),
+        }
     }
 
     fn number(&mut self, topic: TopicId, records: &mut Vec<u8>) -> u32 {
@@ -265,8 +312,9 @@ impl Feed for Journalist {
         for placed in &taken {
             match placed {
                 Placed::Batch(batch) => self.put(batch, group),
-                Placed::News(records, batch) => {
-                    group.records.extend_from_slice(records);
+                Placed::News(told, batch) => {
+                    group.records.extend_from_slice(&told.records);
+                    self.told.push((told.number, told.needs));
                     match batch {
                         Some(batch) => self.put(batch, group),
                         None => group.commit(self.next, self.next),
@@ -282,6 +330,10 @@ impl Feed for Journalist {
     fn kept(&mut self) {
         self.groups += 1;
         self.journal.advance(self.groups);
+        for (number, needs) in self.told.drain(..) {
+            self.needs.set(number, needs);
+        }
+        self.needs.say(self.next);
         self.sequencer.hand_out(&mut self.taken);
     }
 

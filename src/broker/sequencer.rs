@@ -14,8 +14,8 @@ use super::lane::{Lane, Parcel, Passed};
 use super::routes::LaneRoutes;
 use crate::clock::Clock;
 use crate::message::Seq;
-use crate::queue::Subscription;
 use crate::queue::batch::{Batch, Events};
+use crate::queue::{Subscription, Told};
 use crate::signal::{Signal, Signals};
 use crate::store::file::writer::Bell;
 
@@ -32,8 +32,8 @@ pub(super) struct Order {
 /// What has its place in the order, and is yet to be handed out.
 pub(crate) enum Placed {
     Batch(Arc<Batch>),
-    /// Records for the log, and what was published with them.
-    News(Vec<u8>, Option<Arc<Batch>>),
+    /// What a subscription tells to the log, and what was published with it.
+    News(Told, Option<Arc<Batch>>),
     Subscribe(Arc<Subscription>, usize),
     Unsubscribe(Arc<Subscription>, usize),
 }

@@ -29,21 +29,20 @@ impl Sequencer {
         // Behind whoever subscribes before it: one that goes on with what an earlier process left may
         // have published something already.
         for subscription in begun.into_iter().chain(news) {
-            into.push(self.news(order, &subscription));
+            into.extend(self.news(order, &subscription));
         }
         !into.is_empty()
     }
 
     /// What a subscription has to tell to the log.
-    fn news(&self, order: &mut Order, subscription: &Subscription) -> Placed {
-        let mut records = Vec::new();
-        let outbox = subscription.take_news(&mut records);
-        let batch = outbox.map(|outbox| {
+    fn news(&self, order: &mut Order, subscription: &Subscription) -> Option<Placed> {
+        let mut told = subscription.take_news()?;
+        let batch = told.outbox.take().map(|outbox| {
             let load = Load::new(u64::from(outbox.len()), outbox.stored().len() as u64);
             self.intake.lock().door.unwritten.add(load);
             self.give_place(order, outbox)
         });
-        Placed::News(records, batch)
+        Some(Placed::News(told, batch))
     }
 
     /// Hands out what has been written.

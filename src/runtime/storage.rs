@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use crate::broker::handle::Broker;
-use crate::broker::journal::{Journal, Journalist};
+use crate::broker::journal::{Journal, Journalist, Needs};
 use crate::broker::reading::Reading;
 use crate::error::{Error, ErrorKind};
 use crate::message::Seq;
 use crate::queue::{Restored, Subscription};
 use crate::store::file::disk::{Disk, Folder};
 use crate::store::file::facts::{Facts, number_in};
+use crate::store::file::keeper::{Floor, Keeper, Pace};
 use crate::store::file::log::{Log, Sizes};
 use crate::store::file::record::{FactKind, Records};
 use crate::store::file::recovery::{Found, NotOpened, open};
@@ -30,6 +34,7 @@ pub(crate) struct Storage {
     facts: Facts,
     pub(super) journal: Arc<Journal>,
     asked: Receiver<Arc<Subscription>>,
+    keeping: (Keeper, Receiver<()>, Floor),
     lock: File,
 }
 
@@ -37,6 +42,9 @@ pub(crate) struct Storage {
 pub(crate) struct Writing {
     writer: Writer,
     journal: Arc<Journal>,
+    ends: Arc<AtomicBool>,
+    /// The threads that read, and look after it.
+    others: Vec<JoinHandle<()>>,
     /// Others may open the log when this is gone.
     _lock: File,
 }
@@ -95,10 +103,10 @@ impl Storage {
         }
         let disk: Arc<dyn Disk> = Arc::new(folder);
         let mut facts = Facts::default();
-        let opened = open(&disk, Sizes::default(), fastrand::Rng::new(), |_, _, _, body| {
+        let opened = open(&disk, Sizes::default(), fastrand::Rng::new(), |body| {
             Records::new(body).flatten().for_each(|record| facts.apply(&record));
         });
-        let (log, found) = opened.map_err(|why| match why {
+        let (mut log, mut found) = opened.map_err(|why| match why {
             NotOpened::Refused(error) => refused("read", error),
             NotOpened::Newer(version) => Error::new(
                 ErrorKind::Storage,
@@ -110,6 +118,13 @@ impl Storage {
             ),
         })?;
         say(path, &found);
+        let (floor, newest) = (Floor::default(), found.checkpoints.pop());
+        let random = fastrand::Rng::new();
+        let keeper =
+            Keeper::new(disk, log.segments(), Pace::default(), random, newest, floor.clone());
+        keeper.clear().map_err(|error| refused("tidy", error))?;
+        let (tell, full) = crossbeam_channel::bounded(1);
+        log.reuse(keeper.spares(), tell);
         let (bell, rung) = bell();
         let mut names = Vec::new();
         for (mut name, value) in facts.of(FactKind::Channel) {
@@ -119,7 +134,8 @@ impl Storage {
         }
         let (readers, asked) = crossbeam_channel::unbounded();
         let journal = Arc::new(Journal::new(bell.clone(), names, readers));
-        Ok(Self { log, bell: (bell, rung), facts, journal, asked, lock })
+        let keeping = (keeper, full, floor);
+        Ok(Self { log, bell: (bell, rung), facts, journal, asked, keeping, lock })
     }
 
     /// The position of the next event.
@@ -146,14 +162,29 @@ impl Storage {
             }
         }
         let next = numbers.values().max().map_or(0, |last| last + 1);
+        let (keeper, full, floor) = self.keeping;
+        let mut needs = Needs::new(floor);
+        for number in numbers.values() {
+            let restored = Restored::read(&self.facts, *number);
+            needs.set(*number, restored.map_or(Seq(0), |restored| restored.needs()));
+        }
+        let keeps = std::thread::Builder::new().name("cueline-keeper".to_owned());
+        let ends = Arc::new(AtomicBool::new(false));
+        let keeps = keeps.spawn({
+            let ends = ends.clone();
+            move || keep(keeper, &full, &ends)
+        });
+        let keeps = keeps.map_err(refused)?;
         let (reads, asked) = (reading(), self.asked);
         let reader = std::thread::Builder::new().name("cueline-reader".to_owned());
-        reader.spawn(move || reads.run(&asked)).map_err(refused)?;
+        let reads = reader.spawn(move || reads.run(&asked)).map_err(refused)?;
         let reading = reading();
         let subscriptions = Subscriptions { numbers, next, facts: self.facts, reading, opened_at };
-        let feed = Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at);
+        let feed =
+            Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at, needs);
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;
-        let writing = Writing { writer, journal: self.journal, _lock: self.lock };
+        let (journal, others) = (self.journal, vec![keeps, reads]);
+        let writing = Writing { writer, journal, ends, others, _lock: self.lock };
         Ok((writing, subscriptions))
     }
 }
@@ -161,10 +192,32 @@ impl Storage {
 impl Drop for Writing {
     /// Writes what waits, and closes the log.
     fn drop(&mut self) {
+        self.ends.store(true, SeqCst);
         self.journal.close();
-        self.writer.stop();
+        drop(self.writer.stop());
+        // Nobody else may open the log before they are through.
+        self.others.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
+
+/// Looks after the log whenever a segment is full, until it is closed.
+fn keep(mut keeper: Keeper, full: &Receiver<()>, ends: &AtomicBool) {
+    while full.recv().is_ok() {
+        // The disk is the writer's in the first place.
+        let looked = keeper.look(&mut || {
+            std::thread::sleep(PAUSE);
+            if ends.load(SeqCst) { Err(std::io::Error::other("it ends")) } else { Ok(()) }
+        });
+        if let Err(error) = looked
+            && !ends.load(SeqCst)
+        {
+            tracing::error!(%error, "a checkpoint of the log could not be written: it is tried again");
+        }
+    }
+}
+
+/// Between two writes of a checkpoint, so that it takes a small share of the disk.
+const PAUSE: Duration = Duration::from_millis(5);
 
 fn say(path: &Path, found: &Found) {
     let path = path.display();

@@ -29,6 +29,17 @@ pub(super) struct News {
     moved: bool,
 }
 
+/// What a subscription has to tell to the log.
+pub(crate) struct Told {
+    /// By what number the log knows it.
+    pub(crate) number: u32,
+    /// The first event that it still needs, when this is written.
+    pub(crate) needs: Seq,
+    pub(crate) records: Vec<u8>,
+    /// What was published with it.
+    pub(crate) outbox: Option<Events>,
+}
+
 /// A held event, as a fact.
 #[derive(Debug, Serialize, Deserialize)]
 struct HeldFact {
@@ -59,6 +70,11 @@ pub(crate) enum Held {
 }
 
 impl Restored {
+    /// The first event that it still needs.
+    pub(crate) fn needs(&self) -> Seq {
+        self.held.first().map_or(self.to, |(seq, _)| self.to.min(*seq))
+    }
+
     /// What the facts of a log say of the subscription with that number; none if they say nothing.
     pub(crate) fn read(facts: &Facts, number: u32) -> Option<Self> {
         let (_, progress) = facts.under(FactKind::Progress, number).next()?;
@@ -206,14 +222,14 @@ impl Subscription {
     }
 
     /// What is to be told to the log: its records, and what was published with them.
-    pub(crate) fn take_news(&self, records: &mut Vec<u8>) -> Option<Events> {
+    pub(crate) fn take_news(&self) -> Option<Told> {
         let mut inner = self.inner.lock();
         self.marked.store(false, SeqCst);
         self.news.store(false, SeqCst);
         let to = inner.taken_to(self);
         let inner = &mut *inner;
         let news = inner.news.as_mut()?;
-        records.append(&mut news.records);
+        let mut records = std::mem::take(&mut news.records);
         if std::mem::take(&mut news.moved) {
             let mut value = Vec::new();
             put_number(&mut value, to.0);
@@ -222,9 +238,12 @@ impl Subscription {
                 put_number(&mut value, seq.0 - before);
                 before = seq.0;
             }
-            put_fact(records, &name_of(FactKind::Progress, news.number), &value);
+            put_fact(&mut records, &name_of(FactKind::Progress, news.number), &value);
         }
-        news.outbox.take()
+        let held = inner.kept.iter().next().map(|(seq, _)| *seq);
+        let in_hand = inner.in_hand.keys().next().copied();
+        let needs = held.into_iter().chain(in_hand).fold(to, Seq::min);
+        Some(Told { number: news.number, needs, records, outbox: news.outbox.take() })
     }
 
     /// Puts back what the log says was there. `events` are those that are held, as far as they can be

@@ -38,7 +38,7 @@ pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
 use durable::News;
-pub(crate) use durable::Restored;
+pub(crate) use durable::{Restored, Told};
 pub use held::Unsettled;
 use source::Source;
 

@@ -46,7 +46,7 @@ pub(super) fn opened(disk: &CrashDisk, seed: u64) -> Result<(Log, Found, Vec<u32
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut all = Vec::new();
     let random = fastrand::Rng::with_seed(seed);
-    let (log, found) = open(&disk, SIZES, random, |_, _, _, body| all.extend(numbers_in(body)))?;
+    let (log, found) = open(&disk, SIZES, random, |body| all.extend(numbers_in(body)))?;
     Ok((log, found, all))
 }
 

@@ -5,7 +5,10 @@
 use std::io;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use super::disk::{Disk, DiskFile, write_all};
+use super::keeper::Spares;
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
 use super::reader::Segments;
 
@@ -77,6 +80,8 @@ pub(crate) struct Log {
     buffer: Vec<u8>,
     /// What can be read.
     segments: Segments,
+    /// Segments to be written again; and who is told that one is full.
+    spares: Option<(Spares, Sender<()>)>,
     /// A write failed: what is behind the end is unknown, and nothing may follow it.
     broken: bool,
 }
@@ -113,9 +118,27 @@ impl Log {
         segments: Segments,
     ) -> Self {
         segments.synced(current.length, next);
-        let (buffer, broken) = (Vec::new(), false);
+        let (buffer, spares, broken) = (Vec::new(), None, false);
         let synced = end.next;
-        Self { disk, sizes, random, current, end, synced, next, time, buffer, segments, broken }
+        Self {
+            disk,
+            sizes,
+            random,
+            current,
+            end,
+            synced,
+            next,
+            time,
+            buffer,
+            segments,
+            spares,
+            broken,
+        }
+    }
+
+    /// From there it gets segments that may be written again, and there it tells that one is full.
+    pub(crate) fn reuse(&mut self, spares: Spares, full: Sender<()>) {
+        self.spares = Some((spares, full));
     }
 
     /// The position of the next event.
@@ -213,10 +236,16 @@ impl Log {
         self.flush(begin)?;
         self.sync_current()?;
         let number = self.current.head.covers + 1;
+        if let Some(spare) = self.spares.as_ref().and_then(|(spares, _)| spares.take()) {
+            self.disk.rename(&spare, &segment_name(number))?;
+        }
         let fresh =
             begin_segment(&*self.disk, self.sizes, &mut self.random, number, self.end, self.next)?;
         self.segments.add(fresh.clone());
         self.current = fresh;
+        if let Some((_, full)) = &self.spares {
+            full.try_send(()).ok(); // once is enough
+        }
         Ok(())
     }
 

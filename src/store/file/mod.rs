@@ -7,6 +7,9 @@
 #![allow(dead_code)]
 
 pub(crate) mod bytes;
+pub(crate) mod checkpoint;
+#[cfg(test)]
+mod checkpoints;
 #[cfg(test)]
 pub(crate) mod crash;
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod damages;
 pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod facts;
+pub(crate) mod keeper;
 pub(crate) mod layout;
 pub(crate) mod log;
 pub(crate) mod reader;

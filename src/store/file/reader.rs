@@ -55,6 +55,16 @@ impl Segments {
         Place { segment, at: FRAMES }
     }
 
+    /// All of them, in order.
+    pub(super) fn all(&self) -> Vec<Segment> {
+        self.all.read().clone()
+    }
+
+    /// The first one is gone.
+    pub(super) fn remove_first(&self) {
+        self.all.write().remove(0);
+    }
+
     /// The segment with that number, or the next one that is there; and whether it is the last one.
     fn segment(&self, number: u64) -> Option<(Segment, bool)> {
         let all = self.all.read();
@@ -81,26 +91,45 @@ impl Segments {
                 *place = Place { segment: segment.head.covers + 1, at: FRAMES };
                 continue;
             }
-            let mut bytes = read_up_to(&*segment.file, place.at, left.min(CHUNK))?;
-            if let Some(head) = FrameHead::peek(&segment.head, &bytes) {
-                let whole = FRAME_HEAD + head.length as usize;
-                if whole > bytes.len() && whole <= left {
-                    bytes = read_up_to(&*segment.file, place.at, whole)?;
-                }
+            if read_frames(&segment, &mut place.at, &mut visit)? == 0 {
+                place.at = behind_damage(&segment, place.at)?;
             }
-            let mut at = 0;
-            while let Some((head, body)) = FrameHead::read(&segment.head, &bytes[at..]) {
-                visit(head, body);
-                at += FRAME_HEAD + body.len();
-            }
-            if at == 0 {
-                // Damaged: what comes behind it can be read.
-                at = 1 + next_mark(&segment, &bytes[1.min(bytes.len())..]);
-            }
-            place.at += at as u64;
             return Ok(true);
         }
     }
+}
+
+/// Reads some frames of a segment, and moves the place behind them. How many there were: none at the
+/// end, and where it is damaged.
+pub(super) fn read_frames(
+    segment: &Segment,
+    at: &mut u64,
+    mut visit: impl FnMut(FrameHead, &[u8]),
+) -> io::Result<usize> {
+    let left = usize::try_from(segment.length.saturating_sub(*at)).unwrap_or(0);
+    let mut bytes = read_up_to(&*segment.file, *at, left.min(CHUNK))?;
+    if let Some(head) = FrameHead::peek(&segment.head, &bytes) {
+        let whole = FRAME_HEAD + head.length as usize;
+        if whole > bytes.len() && whole <= left {
+            bytes = read_up_to(&*segment.file, *at, whole)?;
+        }
+    }
+    let (mut read, mut frames) = (0, 0);
+    while let Some((head, body)) = FrameHead::read(&segment.head, &bytes[read..]) {
+        visit(head, body);
+        read += FRAME_HEAD + body.len();
+        frames += 1;
+    }
+    *at += read as u64;
+    Ok(frames)
+}
+
+/// Where the next frame may begin, behind a place where there is none: it is damaged there, or that is
+/// its end.
+pub(super) fn behind_damage(segment: &Segment, at: u64) -> io::Result<u64> {
+    let left = usize::try_from(segment.length.saturating_sub(at)).unwrap_or(0);
+    let bytes = read_up_to(&*segment.file, at + 1, left.min(CHUNK))?;
+    Ok(at + 1 + next_mark(segment, &bytes) as u64)
 }
 
 /// Where the next frame may begin.

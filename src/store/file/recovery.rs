@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use super::checkpoint::{self, Reach, checkpoints};
 use super::disk::{Disk, read_up_to, write_all};
-use super::layout::{End, FRAMES, FrameHead, NoHead, SegmentHead};
+use super::layout::{End, FRAMES, NoHead, SegmentHead};
 use super::log::{Log, Segment, Sizes, Stand, segment_name, segment_number};
 use super::reader::Segments;
 use super::record::{Record, Records};
@@ -19,8 +20,12 @@ pub(crate) struct Lost {
 }
 
 /// What was found when a log was opened.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Found {
+    /// The newest checkpoint that is right.
+    pub(crate) checkpoints: Vec<(Reach, Segment)>,
+    /// Checkpoints that are not.
+    pub(crate) damaged: Vec<u64>,
     pub(crate) lost: Vec<Lost>,
     /// The end was torn, and has been cut.
     pub(crate) torn: bool,
@@ -74,7 +79,7 @@ pub(crate) fn open(
     disk: &Arc<dyn Disk>,
     sizes: Sizes,
     random: fastrand::Rng,
-    mut visit: impl FnMut(u64, u64, FrameHead, &[u8]),
+    mut visit: impl FnMut(&[u8]),
 ) -> Result<(Log, Found), NotOpened> {
     let segments = segments(&**disk)?;
     let mut found = Found::default();
@@ -82,16 +87,35 @@ pub(crate) fn open(
     let mut stand = Stand { end: End::default(), next: 0, time: 0 };
     let mut expected = segments.first().map_or(0, |(number, _)| *number);
     let mut last: Option<(Segment, u64)> = None;
+    for number in checkpoints(&**disk)? {
+        match checkpoint::read(&**disk, number, &mut visit)? {
+            Some((reach, segment)) => {
+                stand = Stand { end: reach.end, next: reach.next, time: reach.time };
+                expected = number + 1;
+                found.checkpoints.push((reach, segment));
+                break;
+            }
+            None => found.damaged.push(number),
+        }
+    }
+    let covered = found.checkpoints.first().map(|(reach, _)| reach.segment);
     for (place, (number, segment)) in segments.iter().enumerate() {
         // One that cannot be read at all: what follows says how much it was.
         let Ok(segment) = segment else { continue };
+        if covered.is_some_and(|covered| segment.head.covers <= covered) {
+            // What it says is in the checkpoint; its events are read when somebody wants them.
+            let length = segment.file.length()?;
+            readable.add(Segment { length, ..segment.clone() });
+            continue;
+        }
         let is_last = place + 1 == segments.len();
         let next =
             segments.get(place + 1).and_then(|(number, next)| Some((number, next.as_ref().ok()?)));
         let next = next.filter(|(number, _)| **number == segment.head.covers + 1);
         let ended = next.map(|(_, next)| next.head.before);
-        // What was before the first file may be gone: it was not needed any more.
-        if place > 0 && segment.head.before.next > stand.end.next {
+        // What was before the first file may be gone, if no checkpoint says how far it reaches.
+        let known = place > 0 || covered.is_some() || !found.damaged.is_empty();
+        if known && segment.head.before.next > stand.end.next {
             let frames = (stand.end.next, segment.head.before.next);
             found.lost.push(Lost { segment: expected, gap: Gap { from: 0, to: 0, frames } });
         }
@@ -111,7 +135,7 @@ pub(crate) fn open(
                     .map_or(at, |(_, at)| *at);
                 before.retain(|(number, _)| *number >= head.synced());
             }
-            visit(*number, at, head, body);
+            visit(body);
         });
         found.lost.extend(scanned.gaps.iter().map(|gap| Lost { segment: *number, gap: *gap }));
         found.torn |= scanned.torn && is_last;
