@@ -153,7 +153,12 @@ impl Broker {
 
     /// Publications that leave later than their commit: they need their room now. Gives them back
     /// if there is none.
-    pub(crate) fn flush_later(&self, events: Events) -> Result<(), NoRoom> {
+    pub(crate) fn flush_later(
+        &self,
+        subscription: &Arc<Subscription>,
+        number: u64,
+        events: Events,
+    ) -> Result<(), NoRoom> {
         let mut inner = self.intake.lock();
         let loads: Vec<_> = events.loads().collect();
         for (topic, load) in loads {
@@ -163,6 +168,13 @@ impl Broker {
                     false => NoRoom::Yet(events),
                 });
             }
+        }
+        if self.journal.is_some() {
+            drop(inner);
+            // That it does not wait any more, and that it is published, is one commit.
+            subscription.has_left(number, Some(events));
+            self.has_news(subscription, true);
+            return Ok(());
         }
         inner.push_outbox(events);
         drop(inner);

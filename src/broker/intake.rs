@@ -169,8 +169,10 @@ impl Inner {
         if self.seen_outside.get(usize::from(topic.0)) != Some(&true) {
             self.see_outside(topic);
         }
-        let stored_bytes = stored.map_or(0, <[u8]>::len) as u64;
-        self.door.before_broker.add(Load::new(events.len() as u64, stored_bytes));
+        self.door.before_broker.events += events.len() as u64;
+        if let Some(stored) = stored {
+            self.door.before_broker.weight += stored.len() as u64;
+        }
         loop {
             let (first, drawn) = self.ids.draw_many(events.len() as u64);
             let left = events.len() as u64 - drawn;

@@ -13,11 +13,12 @@ use parking_lot::{Mutex, RwLock};
 use super::reading::{ChannelNames, Requests};
 use super::sequencer::{Placed, Sequencer};
 use crate::error::{Error, ErrorKind, Failure};
-use crate::message::envelope::{Head, TopicId};
+use crate::message::envelope::TopicId;
 use crate::message::{Message, Seq, codec};
 use crate::queue::Subscription;
 use crate::queue::batch::Batch;
-use crate::store::file::events::{Chain, Entry, Run};
+use crate::queue::stored::run_of;
+use crate::store::file::events::{Entry, Run};
 use crate::store::file::facts::name_of;
 use crate::store::file::keeper::Floor;
 use crate::store::file::record::{FactKind, put_events, put_fact};
@@ -194,24 +195,6 @@ impl Channels {
     }
 }
 
-/// The head of a run as the log has it.
-fn stored_run(head: &Head, channel: u32, skipped: u32, count: u32, path: Vec<u32>) -> Run {
-    let ids = head.ids();
-    let chain = |(first, steps)| Chain { first, steps };
-    Run {
-        skipped,
-        channel,
-        codec: codec::MESSAGE_PACK,
-        count,
-        first: ids.first,
-        correlation: ids.correlation.map(chain),
-        causation: ids.causation.map(chain),
-        at: head.at.as_millis(),
-        hops: head.hops,
-        path,
-    }
-}
-
 /// The broker, as the writer knows it.
 pub(crate) struct Journalist {
     sequencer: Arc<Sequencer>,
@@ -293,7 +276,7 @@ impl Journalist {
             let channel = self.number(run.head.topic, &mut group.records);
             let path = run.head.path.topics();
             let path = path.map(|topic| self.number(topic, &mut group.records)).collect();
-            self.runs.push(stored_run(&run.head, channel, run.offset - at, run.length, path));
+            self.runs.push(run_of(&run.head, channel, run.offset - at, run.length, path));
             at = run.offset + run.length;
         }
         let first = batch.first.0;

@@ -77,17 +77,44 @@ impl Broker {
     }
 
     /// One attempt. With a waker, a publisher without room joins the queue, and gets its ticket.
+    #[inline]
     fn offer<E: Event>(
         &self,
         event: E,
         ticket: Option<u64>,
         waker: Option<&Waker>,
     ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
+        match self.journal {
+            None => self.offer_as(event, ticket, waker, None),
+            Some(_) => self.offer_stored(event, ticket, waker),
+        }
+    }
+
+    #[cold]
+    fn offer_stored<E: Event>(
+        &self,
+        event: E,
+        ticket: Option<u64>,
+        waker: Option<&Waker>,
+    ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
+        match self.stored(std::slice::from_ref(&event)) {
+            Ok(stored) => {
+                let stored = stored.as_ref().map(|stored| stored.first(1));
+                self.offer_as(event, ticket, waker, stored)
+            }
+            Err(error) => Err((Refused::Invalid(event, error), None)),
+        }
+    }
+
+    /// As [`Broker::offer`], of an event that is these bytes, if it is to be kept.
+    fn offer_as<E: Event>(
+        &self,
+        event: E,
+        ticket: Option<u64>,
+        waker: Option<&Waker>,
+        stored: Option<&[u8]>,
+    ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
         let weight = weight_of(&event);
-        let stored = match self.stored(std::slice::from_ref(&event)) {
-            Ok(stored) => stored,
-            Err(error) => return Err((Refused::Invalid(event, error), None)),
-        };
         let mut inner = self.intake.lock();
         if inner.closed {
             return Err((Refused::Closed(event), None));
@@ -105,7 +132,6 @@ impl Broker {
             let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
             return Err((Refused::Full(event), ticket));
         }
-        let stored = stored.as_ref().map(|stored| stored.first(1));
         let id = inner.push(topic, std::iter::once(event), weight, stored);
         let group = inner.taken;
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
@@ -254,6 +280,7 @@ impl<'a, E: Event> Publish<'a, E> {
             match self.broker.offer(event, None, None) {
                 Err((Refused::Full(event), _)) => self.event = Some(event),
                 Err((refused, _)) => return Err(refused),
+                Ok(pushed) if self.broker.journal.is_none() => return Ok(pushed.id),
                 Ok(pushed) => self.pushed = Some(pushed),
             }
         }

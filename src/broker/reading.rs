@@ -8,12 +8,13 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
 use super::intake::Intake;
-use crate::clock::{Clock, Timestamp};
-use crate::message::envelope::{Head, Path, RunIds, TopicId};
+use crate::clock::Clock;
+use crate::message::envelope::{Head, Path, TopicId};
 use crate::message::{Payload, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
+use crate::queue::stored::head_of;
 use crate::queue::{Subscription, Wanted};
 use crate::signal::Signals;
 use crate::store::file::events::{Entries, Run};
@@ -114,13 +115,7 @@ impl Reading {
         for channel in &run.path {
             path = path.then(self.topic(*channel).unwrap_or(TopicId(u16::MAX)));
         }
-        let chain = |chain: crate::store::file::events::Chain| (chain.first, chain.steps);
-        let ids = RunIds {
-            first: run.first,
-            correlation: run.correlation.map(chain),
-            causation: run.causation.map(chain),
-        };
-        Head::restored(topic, ids, Timestamp(run.at), run.hops, path)
+        head_of(run, topic, path)
     }
 
     /// What a frame holds of events from a position on, batch by batch with its end; none of a batch
@@ -145,7 +140,7 @@ impl Reading {
                 };
                 let Some(column) = Stored::read(&mut entries, run.count) else { break };
                 let head = self.head(run, topic);
-                events.push_stored(head, column);
+                events.push_stored(head, column, false);
             }
             let batch = (!events.runs().is_empty()).then(|| Batch {
                 first: Seq(stored.first),
@@ -155,6 +150,12 @@ impl Reading {
             all.push((batch, end));
         }
         all
+    }
+
+    /// The topic with that name, also if this program has not used it yet.
+    pub(crate) fn topic_named(&self, name: &str) -> TopicId {
+        let intake = self.intake.upgrade();
+        intake.map_or(TopicId(u16::MAX), |intake| intake.lock().topics.reserve(name))
     }
 
     /// Single events, as they are kept for that subscription; they are to be in order.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::error::Error;
 use crate::message::envelope::TopicId;
-use crate::message::{Message, check_name};
+use crate::message::{Message, check_name, interned};
 use crate::queue::batch::same_name;
 
 /// Who publishes and consumes one topic, as declared and as seen; from
@@ -82,18 +82,36 @@ impl Topics {
             return Ok(*topic);
         }
         check_name("the message name", name)?;
-        if let Some(other) = self.by_name.get(name) {
-            let other = self.topics[usize::from(other.0)].type_name;
+        if let Some(topic) = self.by_name.get(name).copied() {
+            let known = &mut self.topics[usize::from(topic.0)];
+            if known.type_name.is_empty() {
+                // It was known by its name before.
+                known.type_name = type_name;
+                self.by_type.insert(of, topic);
+                return Ok(topic);
+            }
+            let other = known.type_name;
             return Err(same_name(name, other, type_name));
         }
-        let number = u16::try_from(self.topics.len())
-            .map_err(|_| Error::config("more than 65,536 message types in one runtime"))?;
-        let topic = TopicId(number);
+        let topic = self
+            .put(name, type_name)
+            .ok_or_else(|| Error::config("more than 65,536 message types in one runtime"))?;
+        self.by_type.insert(of, topic);
+        Ok(topic)
+    }
+
+    fn put(&mut self, name: &'static str, type_name: &'static str) -> Option<TopicId> {
+        let topic = TopicId(u16::try_from(self.topics.len()).ok()?);
         let report = TopicReport { topic: name.to_owned(), ..TopicReport::default() };
         self.topics.push(Topic { name, type_name, report });
-        self.by_type.insert(of, topic);
         self.by_name.insert(name, topic);
-        Ok(topic)
+        Some(topic)
+    }
+
+    /// The topic with that name, whose type nobody has told yet.
+    pub(crate) fn reserve(&mut self, name: &str) -> TopicId {
+        let known = self.find(name);
+        known.or_else(|| self.put(interned(name), "")).unwrap_or(TopicId(u16::MAX))
     }
 
     /// All names, by number.

@@ -54,7 +54,7 @@ pub struct Context {
     origin: Origin,
     touched: Touched,
     states: Vec<(StateKey, Box<dyn Value>)>,
-    delayed: Vec<(Moment, Events)>,
+    delayed: Vec<(Moment, Events, &'static str)>,
     refused: Option<Ended>,
     /// The child is to end, if the handler succeeds.
     ends: Option<Reason>,
@@ -215,8 +215,9 @@ impl Context {
         }
         match self.link.one_event(event, &self.origin) {
             Ok(events) => {
-                self.delayed.push((self.link.broker.clock.now().after(wait), events));
-                if !self.link.has_room_for_delayed(self.delayed.iter().map(|(_, of)| of)) {
+                let due = self.link.broker.clock.now().after(wait);
+                self.delayed.push((due, events, E::NAME));
+                if !self.link.has_room_for_delayed(self.delayed.iter().map(|(_, of, _)| of)) {
                     let most = self.link.subscription.settings.most_held;
                     self.refuse(Ended::TooManyDelayed(most));
                 }

@@ -17,7 +17,6 @@ use crate::message::envelope::Head;
 use crate::message::{Declared, Event, EventId, Seq, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
-use crate::queue::column::Stored;
 use crate::signal::{During, Signals};
 
 /// Which events of a type a subscription wants.
@@ -126,14 +125,18 @@ where
         if which != Rest::LENGTH {
             return self.1.stretch(which, processor, cx, stretch).await;
         }
-        let Stretch { batch, run, from, to, asked, budget, tick, .. } = stretch;
-        let of = &batch.events.runs()[run as usize];
-        let events = match (batch.events.typed::<E>(of), batch.events.stored_column(of)) {
-            (Some(events), _) => Source::Typed(events),
-            (None, Some((events, start))) => Source::Stored(events, start),
-            (None, None) => return Ran::Through,
-        };
+        let Stretch { batch, run, from, mut to, asked, budget, tick, .. } = stretch;
         let link = cx.link.clone();
+        let mut decoded = Decoded::none(&link.broker.signals);
+        let mut undecodable = None;
+        let (events, base) = match batch.events.typed::<E>(&batch.events.runs()[run as usize]) {
+            Some(events) => (events, 0),
+            None => {
+                (to, undecodable) =
+                    decoded.decode(batch, run, from, to.min(from + (*budget).max(1)));
+                (&*decoded.events, from)
+            }
+        };
         let mut before = link.broker.clock.tick();
         let first = batch.seq(&batch.events.runs()[run as usize], 0);
         for index in from..to {
@@ -143,19 +146,7 @@ where
             cx.index = index;
             let seq = Seq(first.0 + u64::from(index));
             link.pulse.hold(seq);
-            let mut decoded = Decoded { event: None, id: None, signals: &link.broker.signals };
-            let event = match events {
-                Source::Typed(events) => &events[index as usize],
-                Source::Stored(events, start) => {
-                    decoded.id = cx.head().map(|(head, index)| head.id(index));
-                    match codec::decode(events.payload((start + index) as usize)) {
-                        Ok(event) => decoded.event.insert(event),
-                        Err(failure) => {
-                            return Ran::Ended(index, Box::new(Ended::Undecodable(failure)));
-                        }
-                    }
-                }
-            };
+            let event = &events[(index - base) as usize];
             if link.is_mine(event) && self.0.wants(event) {
                 let traced = cx.begin_span();
                 let ended = {
@@ -172,14 +163,19 @@ where
             } else {
                 link.count_filtered();
             }
-            drop(decoded);
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
             if *budget == 0 || before > tick + 1 {
                 return Ran::Yield(index + 1);
             }
         }
-        Ran::Through
+        match undecodable {
+            Some(failure) => {
+                cx.index = to;
+                Ran::Ended(to, Box::new(Ended::Undecodable(failure)))
+            }
+            None => Ran::Through,
+        }
     }
 
     async fn kept(
@@ -201,45 +197,65 @@ where
         if let Some(seq) = seq {
             link.pulse.hold(seq);
         }
-        let id = cx.head().map(|(head, index)| head.id(index));
-        let event = Decoded { event: Some(event), id, signals: &link.broker.signals };
-        let event_itself = event.event.as_ref()?;
-        if !(link.is_mine(event_itself) && self.0.wants(event_itself)) {
+        let mut decoded = Decoded::none(&link.broker.signals);
+        decoded.first = cx.head().map(|(head, index)| head.id(index));
+        decoded.events.push(event);
+        let event = decoded.events.first()?;
+        if !(link.is_mine(event) && self.0.wants(event)) {
             link.count_filtered();
             return None;
         }
         let before = link.broker.clock.tick();
         cx.begin_span();
         let ended = {
-            let handler = pin!(processor.handle(event_itself, cx));
+            let handler = pin!(processor.handle(event, cx));
             drive_in_span(handler, &link, seq).await
         };
         cx.ended_at(before);
         // The handler has had its say; a panic here is not its failure.
-        drop(event);
+        drop(decoded);
         ended.or_else(|| cx.refuses())
     }
 }
 
-/// Where the events of a run are.
-#[derive(Clone, Copy)]
-enum Source<'a, E> {
-    Typed(&'a [E]),
-    /// As the log has them, from that one on.
-    Stored(&'a Stored, u32),
+/// Events of our own: their `Drop` may panic, even while a panic of their handler is under way.
+struct Decoded<'a, E> {
+    events: Vec<E>,
+    first: Option<EventId>,
+    signals: &'a Signals,
 }
 
-/// An event of our own: its `Drop` may panic, even while a panic of its handler is under way.
-struct Decoded<'a, E> {
-    event: Option<E>,
-    id: Option<EventId>,
-    signals: &'a Signals,
+impl<'a, E: Event> Decoded<'a, E> {
+    fn none(signals: &'a Signals) -> Self {
+        Self { events: Vec::new(), first: None, signals }
+    }
+
+    /// Decodes events of a run that are there as the log has them. Up to which one, and why not further.
+    #[cold]
+    fn decode(&mut self, batch: &Batch, run: u32, from: u32, to: u32) -> (u32, Option<Failure>) {
+        let run = &batch.events.runs()[run as usize];
+        let Some((stored, start)) = batch.events.stored_column(run) else { return (from, None) };
+        self.first = Some(run.head.id(from));
+        self.events.reserve_exact((to - from) as usize);
+        for index in from..to {
+            match codec::decode(stored.payload((start + index) as usize)) {
+                Ok(event) => self.events.push(event),
+                Err(failure) => return (index, Some(failure)),
+            }
+        }
+        (to, None)
+    }
 }
 
 impl<E> Drop for Decoded<'_, E> {
     fn drop(&mut self) {
-        let Some(event) = self.event.take() else { return };
-        self.signals.contain(During::EventDrop, self.id, move || drop(event));
+        if !std::mem::needs_drop::<E>() {
+            return;
+        }
+        while let Some(event) = self.events.pop() {
+            let id = self.first.map(|first| EventId(first.0 + self.events.len() as u128));
+            self.signals.contain(During::EventDrop, id, move || drop(event));
+        }
     }
 }
 

@@ -145,7 +145,9 @@ impl Events {
     }
 
     fn column_of<E: Message>(&mut self, topic: TopicId) -> usize {
-        if let Some(found) = self.columns.iter().position(|(of, _)| *of == topic) {
+        let is_it = |column: &dyn Column| (column as &dyn Any).is::<Typed<E>>();
+        let mut all = self.columns.iter();
+        if let Some(found) = all.position(|(of, column)| *of == topic && is_it(&**column)) {
             return found;
         }
         self.columns.push((topic, Box::new(Typed::<E>::with_capacity(self.expected as usize))));
@@ -189,15 +191,21 @@ impl Events {
         if let Some(column) = column {
             column.extend(events, weight);
             self.length += count;
-            self.stored.extend_from_slice(stored.unwrap_or_default());
+            if let Some(stored) = stored {
+                self.stored.extend_from_slice(stored);
+            }
         }
     }
 
-    /// Events of a type that only their handler knows, as they were read from the log.
-    pub(crate) fn push_stored(&mut self, head: Head, events: Stored) {
+    /// Events of a type that only their handler knows, as they were read from the log; to be stored
+    /// again, if they never had a place in it.
+    pub(crate) fn push_stored(&mut self, head: Head, events: Stored, keep: bool) {
         let (column, length, offset) = (self.columns.len() as u32, events.len(), self.length);
+        if keep {
+            events.put(&mut self.stored);
+        }
         self.columns.push((head.topic, Box::new(events)));
-        self.runs.push(Run { head, column, start: 0, length, offset, stored: false });
+        self.runs.push(Run { head, column, start: 0, length, offset, stored: keep });
         self.length += length;
     }
 
@@ -229,6 +237,7 @@ impl Events {
     pub(crate) fn split_off(&mut self, at: u32) -> Self {
         let mut rest = Self::new(self.signals.clone());
         let mut cuts: Vec<Option<u32>> = vec![None; self.columns.len()];
+        let mut moved = cuts.clone();
         let keep = self.runs.partition_point(|run| run.offset < at);
         let mut tail = self.runs.split_off(keep);
         if let Some(last) = self.runs.last_mut() {
@@ -247,11 +256,10 @@ impl Events {
             let column = run.column as usize;
             let cut = *cuts[column].get_or_insert(run.start);
             let topic = self.columns[column].0;
-            let moved = rest.columns.iter().position(|(of, _)| *of == topic);
-            run.column = moved.unwrap_or_else(|| {
+            run.column = *moved[column].get_or_insert_with(|| {
                 rest.columns.push((topic, self.columns[column].1.split_off(cut as usize)));
-                rest.columns.len() - 1
-            }) as u32;
+                rest.columns.len() as u32 - 1
+            });
             run.start -= cut;
             run.offset -= at;
             rest.length += run.length;
@@ -277,7 +285,11 @@ impl Events {
             lengths[run.column as usize] = run.start + run.length;
         }
         for (topic, mut column) in std::mem::take(&mut other.columns) {
-            if let Some(place) = self.columns.iter().position(|(of, _)| *of == topic) {
+            let of_type = |column: &dyn Column| (column as &dyn Any).type_id();
+            let joins = |known: &dyn Column| of_type(known) == of_type(&*column);
+            let mut all = self.columns.iter();
+            let place = all.position(|(of, known)| *of == topic && joins(&**known));
+            if let Some(place) = place {
                 self.columns[place].1.append(&mut *column);
                 places.push((place as u32, lengths[place]));
             } else {

@@ -122,6 +122,14 @@ impl Stored {
         self.places.push(place);
     }
 
+    /// Appends them as the log has them.
+    pub(super) fn put(&self, into: &mut Vec<u8>) {
+        for place in &self.places {
+            let key = place.key.map(|key| self.at(key));
+            Entry { key, payload: self.at(place.payload) }.put(into);
+        }
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.places.len() as u32
     }
@@ -154,7 +162,19 @@ impl Column for Stored {
         Box::new(Self { bytes: self.bytes.clone(), places: self.places.split_off(at) })
     }
 
-    fn append(&mut self, _: &mut dyn Column) {}
+    fn append(&mut self, other: &mut dyn Column) {
+        let Some(other) = (other as &mut dyn Any).downcast_mut::<Self>() else { return };
+        let shift = self.bytes.len() as u32;
+        let moved = |(start, end)| (start + shift, end + shift);
+        self.bytes.append(&mut other.bytes);
+        let places = std::mem::take(&mut other.places).into_iter();
+        self.places.extend(
+            places.map(|Place { key, payload }| Place {
+                key: key.map(moved),
+                payload: moved(payload),
+            }),
+        );
+    }
 
     fn needs_drop(&self) -> bool {
         false

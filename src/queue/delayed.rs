@@ -52,9 +52,19 @@ impl DelayedEvents {
     }
 
     pub(crate) fn push(&mut self, due: Moment, events: Events) {
+        self.push_again(self.next, due, events);
+    }
+
+    /// As [`DelayedEvents::push`], for some that have their number.
+    pub(crate) fn push_again(&mut self, number: u64, due: Moment, events: Events) {
         events.loads().for_each(|(_, load)| self.load.add(load));
-        self.heap.push(Reverse(Delayed { due, number: self.next, events }));
-        self.next += 1;
+        self.heap.push(Reverse(Delayed { due, number, events }));
+        self.next = self.next.max(number + 1);
+    }
+
+    /// The number that the next ones get.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
     }
 
     pub(crate) fn next_due(&self) -> Option<Moment> {
@@ -62,13 +72,13 @@ impl DelayedEvents {
     }
 
     /// The first one, if it is due by `now`; whenever it is due without one.
-    pub(crate) fn pop(&mut self, now: Option<Moment>) -> Option<Events> {
+    pub(crate) fn pop(&mut self, now: Option<Moment>) -> Option<(u64, Events)> {
         if now.is_some_and(|now| self.next_due().is_none_or(|due| due > now)) {
             return None;
         }
-        let Reverse(Delayed { events, .. }) = self.heap.pop()?;
+        let Reverse(Delayed { number, events, .. }) = self.heap.pop()?;
         events.loads().for_each(|(_, load)| self.load = self.load.less(load));
-        Some(events)
+        Some((number, events))
     }
 }
 
@@ -105,7 +115,7 @@ mod tests {
             expected.sort_by_key(|id| (dues[*id], *id));
             for id in expected {
                 let events = delayed.pop(Some(Moment(now)));
-                prop_assert_eq!(events.map(|of| of.runs()[0].head.id(0)), Some(EventId(id as u128)));
+                prop_assert_eq!(events.map(|(_, of)| of.runs()[0].head.id(0)), Some(EventId(id as u128)));
             }
             prop_assert!(delayed.pop(Some(Moment(now))).is_none());
             prop_assert!(delayed.next_due().is_none_or(|due| due > Moment(now)));

@@ -15,6 +15,7 @@ pub(crate) mod settlement;
 pub(crate) mod state;
 #[cfg(test)]
 mod state_histories;
+pub(crate) mod stored;
 mod subscription;
 mod waiting;
 

@@ -31,8 +31,8 @@ pub(crate) struct Commit {
     pub(crate) states: Vec<(StateKey, Arc<dyn Value>, Option<StoredValue>)>,
     /// What they published, if it goes to the log together with all else.
     pub(crate) outbox: Option<Events>,
-    /// Publications that leave later.
-    pub(crate) delayed: Vec<(Moment, Events)>,
+    /// Publications that leave later, each with its topic's name.
+    pub(crate) delayed: Vec<(Moment, Events, &'static str)>,
     /// What handlers publish found no room: hand out nothing fresh before that, so that the
     /// pressure reaches who publishes from outside.
     pub(crate) pressed_until: Option<Moment>,

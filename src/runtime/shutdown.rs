@@ -138,7 +138,8 @@ fn undone(core: &Core) -> Vec<Undone> {
                 payload: kept.payload(),
             });
         }
-        for events in running.subscription.take_delayed() {
+        let delayed = if kept { Vec::new() } else { running.subscription.take_delayed() };
+        for events in delayed {
             let batch = Arc::new(crate::queue::batch::Batch::unplaced(events));
             for (number, run) in batch.events.runs().iter().enumerate() {
                 for index in 0..run.length {

@@ -68,7 +68,8 @@ impl Subscriptions {
             let Some(restored) = Restored::read(&self.facts, number) else { return };
             let held: Vec<Seq> = restored.held.iter().map(|(seq, _)| *seq).collect();
             let events = self.reading.events_at(&held, &subscription.wanted);
-            subscription.restore(restored, self.opened_at, events);
+            let topic = |name: &str| self.reading.topic_named(name);
+            subscription.restore(restored, self.opened_at, events, topic);
             return;
         }
         self.numbers.insert(name.to_owned(), self.next);

@@ -28,8 +28,8 @@ impl Store {
     /// acknowledged is on disk; a runtime that is started with the same directory goes on where the
     /// last one ended, whatever ended it.
     ///
-    /// Not finished: nothing is ever removed from the log, and publications that wait for their time
-    /// ([`Context::publish_after`](crate::Context::publish_after)) are not in it.
+    /// Not finished: there are no limits on its size, and what belongs to processors that are gone is
+    /// kept for ever.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         Self::Directory(path.into())
     }

@@ -5,3 +5,4 @@
 mod a_restart_goes_on_where_it_was;
 mod nothing_acknowledged_is_lost;
 mod support;
+mod what_waits_for_its_time_waits_in_the_log;

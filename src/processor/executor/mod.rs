@@ -139,8 +139,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                     self.fail_first(&batch, at, which, blocked);
                     true
                 }
-                Work::Claim(Claim::Publish(events)) => {
-                    self.publish_delayed(events);
+                Work::Claim(Claim::Publish(number, events)) => {
+                    self.publish_delayed(number, events);
                     true
                 }
                 Work::Claim(Claim::Nothing { .. } | Claim::Closed) => return true,

@@ -16,18 +16,19 @@ use crate::signal::{DropReason, Hook, Signal};
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
-    pub(super) fn publish_delayed(&mut self, events: Events) {
+    pub(super) fn publish_delayed(&mut self, number: u64, events: Events) {
         let (broker, subscription) = (&self.seat.broker, &self.seat.subscription);
-        match broker.flush_later(events) {
+        match broker.flush_later(subscription, number, events) {
             Ok(()) => {}
             Err(NoRoom::Yet(events)) => {
-                subscription.delay(broker.clock.now().after(ASK_AGAIN), events);
+                subscription.delay(number, broker.clock.now().after(ASK_AGAIN), events);
             }
             Err(NoRoom::Ever(events)) => {
                 let (processor, reason) = (&subscription.name, DropReason::NeverFits);
                 let dropped =
                     Signal::Dropped { processor, events: u64::from(events.len()), reason };
                 broker.signals.state(&dropped);
+                subscription.has_left(number, None);
                 drop(events);
             }
         }

@@ -45,7 +45,7 @@ struct Chunk {
     outbox: Events,
     emitted: Vec<Emitted>,
     staged: HashMap<StateKey, (Arc<dyn Value>, Option<StoredValue>), foldhash::fast::RandomState>,
-    delayed: Vec<(Moment, Events)>,
+    delayed: Vec<(Moment, Events, &'static str)>,
     /// What those take up.
     delayed_load: Load,
     now: Option<Timestamp>,
@@ -180,16 +180,16 @@ impl Link {
     pub(crate) fn stage(
         &self,
         states: impl Iterator<Item = (StateKey, Box<dyn Value>, Option<StoredValue>)>,
-        delayed: impl Iterator<Item = (Moment, Events)>,
+        delayed: impl Iterator<Item = (Moment, Events, &'static str)>,
     ) {
         let mut chunk = self.chunk.borrow_mut();
         let mut replaced = Vec::new();
         for (name, value, stored) in states {
             replaced.extend(chunk.staged.insert(name, (Arc::from(value), stored)));
         }
-        for (due, events) in delayed {
+        for (due, events, topic) in delayed {
             events.loads().for_each(|(_, load)| chunk.delayed_load.add(load));
-            chunk.delayed.push((due, events));
+            chunk.delayed.push((due, events, topic));
         }
         drop(chunk);
         drop(replaced);

@@ -17,8 +17,26 @@ impl Link {
     /// Stages a publication of the event in hand.
     #[inline]
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
+        match self.broker.journal {
+            None => self.publish_as(event, origin, None),
+            Some(_) => self.publish_stored(event, origin),
+        }
+    }
+
+    #[cold]
+    fn publish_stored<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
+        let stored = StoredBytes::of(std::slice::from_ref(&event))?;
+        self.publish_as(event, origin, Some(stored.first(1)))
+    }
+
+    #[inline]
+    fn publish_as<E: Event>(
+        &self,
+        event: E,
+        origin: &Origin,
+        stored: Option<&[u8]>,
+    ) -> Outcome<EventId> {
         let weight = weight_of(&event);
-        let stored = self.stored(&event)?;
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         let mut ids = self.ids.borrow_mut();
@@ -37,7 +55,6 @@ impl Link {
             self.short.set(true);
         }
         let event = std::iter::once(event);
-        let stored = stored.as_ref().map(|stored| stored.first(1));
         chunk.outbox.push(emitted.topic, event, weight, stored, id, origin, || now);
         self.published.set(chunk.outbox.len());
         Ok(id)

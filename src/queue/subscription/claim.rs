@@ -35,7 +35,7 @@ pub(crate) enum Claim {
     /// As `Late`, the first of the front batch.
     LateFirst { batch: Arc<Batch>, at: Cursor, which: u16 },
     /// Publications whose time has come.
-    Publish(Events),
+    Publish(u64, Events),
     /// Nothing now; something held is due then.
     Nothing { due: Option<Moment> },
     /// Nothing now and nothing to come.
@@ -273,8 +273,8 @@ impl Inner {
         if self.paused {
             return None;
         }
-        if let Some(events) = self.delayed.pop(Some(now)) {
-            return Some(Claim::Publish(events));
+        if let Some((number, events)) = self.delayed.pop(Some(now)) {
+            return Some(Claim::Publish(number, events));
         }
         let (seq, failures) = self.state.next(now)?;
         let kept = self.kept.get(seq)?.clone();
@@ -353,12 +353,12 @@ mod tests {
         subscription.pause(true);
         let host = Arc::new(Fence::default());
         subscription.about_to_tell(&host);
-        subscription.delay(Moment::default(), Events::new(subscription.signals.clone()));
+        subscription.delay(0, Moment::default(), Events::new(subscription.signals.clone()));
         subscription.told(&host);
         let me = subscription.join(0, host.clone());
         let claim = |subscription: &Subscription| subscription.claim(me, &host, Waker::noop());
         assert!(matches!(claim(&subscription), Claim::Nothing { due: None }));
         subscription.pause(false);
-        assert!(matches!(claim(&subscription), Claim::Publish(_)));
+        assert!(matches!(claim(&subscription), Claim::Publish(..)));
     }
 }

@@ -94,7 +94,11 @@ impl Subscription {
             self.news.store(true, SeqCst);
             self.note_hunger(&mut inner);
         }
-        for (due, events) in commit.delayed {
+        for (due, events, topic) in commit.delayed {
+            let (number, news) = (inner.delayed.next_number(), &mut inner.news);
+            if let Some(news) = news {
+                news.delayed(number, due, self.clock.now(), &events, topic);
+            }
             inner.delayed.push(due, events);
             wakes = true;
         }

@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Inner, Subscription};
 use crate::clock::{Moment, Timestamp};
+use crate::message::envelope::{Path, TopicId};
 use crate::message::{Key, Seq, codec};
 use crate::queue::batch::{Batch, Events};
+use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
 use crate::queue::report::{Report, StoredReport};
 use crate::queue::state::Verdict;
+use crate::queue::stored::{head_of, run_of};
 use crate::store::file::bytes::{Bytes, Read, put_bytes, put_number};
+use crate::store::file::events::Entries;
 use crate::store::file::facts::{Facts, name_at, name_of, position_in};
-use crate::store::file::record::{FactKind, put_deleted, put_fact};
+use crate::store::file::record::{FactKind, Record, Records, put_deleted, put_events, put_fact};
 
 /// What is to be told to the log.
 #[derive(Default)]
@@ -49,6 +53,31 @@ struct HeldFact {
     report: Option<StoredReport>,
 }
 
+/// When that is by the wall clock, in milliseconds since 1970.
+fn wall_time(due: Moment, now: Moment) -> u64 {
+    let wait = u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX);
+    Timestamp::now().as_millis().saturating_add(wait)
+}
+
+/// Publications that wait for their time, as the log has them.
+#[derive(Debug)]
+pub(crate) struct DelayedFact {
+    number: u64,
+    due: u64,
+    pub(crate) topic: String,
+    records: Vec<u8>,
+}
+
+impl DelayedFact {
+    fn read(mut name: Bytes<'_>, value: &[u8]) -> Read<Self> {
+        let number = position_in(&mut name)?;
+        let mut value = Bytes(value);
+        let due = value.number()?;
+        let topic = String::from_utf8_lossy(value.bytes()?).into_owned();
+        Ok(Self { number, due, topic, records: value.0.to_vec() })
+    }
+}
+
 /// What a subscription was at, when the log was written last.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
@@ -58,6 +87,7 @@ pub(crate) struct Restored {
     pub(crate) held: Vec<(Seq, Held)>,
     /// What it keeps: the name of its type, its key, its bytes.
     pub(crate) states: Vec<(String, Key, Vec<u8>)>,
+    pub(crate) delayed: Vec<DelayedFact>,
 }
 
 /// What is to become of an event that is held.
@@ -104,6 +134,10 @@ impl Restored {
         restored.held.sort_by_key(|(seq, _)| *seq);
         let states = facts.under(FactKind::State, number);
         restored.states.extend(states.filter_map(|(name, value)| state_of(name, value).ok()));
+        let delayed = facts.under(FactKind::Delayed, number);
+        restored
+            .delayed
+            .extend(delayed.filter_map(|(name, value)| DelayedFact::read(name, value).ok()));
         Some(restored)
     }
 }
@@ -156,10 +190,7 @@ impl News {
     ) {
         let due = match verdict {
             Verdict::Park => None,
-            Verdict::Retry(due) => {
-                let wait = u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX);
-                Some(Timestamp::now().as_millis().saturating_add(wait))
-            }
+            Verdict::Retry(due) => Some(wall_time(due, now)),
         };
         let report = report.map(StoredReport::of);
         if let Ok(value) = codec::encode(&HeldFact { failures, due, report }) {
@@ -174,6 +205,30 @@ impl News {
         put_bytes(&mut name, of.as_bytes());
         name.extend_from_slice(key.as_str().as_bytes());
         put_fact(&mut self.records, &name, value);
+    }
+
+    /// Publications that leave later.
+    pub(super) fn delayed(
+        &mut self,
+        number: u64,
+        due: Moment,
+        now: Moment,
+        events: &Events,
+        topic: &str,
+    ) {
+        let mut value = Vec::new();
+        put_number(&mut value, wall_time(due, now));
+        put_bytes(&mut value, topic.as_bytes());
+        let runs = events.runs().iter().filter(|run| run.stored);
+        let runs: Vec<_> =
+            runs.map(|run| run_of(&run.head, 0, 0, run.length, Vec::new())).collect();
+        put_events(&mut value, 0, &runs, events.stored());
+        put_fact(&mut self.records, &name_at(FactKind::Delayed, self.number, number), &value);
+    }
+
+    /// They have left, or never will.
+    fn left(&mut self, number: u64) {
+        put_deleted(&mut self.records, &name_at(FactKind::Delayed, self.number, number));
     }
 
     pub(super) fn published(&mut self, outbox: Events) {
@@ -246,9 +301,25 @@ impl Subscription {
         Some(Told { number: news.number, needs, records, outbox: news.outbox.take() })
     }
 
+    /// Publications that waited for their time do so no more; those that are left are published.
+    pub(crate) fn has_left(&self, number: u64, events: Option<Events>) {
+        let mut inner = self.inner.lock();
+        if let Some(news) = &mut inner.news {
+            news.left(number);
+            events.into_iter().for_each(|events| news.published(events));
+            self.news.store(true, SeqCst);
+        }
+    }
+
     /// Puts back what the log says was there. `events` are those that are held, as far as they can be
     /// read.
-    pub(crate) fn restore(&self, restored: Restored, next: Seq, mut events: BTreeMap<Seq, Kept>) {
+    pub(crate) fn restore(
+        &self,
+        restored: Restored,
+        next: Seq,
+        mut events: BTreeMap<Seq, Kept>,
+        topic: impl Fn(&str) -> TopicId,
+    ) {
         let now = Timestamp::now().as_millis();
         let mut inner = self.inner.lock();
         inner.source.restore(restored.to);
@@ -274,6 +345,20 @@ impl Subscription {
         }
         for (of, key, bytes) in restored.states {
             inner.table.put_stored(of, key, bytes);
+        }
+        for fact in restored.delayed {
+            let mut events = Events::new(self.signals.clone());
+            for record in Records::new(&fact.records).flatten() {
+                let Record::Events(stored) = record else { continue };
+                let mut entries = Entries::new(stored.entries);
+                for run in &stored.runs {
+                    let Some(column) = Stored::read(&mut entries, run.count) else { break };
+                    let head = head_of(run, topic(&fact.topic), Path::default());
+                    events.push_stored(head, column, true);
+                }
+            }
+            let wait = std::time::Duration::from_millis(fact.due.saturating_sub(now));
+            inner.delayed.push_again(fact.number, self.clock.now().after(wait), events);
         }
     }
 }

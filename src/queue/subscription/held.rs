@@ -176,9 +176,9 @@ impl Subscription {
 
     /// Publications whose time had come, but not their room, wait on. To be followed by
     /// [`Subscription::told`].
-    pub(crate) fn delay(&self, due: Moment, events: Events) {
+    pub(crate) fn delay(&self, number: u64, due: Moment, events: Events) {
         let mut inner = self.inner.lock();
-        inner.delayed.push(due, events);
+        inner.delayed.push_again(number, due, events);
         let wakers = inner.wake_one();
         drop(inner);
         wakers.wake();
@@ -187,7 +187,7 @@ impl Subscription {
     /// Publications that were to leave later, in their order.
     pub(crate) fn take_delayed(&self) -> Vec<Events> {
         let mut delayed = std::mem::take(&mut self.inner.lock().delayed);
-        std::iter::from_fn(|| delayed.pop(None)).collect()
+        std::iter::from_fn(|| delayed.pop(None)).map(|(_, events)| events).collect()
     }
 }
 
