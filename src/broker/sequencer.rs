@@ -299,6 +299,7 @@ mod tests {
     /// help out later is not there: nothing ticks.
     fn publish(broker: &Broker, publisher: u64, came: Receiver<()>) -> Result<(), String> {
         let topic = broker.topic::<Ping>("test").map_err(|error| error.to_string())?;
+        broker.sequencer.order.lock().routes.add(&[topic], 0);
         for round in 0..10_000 {
             dawdle();
             let mut inner = broker.intake.lock();
