@@ -164,3 +164,63 @@ fn served_and_slowed_down_it_can_be_watched_until_ctrl_c() {
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }
+
+/// A directory that is gone at the end.
+struct Data(PathBuf);
+
+impl Data {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("cueline-{}-{name}", std::process::id()));
+        std::fs::remove_dir_all(&path).ok();
+        Self(path)
+    }
+
+    fn report(&self, more: &[&str]) -> Value {
+        let data = self.0.to_str().unwrap();
+        report(&[&["--json", "--data", data], more].concat())
+    }
+
+    /// Runs it until it dies.
+    fn crash(&self, after: &str, more: &[&str]) {
+        let data = self.0.to_str().unwrap();
+        let ran = blizzard(&[&["--json", "--data", data, "--crash-after", after], more].concat());
+        assert_eq!(ran.status.code(), None, "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.stdout.is_empty());
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// What the report says of the flights, and not of the run.
+fn of_the_flights(mut report: Value) -> Value {
+    for name in ["events_published", "deliveries", "restarts", "seconds", "deliveries_per_second"] {
+        report.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    report.as_object_mut().unwrap().retain(|name, _| !name.ends_with("_us"));
+    report
+}
+
+#[test]
+fn killed_again_and_again_it_goes_on_and_its_report_is_exactly_right() {
+    let (data, quiet) = (Data::new("killed"), of_the_flights(report(&["--json", "--memory"])));
+    for (after, more) in [("1", &[][..]), ("700", &["--panic-every", "50"]), ("2500", &[])] {
+        data.crash(after, more);
+    }
+    let report = data.report(&["--panic-every", "100"]);
+    check(&report);
+    assert_eq!(of_the_flights(report), quiet);
+    // Once more, with nothing left to do.
+    let again = data.report(&[]);
+    assert_eq!(again["deliveries"], 0);
+    assert_eq!(of_the_flights(again), quiet);
+}
+
+#[test]
+fn in_memory_and_on_disk_it_is_the_same() {
+    let memory = of_the_flights(report(&["--json", "--memory"]));
+    assert_eq!(of_the_flights(report(&["--json"])), memory);
+}

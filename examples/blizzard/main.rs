@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod events;
+mod ledger;
 mod processors;
 mod reference;
 mod report;
@@ -21,6 +22,7 @@ use cueline::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use events::*;
+use ledger::{Imported, Ledger};
 use processors::*;
 use reference::Reference;
 use report::{Report, Watch};
@@ -45,6 +47,17 @@ struct Options {
     /// Serve /metrics, /healthz and /readyz there, also after the report, until ctrl-c.
     #[arg(long, value_name = "ADDRESS")]
     serve: Option<String>,
+    /// Keep everything there: killed at any moment and started again, it goes on where it was.
+    /// Default: a temporary directory, which is named and gone at the end.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Keep everything in memory only.
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Die as by `kill -9` when so many rows have been published; start it again with the same
+    /// `--data` to go on.
+    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u64).range(1..))]
+    crash_after: Option<u64>,
     /// Print the report as one JSON object, and nothing else.
     #[arg(long)]
     json: bool,
@@ -80,12 +93,20 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let reference = Reference::read(&data).map_err(|error| error.to_string())?;
     let happenings = source::read(&flights, &weather).map_err(|error| error.to_string())?;
     let watch = Watch::default();
-    let runtime = start(options, Arc::new(reference), &watch)?;
+    let (store, temporary) = store(options);
+    let runtime = start(options, store, Arc::new(reference), &watch)?;
     if let Some(address) = runtime.address() {
         eprintln!("serving http://{address}/metrics, /healthz and /readyz");
     }
     let began = Instant::now();
-    publish(&runtime, happenings, options.speed)?;
+    // What an earlier run left is handled first: then it is known how far that came.
+    runtime.idle().wait();
+    let imported = runtime.state::<Imported>("ledger", Ledger::IMPORTED).unwrap_or_default();
+    if imported.count > 0 {
+        eprintln!("goes on behind the {} rows that are there already", imported.count);
+    }
+    let rest = happenings.into_iter().skip(imported.count as usize).collect();
+    publish(&runtime, rest, options.speed, options.crash_after)?;
     runtime.idle().wait();
     let report = Report::of(&runtime, &watch, began.elapsed());
     print(&match options.json {
@@ -97,7 +118,23 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         pollster::block_on(runtime.stop_signal());
     }
     runtime.shutdown(secs(5)).wait()?;
+    if let Some(directory) = temporary {
+        std::fs::remove_dir_all(directory)?;
+    }
     Ok(())
+}
+
+/// Where everything is kept; and a directory that is to be removed at the end.
+fn store(options: &Options) -> (Store, Option<PathBuf>) {
+    if options.memory {
+        return (Store::memory(), None);
+    }
+    if let Some(data) = &options.data {
+        return (Store::directory(data), None);
+    }
+    let directory = std::env::temp_dir().join(format!("blizzard-{}", std::process::id()));
+    eprintln!("keeps everything in {} until the end", directory.display());
+    (Store::directory(&directory), Some(directory))
 }
 
 /// A reader that has seen enough, as `head` has, is no error.
@@ -108,7 +145,12 @@ fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-fn start(options: &Options, reference: Arc<Reference>, watch: &Watch) -> Result<Runtime, Error> {
+fn start(
+    options: &Options,
+    store: Store,
+    reference: Arc<Reference>,
+    watch: &Watch,
+) -> Result<Runtime, Error> {
     let panics = Panics::every(options.panic_every);
     let [schedule, hangar, destinations] = [(); 3].map(|()| reference.clone());
     let operations = Supervisor::new("operations")
@@ -160,8 +202,15 @@ fn start(options: &Options, reference: Arc<Reference>, watch: &Watch) -> Result<
                 .on::<FlightCancelled>()
                 .emits::<AirportParalysed>(),
         )
+        .child(
+            processor("ledger", || Ledger)
+                .on::<FlightScheduled>()
+                .on::<WeatherObserved>()
+                .on::<RowUnreadable>(),
+        )
         .child(processor("inspector", || Inspector).on::<RowUnreadable>().held(1_000_000));
-    let mut builder = Runtime::builder("blizzard").supervise(operations).observe(watch.clone());
+    let mut builder =
+        Runtime::builder("blizzard").store(store).supervise(operations).observe(watch.clone());
     if let Some(address) = &options.serve {
         builder = builder.serve(address.as_str());
     }
@@ -173,6 +222,7 @@ fn publish(
     runtime: &Runtime,
     happenings: Vec<(i64, Happening)>,
     speed: Option<f64>,
+    crash_after: Option<u64>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let bar = ProgressBar::new(happenings.len() as u64); // shows itself on terminals only
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} left") {
@@ -192,6 +242,10 @@ fn publish(
         match happening {
             Happening::Flight(flight) => {
                 flights.push(flight);
+                if crash_after.is_some_and(|after| bar.position() + flights.len() as u64 >= after) {
+                    publish_flights(runtime, &mut flights, &bar)?;
+                    die();
+                }
                 continue;
             }
             other => publish_flights(runtime, &mut flights, &bar).map(|()| other)?,
@@ -202,6 +256,12 @@ fn publish(
     publish_flights(runtime, &mut flights, &bar)?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// As by `kill -9`: nobody gets to say or write anything any more.
+fn die() -> ! {
+    std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status().ok();
+    std::process::abort() // where there is no `kill`
 }
 
 /// Flights that follow each other are published together.

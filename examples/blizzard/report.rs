@@ -9,6 +9,7 @@ use std::time::Duration;
 use cueline::{Observer, Runtime, Sample, Signal};
 use serde::Serialize;
 
+use crate::ledger::{Imported, Ledger};
 use crate::processors::{Carrier, Hour, Passengers, Sky, Stranded};
 
 /// Counts what the runtime states while it runs.
@@ -116,14 +117,12 @@ impl Report {
         let hours = runtime.states::<Hour>("weather");
         let without = hours.values().filter(|hour| hour.flights > 0 && !hour.observed).count();
         let topology = runtime.topology();
-        let published = |topic: &str| -> u64 {
-            topology.iter().filter(|of| of.topic == topic).map(|of| of.published).sum()
-        };
+        let imported = runtime.state::<Imported>("ledger", Ledger::IMPORTED).unwrap_or_default();
         let sum = |count: fn(&Carrier) -> u64| board.values().map(count).sum::<u64>();
         let (departed, arrived) = (sum(|of| of.departed), sum(|of| of.arrived));
         let (counts, deliveries) = (&*watch.0, watch.deliveries());
         Self {
-            flights: published("flight.scheduled"),
+            flights: imported.flights,
             departed,
             arrived,
             cancelled: sum(|of| of.cancelled),
@@ -162,7 +161,7 @@ fn micros(time: Duration) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<26}{value:>14}");
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<27}{value:>13}");
         row("flights", &self.flights)?;
         row("  departed", &self.departed)?;
         row("    late", &self.departed_late)?;
@@ -180,7 +179,7 @@ impl fmt::Display for Report {
         row("  cancelled without seats", &self.cancelled_without_seats)?;
         row("storms", &self.storms)?;
         row("  hours without weather", &self.hours_without_weather)?;
-        row("events published", &self.events_published)?;
+        row("events published, this run", &self.events_published)?;
         row("  deliveries", &self.deliveries)?;
         for (reason, count) in &self.parked {
             row(&format!("  parked: {reason}"), count)?;

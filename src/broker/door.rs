@@ -287,6 +287,11 @@ impl Door {
         queues.map(|(_, waker)| waker.clone()).collect()
     }
 
+    /// Nothing more is handed out to anybody.
+    pub(crate) fn halt_all(&self) {
+        self.gates.iter().flatten().for_each(|gate| gate.subscription.halt());
+    }
+
     /// Whether no subscription has anything to do: nothing waiting, in hand or retrying.
     pub(crate) fn is_idle(&self) -> bool {
         self.gates.iter().flatten().all(|gate| self.is_idle_at(gate))

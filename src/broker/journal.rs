@@ -117,6 +117,11 @@ impl Journal {
         self.readers.lock().take();
     }
 
+    /// Why nothing is written any more, if so.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state.lock().failed.clone()
+    }
+
     /// Ready when the group of that number is on disk, or will not be.
     pub(crate) fn poll_kept(&self, group: u64, waker: &Waker) -> Poll<Result<(), Error>> {
         if self.kept.load(SeqCst) > group {
@@ -324,7 +329,7 @@ impl Feed for Journalist {
         self.groups += 1;
         tracing::error!(%error, "the log cannot be written: nothing is acknowledged any more");
         self.journal.fail(error);
-        self.taken.clear();
+        self.sequencer.give_up(&mut self.taken);
     }
 
     fn is_idle(&mut self) -> bool {

@@ -48,18 +48,37 @@ impl Sequencer {
     /// Hands out what has been written.
     pub(crate) fn hand_out(&self, placed: &mut Vec<Placed>) {
         let order = &mut *self.order.lock();
-        let mut written = Load::default();
-        for placed in placed.drain(..) {
-            if let Placed::Batch(batch) | Placed::News(_, Some(batch)) = &placed {
-                let (events, bytes) = (batch.events.len(), batch.events.stored().len());
-                written.add(Load::new(u64::from(events), bytes as u64));
-            }
-            self.hand_on(order, placed);
-        }
+        let written = Self::load_of(placed);
+        placed.drain(..).for_each(|placed| self.hand_on(order, placed));
         // The thread that writes drops nothing: `Drop` is user code.
-        if let Some(lane) = self.lanes.first() {
-            lane.take_over(std::mem::take(&mut order.passed));
+        self.lanes[0].take_over(std::mem::take(&mut order.passed));
+        self.are_through(written);
+    }
+
+    /// What was taken could not be written. What processors do from now on would not be kept either.
+    pub(crate) fn give_up(&self, placed: &mut Vec<Placed>) {
+        let written = Self::load_of(placed);
+        self.intake.lock().door.halt_all();
+        for placed in placed.drain(..) {
+            if let Placed::Batch(batch) | Placed::News(_, Some(batch)) = placed {
+                self.lanes[0].push_unwanted(batch);
+            }
         }
+        self.are_through(written);
+    }
+
+    fn load_of(placed: &[Placed]) -> Load {
+        let mut load = Load::default();
+        for placed in placed {
+            if let Placed::Batch(batch) | Placed::News(_, Some(batch)) = placed {
+                let (events, bytes) = (batch.events.len(), batch.events.stored().len());
+                load.add(Load::new(u64::from(events), bytes as u64));
+            }
+        }
+        load
+    }
+
+    fn are_through(&self, written: Load) {
         {
             let mut inner = self.intake.lock();
             inner.door.unwritten.take_away(written);

@@ -87,6 +87,12 @@ impl Core {
         if self.broker.is_closed() {
             why.push("stopping: takes no events from outside".to_owned());
         }
+        if let Some(failure) = self.broker.journal.as_ref().and_then(|journal| journal.failure()) {
+            why.push(format!(
+                "the log cannot be written: {failure}; nothing is handled or acknowledged until the \
+                 runtime is started anew"
+            ));
+        }
         if !self.is_built() {
             why.push("starting: some instances have not started yet".to_owned());
         }
