@@ -157,7 +157,7 @@ impl Journal {
 
     fn fail(&self, why: &std::io::Error) {
         let mut state = self.state.lock();
-        state.failed = Some(why.to_string());
+        state.failed.get_or_insert_with(|| why.to_string()); // the first one says most
         let woken = std::mem::take(&mut state.waiting);
         drop(state);
         woken.into_iter().for_each(|(_, waker)| waker.wake());

@@ -114,9 +114,12 @@ impl Subscription {
         }
     }
 
-    /// Not all that there is has come here yet.
+    /// Something of the log has yet to be read, or handled: what an earlier process left is counted
+    /// nowhere else.
     pub(crate) fn is_behind(&self) -> bool {
-        self.inner.lock().source.is_lagging()
+        let inner = self.inner.lock();
+        let waits = || !(inner.line.batches.is_empty() && inner.in_hand.is_empty());
+        inner.source.is_lagging() || (inner.news.is_some() && waits())
     }
 
     /// Whether somebody is to read for it; said once.
