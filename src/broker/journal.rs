@@ -217,7 +217,6 @@ pub(crate) struct Journalist {
 }
 
 /// What each subscription still needs of the log.
-#[derive(Default)]
 pub(crate) struct Needs {
     by_number: HashMap<u32, Seq>,
     in_order: BTreeSet<(Seq, u32)>,
@@ -226,7 +225,7 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub(crate) fn new(floor: Floor) -> Self {
-        Self { floor, ..Self::default() }
+        Self { by_number: HashMap::new(), in_order: BTreeSet::new(), floor }
     }
 
     pub(crate) fn set(&mut self, number: u32, needs: Seq) {

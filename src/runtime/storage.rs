@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::broker::handle::Broker;
 use crate::broker::journal::{Journal, Journalist, Needs};
@@ -34,7 +34,7 @@ pub(crate) struct Storage {
     facts: Facts,
     pub(super) journal: Arc<Journal>,
     asked: Receiver<Arc<Subscription>>,
-    keeping: (Keeper, Receiver<()>, Floor),
+    keeping: (Keeper, Receiver<()>, Floor, Sender<()>),
     lock: File,
 }
 
@@ -43,6 +43,8 @@ pub(crate) struct Writing {
     writer: Writer,
     journal: Arc<Journal>,
     ends: Arc<AtomicBool>,
+    /// Where whoever looks after it is told to look.
+    looks: Sender<()>,
     /// The threads that read, and look after it.
     others: Vec<JoinHandle<()>>,
     /// Others may open the log when this is gone.
@@ -119,13 +121,14 @@ impl Storage {
             ),
         })?;
         say(path, &found);
-        let (floor, newest) = (Floor::default(), found.checkpoints.pop());
+        let (tell, full) = crossbeam_channel::bounded(1);
+        tell.try_send(()).ok(); // an earlier process may have left something to do
+        let (floor, newest) = (Floor::new(tell.clone()), std::mem::take(&mut found.checkpoints));
         let random = fastrand::Rng::new();
         let keeper =
             Keeper::new(disk, log.segments(), Pace::default(), random, newest, floor.clone());
         keeper.clear().map_err(|error| refused("tidy", error))?;
-        let (tell, full) = crossbeam_channel::bounded(1);
-        log.reuse(keeper.spares(), tell);
+        log.reuse(keeper.spares(), tell.clone());
         let (bell, rung) = bell();
         let mut names = Vec::new();
         for (mut name, value) in facts.of(FactKind::Channel) {
@@ -135,7 +138,7 @@ impl Storage {
         }
         let (readers, asked) = crossbeam_channel::unbounded();
         let journal = Arc::new(Journal::new(bell.clone(), names, readers));
-        let keeping = (keeper, full, floor);
+        let keeping = (keeper, full, floor, tell);
         Ok(Self { log, bell: (bell, rung), facts, journal, asked, keeping, lock })
     }
 
@@ -163,7 +166,7 @@ impl Storage {
             }
         }
         let next = numbers.values().max().map_or(0, |last| last + 1);
-        let (keeper, full, floor) = self.keeping;
+        let (keeper, full, floor, looks) = self.keeping;
         let mut needs = Needs::new(floor);
         for number in numbers.values() {
             let restored = Restored::read(&self.facts, *number);
@@ -185,7 +188,7 @@ impl Storage {
             Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at, needs);
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;
         let (journal, others) = (self.journal, vec![keeps, reads]);
-        let writing = Writing { writer, journal, ends, others, _lock: self.lock };
+        let writing = Writing { writer, journal, ends, looks, others, _lock: self.lock };
         Ok((writing, subscriptions))
     }
 }
@@ -194,6 +197,7 @@ impl Drop for Writing {
     /// Writes what waits, and closes the log.
     fn drop(&mut self) {
         self.ends.store(true, SeqCst);
+        self.looks.try_send(()).ok();
         self.journal.close();
         drop(self.writer.stop());
         // Nobody else may open the log before they are through.
@@ -203,7 +207,7 @@ impl Drop for Writing {
 
 /// Looks after the log whenever a segment is full, until it is closed.
 fn keep(mut keeper: Keeper, full: &Receiver<()>, ends: &AtomicBool) {
-    while full.recv().is_ok() {
+    while full.recv().is_ok() && !ends.load(SeqCst) {
         // The disk is the writer's in the first place.
         let looked = keeper.look(&mut || {
             std::thread::sleep(PAUSE);

@@ -34,9 +34,9 @@ fn opened(disk: &CrashDisk, seed: u64) -> Option<(Log, Keeper, Found, Facts)> {
         Records::new(body).flatten().for_each(|record| facts.apply(&record));
     })
     .ok()?;
-    let floor = Floor::default();
+    let floor = Floor::new(crossbeam_channel::bounded(1).0);
     floor.set(u64::MAX);
-    let newest = found.checkpoints.pop();
+    let newest = std::mem::take(&mut found.checkpoints);
     let random = fastrand::Rng::with_seed(seed + 1);
     let keeper = Keeper::new(of, log.segments(), PACE, random, newest, floor);
     keeper.clear().ok()?;

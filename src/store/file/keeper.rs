@@ -29,16 +29,39 @@ impl Default for Pace {
 }
 
 /// How far everybody who reads events has come: what is before is needed by nobody.
-#[derive(Clone, Default)]
-pub(crate) struct Floor(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(crate) struct Floor(Arc<Position>);
+
+struct Position {
+    floor: AtomicU64,
+    /// When the floor reaches that, a segment is free, and the keeper is to look.
+    wanted: AtomicU64,
+    looks: Sender<()>,
+}
 
 impl Floor {
+    /// The keeper is told there that it is to look.
+    pub(crate) fn new(looks: Sender<()>) -> Self {
+        let (floor, wanted) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self(Arc::new(Position { floor, wanted, looks }))
+    }
+
     pub(crate) fn set(&self, position: u64) {
-        self.0.store(position, SeqCst);
+        self.0.floor.store(position, SeqCst);
+        if position >= self.0.wanted.load(SeqCst) {
+            self.0.wanted.store(u64::MAX, SeqCst);
+            self.0.looks.try_send(()).ok(); // once is enough
+        }
     }
 
     fn get(&self) -> u64 {
-        self.0.load(SeqCst)
+        self.0.floor.load(SeqCst)
+    }
+
+    /// Tells when it reaches that, also if it has already.
+    fn wait_for(&self, position: u64) {
+        self.0.wanted.store(position, SeqCst);
+        self.set(self.get());
     }
 }
 
@@ -81,10 +104,11 @@ impl Keeper {
         segments: Segments,
         pace: Pace,
         random: fastrand::Rng,
-        newest: Option<(Reach, Segment)>,
+        mut newest: Vec<(Reach, Segment)>,
         floor: Floor,
     ) -> Self {
-        let (checkpoints, spares) = (newest.into_iter().collect(), Spares::default());
+        newest.reverse();
+        let (checkpoints, spares) = (newest.into(), Spares::default());
         Self { disk, segments, pace, random, checkpoints, floor, spares }
     }
 
@@ -94,10 +118,10 @@ impl Keeper {
 
     /// Files that an earlier process did not finish, or meant to use again, are taken away.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        let kept = self.checkpoints.back().map(|(reach, _)| reach.segment);
+        let kept: Vec<u64> = self.checkpoints.iter().map(|(reach, _)| reach.segment).collect();
         for number in checkpoints(&*self.disk)? {
-            // Those that are newer than the one that is right are damaged.
-            if kept.is_some_and(|kept| number != kept) {
+            // Others are damaged, or older; where there is no other they may be of use to somebody.
+            if !(kept.is_empty() || kept.contains(&number)) {
                 self.disk.remove(&checkpoint_name(number))?;
             }
         }
@@ -179,7 +203,11 @@ impl Keeper {
         let (reached, floor) = (oldest.segment, self.floor.get());
         for pair in all.windows(2) {
             let (segment, next) = (&pair[0], &pair[1]);
-            if segment.head.covers > reached || next.head.first > floor {
+            if segment.head.covers > reached {
+                break; // the next checkpoint is to come first
+            }
+            if next.head.first > floor {
+                self.floor.wait_for(next.head.first);
                 break;
             }
             self.segments.remove_first();

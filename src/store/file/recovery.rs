@@ -22,7 +22,7 @@ pub(crate) struct Lost {
 /// What was found when a log was opened.
 #[derive(Default)]
 pub(crate) struct Found {
-    /// The newest checkpoint that is right.
+    /// The newest checkpoints that are right, the newest first; two at most.
     pub(crate) checkpoints: Vec<(Reach, Segment)>,
     /// Checkpoints that are not.
     pub(crate) damaged: Vec<u64>,
@@ -88,16 +88,24 @@ pub(crate) fn open(
     let mut expected = segments.first().map_or(0, |(number, _)| *number);
     let mut last: Option<(Segment, u64)> = None;
     for number in checkpoints(&**disk)? {
-        match checkpoint::read(&**disk, number, &mut visit)? {
+        // The one before the newest is there for when that is damaged.
+        let newest = found.checkpoints.is_empty();
+        let read = match newest {
+            true => checkpoint::read(&**disk, number, &mut visit)?,
+            false => checkpoint::read(&**disk, number, |_| {})?,
+        };
+        match read {
             Some((reach, segment)) => {
-                stand = Stand { end: reach.end, next: reach.next, time: reach.time };
-                expected = number + 1;
+                if newest {
+                    stand = Stand { end: reach.end, next: reach.next, time: reach.time };
+                    expected = number + 1;
+                }
                 found.checkpoints.push((reach, segment));
-                break;
             }
             None => found.damaged.push(number),
         }
     }
+    found.checkpoints.truncate(2);
     let covered = found.checkpoints.first().map(|(reach, _)| reach.segment);
     for (place, (number, segment)) in segments.iter().enumerate() {
         // One that cannot be read at all: what follows says how much it was.
