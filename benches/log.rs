@@ -179,6 +179,20 @@ fn main() {
             );
         }
     }
+    if wanted("consume") {
+        let [alone, one, eight] =
+            [0, 1, 8].map(|subscriptions| move || consumed(subscriptions, 64, 60_000));
+        let found = medians(runs, &[&alone, &one, &eight]);
+        for (place, subscriptions) in [(1, "1 subscription"), (2, "8 subscriptions")] {
+            let case = format!("64 publish, {subscriptions} consume / alone");
+            let ratio = found[place] / found[0];
+            println!(
+                "{case:<44} {:>10.0}/s {:>10.0}/s {ratio:>7.2}x {:>8}",
+                found[place], found[0], ">= 0.6"
+            );
+        }
+        println!("  (8 subscriptions cost {:.2} x one; goal < 1.3)", found[1] / found[2]);
+    }
     if wanted("one at a time") {
         let found =
             medians(runs, &[&|| single_ours(3_000), &|| single_plain(3_000), &|| raw(3_000)]);
@@ -189,6 +203,34 @@ fn main() {
         );
         println!("  (raw write and sync by the thread that publishes: {:.1} us)", 1e6 / found[2]);
     }
+}
+
+struct Consumer;
+impl Processor for Consumer {}
+impl Handle<Event> for Consumer {
+    async fn handle(&mut self, event: &Event, _: &mut Context) -> Outcome {
+        std::hint::black_box(event.data.len());
+        Ok(())
+    }
+}
+
+/// Events a second that are published, and handled and acknowledged by so many processors.
+fn consumed(subscriptions: usize, flight: usize, events: usize) -> f64 {
+    let path = directory("consumed");
+    let consumers = (0..subscriptions).fold(Supervisor::new("bench"), |bench, number| {
+        bench.child(processor(format!("consumer-{number}"), || Consumer).on::<Event>())
+    });
+    let store = Store::directory(&path);
+    let runtime = Runtime::builder("bench").threads(2).store(store).supervise(consumers);
+    let runtime = runtime.start().unwrap();
+    pollster::block_on(runtime.ready()).unwrap();
+    let began = Instant::now();
+    in_flight(flight, events, || runtime.publish(event()));
+    runtime.idle().wait();
+    let rate = events as f64 / began.elapsed().as_secs_f64();
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
 }
 
 fn single_ours(events: usize) -> f64 {

@@ -69,6 +69,7 @@ mod clock;
 mod console;
 mod error;
 mod guard;
+mod inflight;
 mod message;
 mod metrics;
 pub mod prelude;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::inflight::Slot;
 use crate::message::Seq;
 
 /// What a thread says of itself; on cache lines that nobody else writes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct Pulse {
     /// Odd while it is inside; grows whenever it enters or leaves.
@@ -17,19 +18,30 @@ pub(crate) struct Pulse {
     host: AtomicU64,
     /// The event in hand, its place in the order plus one; 0 for none.
     hand: AtomicU64,
+    /// Where the same is known after the process has died, if there is a log.
+    slot: Option<Slot>,
 }
 
 impl Pulse {
-    /// The thread runs code of that host from now on.
+    pub(crate) fn new(slot: Option<Slot>) -> Self {
+        Self { slot, ..Self::default() }
+    }
+
+    /// The thread runs code of that host from now on, and of that subscription: one more than its
+    /// number in the log, 0 for none.
     #[inline]
-    pub(crate) fn enter(&self, host: u64) {
+    pub(crate) fn enter(&self, host: u64, subscription: u64) {
         self.host.store(host, Relaxed);
         self.hand.store(0, Relaxed);
+        if let Some(slot) = &self.slot {
+            slot.works_for(subscription);
+        }
         self.beat.store(self.beat.load(Relaxed) + 1, Relaxed);
     }
 
     #[inline]
     pub(crate) fn leave(&self) {
+        self.at(0);
         self.beat.store(self.beat.load(Relaxed) + 1, Relaxed);
     }
 
@@ -37,11 +49,20 @@ impl Pulse {
     #[inline]
     pub(crate) fn hold(&self, seq: Seq) {
         self.hand.store(seq.0 + 1, Relaxed);
+        self.at(seq.0 + 1);
+    }
+
+    #[inline]
+    fn at(&self, position: u64) {
+        if let Some(slot) = &self.slot {
+            slot.is_at(position);
+        }
     }
 
     /// It begins with something that belongs to no event.
     pub(crate) fn release(&self) {
         self.hand.store(0, Relaxed);
+        self.at(0);
         self.beat.store(self.beat.load(Relaxed) + 2, Relaxed); // perhaps once more of the same
     }
 }
@@ -99,7 +120,7 @@ mod tests {
     fn only_who_stays_inside_is_seen_for_longer_and_longer() {
         let (pulse, mut watch) = (Pulse::default(), Watch::default());
         assert_eq!(watch.look(&pulse, at(0)), None);
-        pulse.enter(7);
+        pulse.enter(7, 0);
         pulse.hold(Seq(0));
         let stuck =
             |since| Stuck { host: 7, event: Some(Seq(0)), since: Duration::from_millis(since) };
@@ -110,11 +131,11 @@ mod tests {
         assert_eq!((next.event, next.since), (Some(Seq(1)), Duration::ZERO), "it went on");
         pulse.leave();
         assert_eq!(watch.look(&pulse, at(40)), None);
-        pulse.enter(7);
+        pulse.enter(7, 0);
         let seen = watch.look(&pulse, at(50));
         assert_eq!(seen, Some(Stuck { host: 7, event: None, since: Duration::ZERO }));
         pulse.leave();
-        pulse.enter(7);
+        pulse.enter(7, 0);
         pulse.hold(Seq(0));
         assert_eq!(watch.look(&pulse, at(99)), Some(stuck(0)), "it was outside in between");
     }

@@ -11,6 +11,7 @@ const FLOORS: &[&str] = &[
     "clock",
     "error",
     "guard",
+    "inflight",
     "message",
     "pulse",
     "signal", // 0 words

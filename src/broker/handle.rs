@@ -261,6 +261,18 @@ impl Broker {
         }
     }
 
+    /// Resolves when all that is known by now is in the log, if there is one.
+    pub(crate) async fn is_kept(&self) {
+        let Some(journal) = &self.journal else { return };
+        let group = {
+            let inner = self.intake.lock();
+            if inner.has_none() { inner.taken.checked_sub(1) } else { Some(inner.taken) }
+        };
+        let Some(group) = group else { return };
+        self.sequencer.take_turn();
+        std::future::poll_fn(|task| journal.poll_kept(group, task.waker())).await.ok();
+    }
+
     /// Has the log read for a subscription that is behind, if it wants that.
     pub(crate) fn read_for(&self, subscription: &Arc<Subscription>) {
         if subscription.is_hungry()

@@ -252,9 +252,14 @@ impl Inner {
         self.open.is_empty() && self.sealed.is_empty()
     }
 
+    /// Nothing lies here at all.
+    pub(crate) fn has_none(&self) -> bool {
+        self.has_no_events() && self.news.is_empty()
+    }
+
     /// Nothing lies here at all, and nothing is being written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.has_no_events() && self.news.is_empty() && !self.writing
+        self.has_none() && !self.writing
     }
 }
 

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::reading::{ChannelNames, Requests};
 use super::sequencer::{Placed, Sequencer};
 use crate::error::{Error, ErrorKind, Failure};
+use crate::inflight::InFlight;
 use crate::message::envelope::TopicId;
 use crate::message::{Message, Seq, codec};
 use crate::queue::Subscription;
@@ -82,6 +83,8 @@ pub(crate) struct Journal {
     /// So many groups are on disk.
     kept: AtomicU64,
     state: Mutex<State>,
+    /// Which event each thread is at.
+    pub(crate) in_flight: InFlight,
     /// The channels of the log by their numbers.
     pub(crate) names: ChannelNames,
     /// Where subscriptions are read for that are behind; none when the log is closed.
@@ -95,9 +98,15 @@ struct State {
 }
 
 impl Journal {
-    pub(crate) fn new(bell: Bell, names: Vec<String>, readers: Requests) -> Self {
+    pub(crate) fn new(
+        bell: Bell,
+        in_flight: InFlight,
+        names: Vec<String>,
+        readers: Requests,
+    ) -> Self {
         Self {
             bell,
+            in_flight,
             kept: AtomicU64::new(0),
             state: Mutex::default(),
             names: Arc::new(RwLock::new(names)),

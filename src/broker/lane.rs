@@ -226,7 +226,7 @@ impl actix::Actor for Carrier {
 
 impl actix::StreamHandler<()> for Carrier {
     fn handle(&mut self, (): (), _: &mut Self::Context) {
-        self.pulse.enter(0); // `Drop` of events is user code
+        self.pulse.enter(0, 0); // `Drop` of events is user code
         drop(self.lane.pass_round());
         self.pulse.leave();
     }

@@ -50,6 +50,8 @@ pub(crate) enum Ended {
     TimedOut(Duration),
     /// It held its thread for longer than that, and the thread was given up.
     Blocked(Duration),
+    /// The process died while an earlier delivery was at it, so many times.
+    Died(u32),
     /// It succeeded, but what it published found no room.
     Overflowed(&'static str),
     /// It published beyond the hop limit.
@@ -104,6 +106,13 @@ impl Ended {
                      `timeout`, or let the handler await"
                 )),
             ),
+            Self::Died(_) => (
+                Cause::Crashed,
+                Failure::transient(
+                    "the process died while the handler was at it: look for an abort, a stack overflow \
+                     or a panic within a panic",
+                ),
+            ),
             Self::Overflowed(topic) => (
                 Cause::Overflow,
                 Failure::transient(format!(
@@ -142,7 +151,7 @@ pub(crate) fn decide(
     let again = match cause {
         Cause::Permanent | Cause::HopLimit | Cause::Undecodable | Cause::Orphaned => false,
         // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
-        Cause::Panicked | Cause::TimedOut => broke < 2,
+        Cause::Panicked | Cause::TimedOut | Cause::Crashed => broke < 2,
         Cause::Failed | Cause::Overflow => failures < retry.attempts,
     };
     if !again {

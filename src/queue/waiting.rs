@@ -110,15 +110,13 @@ impl Line {
 
     /// Puts at the end what of a batch is not before that place.
     pub(crate) fn push_from(&mut self, batch: Arc<Batch>, wanted: &Wanted, from: Seq) {
-        let mut at = Cursor::default();
-        while let Some((here, _)) = at.seek(&batch, wanted) {
-            if batch.seq(&batch.events.runs()[here.run as usize], here.index) >= from {
-                let load = load_between(&batch, wanted, here, end_of(&batch));
-                self.push_stretch(batch, here, None, load);
-                return;
-            }
-            at = here.next();
-        }
+        let end = end_of(&batch);
+        let start = match from > batch.first {
+            true => batch.find(from).map_or(end, |(run, index)| Cursor { run, index }),
+            false => Cursor::default(),
+        };
+        let load = load_between(&batch, wanted, start, end);
+        self.push_stretch(batch, start, None, load);
     }
 
     /// Puts at the end what `fits` of a batch: the whole, or else what does, asked event by event.

@@ -85,6 +85,8 @@ impl Control {
             for running in core.processors.read().iter() {
                 core.subscribe(running);
             }
+            // What killed the last process is known before anybody is at it again.
+            core.broker.is_kept().await;
             let mut control = Self::new(core, threads, plans, specs, ready);
             started.send(Ok(())).ok();
             control.obey(&mut commands).await;

@@ -14,6 +14,7 @@ use crate::broker::handle::Broker;
 use crate::broker::journal::{Journal, Journalist, Needs};
 use crate::broker::reading::Reading;
 use crate::error::{Error, ErrorKind};
+use crate::inflight::InFlight;
 use crate::message::Seq;
 use crate::queue::{Restored, Subscription};
 use crate::store::file::disk::{Disk, Folder};
@@ -27,12 +28,16 @@ use crate::store::file::writer::{Bell, Writer, bell};
 /// Held as long as somebody has the log open.
 const LOCK: &str = "cueline.lock";
 
+/// Which event each thread is at.
+const IN_FLIGHT: &str = "cueline.inflight";
+
 /// A log that is open, and what it says.
 pub(crate) struct Storage {
     log: Log,
     bell: (Bell, Receiver<()>),
     facts: Facts,
     pub(super) journal: Arc<Journal>,
+    died: Vec<(u32, u64)>,
     asked: Receiver<Arc<Subscription>>,
     keeping: (Keeper, Receiver<()>, Floor, Sender<()>),
     lock: File,
@@ -57,6 +62,8 @@ pub(crate) struct Subscriptions {
     next: u32,
     facts: Facts,
     reading: Reading,
+    /// Events that an earlier process was at when it died.
+    died: HashMap<u32, Vec<Seq>>,
     /// The position of the next event, when the log was opened.
     opened_at: Seq,
 }
@@ -68,10 +75,14 @@ impl Subscriptions {
         if let Some(number) = self.numbers.get(name).copied() {
             subscription.keep(number, None);
             let Some(restored) = Restored::read(&self.facts, number) else { return };
-            let held: Vec<Seq> = restored.held.iter().map(|(seq, _)| *seq).collect();
+            let died = self.died.remove(&number).unwrap_or_default();
+            let held = restored.held.iter().map(|(seq, _)| *seq);
+            let mut held: Vec<Seq> = held.chain(died.iter().copied()).collect();
+            held.sort_unstable();
+            held.dedup();
             let events = self.reading.events_at(&held, &subscription.wanted);
             let topic = |name: &str| self.reading.topic_named(name);
-            subscription.restore(restored, self.opened_at, events, topic);
+            subscription.restore(restored, self.opened_at, &died, events, topic);
             return;
         }
         self.numbers.insert(name.to_owned(), self.next);
@@ -104,6 +115,11 @@ impl Storage {
             }
             Err(TryLockError::Error(error)) => return Err(refused("lock", error)),
         }
+        let in_flight = folder.path().join(IN_FLIGHT);
+        let in_flight =
+            File::options().create(true).truncate(false).read(true).write(true).open(in_flight);
+        let in_flight = in_flight.and_then(|file| InFlight::open(&file));
+        let (in_flight, died) = in_flight.map_err(|error| refused("map", error))?;
         let disk: Arc<dyn Disk> = Arc::new(folder);
         let mut facts = Facts::default();
         let opened = open(&disk, Sizes::default(), fastrand::Rng::new(), |body| {
@@ -137,9 +153,9 @@ impl Storage {
             names[number] = String::from_utf8_lossy(value).into_owned();
         }
         let (readers, asked) = crossbeam_channel::unbounded();
-        let journal = Arc::new(Journal::new(bell.clone(), names, readers));
+        let journal = Arc::new(Journal::new(bell.clone(), in_flight, names, readers));
         let keeping = (keeper, full, floor, tell);
-        Ok(Self { log, bell: (bell, rung), facts, journal, asked, keeping, lock })
+        Ok(Self { log, bell: (bell, rung), facts, journal, died, asked, keeping, lock })
     }
 
     /// The position of the next event.
@@ -183,7 +199,12 @@ impl Storage {
         let reader = std::thread::Builder::new().name("cueline-reader".to_owned());
         let reads = reader.spawn(move || reads.run(&asked)).map_err(refused)?;
         let reading = reading();
-        let subscriptions = Subscriptions { numbers, next, facts: self.facts, reading, opened_at };
+        let mut died: HashMap<u32, Vec<Seq>> = HashMap::new();
+        for (of, position) in self.died {
+            died.entry(of).or_default().push(Seq(position));
+        }
+        let subscriptions =
+            Subscriptions { numbers, next, facts: self.facts, reading, died, opened_at };
         let feed =
             Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at, needs);
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;

@@ -63,7 +63,7 @@ impl Threads {
     pub(crate) fn new(broker: Arc<Broker>, workers: usize) -> Self {
         let lanes = broker.sequencer.lanes().iter().enumerate().take(workers);
         let workers = lanes.map(|(number, lane)| {
-            let worker = Thread::worker(number, &broker.sequencer);
+            let worker = Thread::worker(number, &broker);
             worker.carries(lane);
             worker
         });
@@ -96,7 +96,7 @@ impl Threads {
             self.own.retain(|_, thread| thread.arbiter.spawn_fn(|| {}));
         }
         let arbiter = self.spare.pop().map_or_else(|| contain(Arbiter::new), Ok)?;
-        self.own.insert(life, Thread::of(arbiter, Arc::default()));
+        self.own.insert(life, Thread::of(arbiter, Arc::default(), &self.broker));
         Ok(ThreadId::Own(life))
     }
 
@@ -188,7 +188,7 @@ impl Threads {
             ThreadId::Worker(lane) => {
                 let sequencer = &self.broker.sequencer;
                 let fresh = contain(|| {
-                    let arbiter = Thread::worker(lane, sequencer);
+                    let arbiter = Thread::worker(lane, &self.broker);
                     sequencer.lanes()[lane].change_hands();
                     sequencer.works(lane);
                     arbiter
@@ -229,14 +229,15 @@ impl Threads {
 }
 
 impl Thread {
-    fn of(arbiter: Arbiter, lost: Arc<AtomicBool>) -> Self {
-        Self { arbiter, pulse: Arc::default(), watch: Watch::default(), lost }
+    fn of(arbiter: Arbiter, lost: Arc<AtomicBool>, broker: &Broker) -> Self {
+        let slot = broker.journal.as_ref().and_then(|journal| journal.in_flight.slot());
+        Self { arbiter, pulse: Arc::new(Pulse::new(slot)), watch: Watch::default(), lost }
     }
 
     /// A thread for processors, at the end of a lane.
-    fn worker(lane: usize, sequencer: &Arc<Sequencer>) -> Self {
+    fn worker(lane: usize, broker: &Broker) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
-        Self::of(arbiter(lane, sequencer, &lost), lost)
+        Self::of(arbiter(lane, &broker.sequencer, &lost), lost, broker)
     }
 
     /// It is at the end of that lane from now on.

@@ -22,11 +22,13 @@ pub enum Cause {
     Undecodable,
     /// The processor was deleted, or ended and was forgotten, before it had handled the event.
     Orphaned,
+    /// The process died while the handler was at it.
+    Crashed,
 }
 
 impl Cause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Failed,
         Self::Permanent,
         Self::Panicked,
@@ -35,11 +37,12 @@ impl Cause {
         Self::HopLimit,
         Self::Undecodable,
         Self::Orphaned,
+        Self::Crashed,
     ];
 
     /// Whether the instance may be broken, and is rebuilt.
     pub(crate) fn breaks_instance(self) -> bool {
-        matches!(self, Self::Panicked | Self::TimedOut)
+        matches!(self, Self::Panicked | Self::TimedOut | Self::Crashed)
     }
 
     /// The word used in metrics and reports.
@@ -53,6 +56,7 @@ impl Cause {
             Self::HopLimit => "hop_limit",
             Self::Undecodable => "undecodable",
             Self::Orphaned => "orphaned",
+            Self::Crashed => "crashed",
         }
     }
 }

@@ -85,7 +85,7 @@ impl Seat {
     /// The thread runs code of the application for this host, and somebody is to see how long.
     pub(crate) fn enter(&self) {
         self.broker.clock.working();
-        self.pulse.enter(self.reports.id.life);
+        self.pulse.enter(self.reports.id.life, self.subscription.log_number());
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod a_restart_goes_on_where_it_was;
+mod an_event_that_kills_the_process_is_parked;
 mod nothing_acknowledged_is_lost;
 mod support;
 mod what_waits_for_its_time_waits_in_the_log;

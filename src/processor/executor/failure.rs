@@ -42,6 +42,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     ) -> EventId {
         self.cx.forget();
         self.link.measured.close_span();
+        let died = if let Ended::Died(times) = ended { times } else { 0 };
         let (cause, failure) = ended.into_failure();
         let failures = failures.saturating_add(1);
         let event = kept.id();
@@ -53,7 +54,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         } else {
             Vec::new()
         };
-        let report = Report::next(kept.report.as_deref(), cause, failure, path, Timestamp::now());
+        let before = kept.report.as_deref();
+        let mut report = Report::next(before, cause, failure, path, Timestamp::now());
+        report.broke = report.broke.max(died);
+        report.deliveries = report.deliveries.max(died);
         let (deliveries, broke) = (report.deliveries, report.broke);
         if let Some(said) = said {
             self.broken_by = (said, broke > 1);

@@ -49,6 +49,7 @@ pub(super) struct Executor<P: Processor, L> {
     tick: u64,
 }
 
+#[allow(clippy::large_enum_variant)] // made once a claim, and moved once
 enum Work {
     Claim(Claim),
     Tick(usize),
@@ -129,9 +130,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Work::Claim(Claim::Kept { seq, failures, kept }) => {
                     self.kept(seq, failures, kept).await
                 }
-                Work::Claim(Claim::Late { seq, failures, kept }) => {
-                    let blocked = Ended::Blocked(self.spec.timeout);
-                    self.fail(seq, failures, kept.unpinned(), blocked);
+                Work::Claim(Claim::Late { seq, failures, kept, died }) => {
+                    let blocked = || Ended::Blocked(self.spec.timeout);
+                    let late = died.map_or_else(blocked, Ended::Died);
+                    self.fail(seq, failures, kept.unpinned(), late);
                     true
                 }
                 Work::Claim(Claim::LateFirst { batch, at, which }) => {

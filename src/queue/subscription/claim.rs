@@ -30,8 +30,8 @@ pub(crate) enum Claim {
     One { batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64> },
     /// A held event, and how often it failed.
     Kept { seq: Seq, failures: u32, kept: Kept },
-    /// An event that blocked a thread for too long: it has failed.
-    Late { seq: Seq, failures: u32, kept: Kept },
+    /// An event that blocked a thread for too long, or that the process died of: it has failed.
+    Late { seq: Seq, failures: u32, kept: Kept, died: Option<u32> },
     /// As `Late`, the first of the front batch.
     LateFirst { batch: Arc<Batch>, at: Cursor, which: u16 },
     /// Publications whose time has come.
@@ -81,7 +81,7 @@ impl Subscription {
             if !fresh_next && let Some(claim) = inner.claim_held(now) {
                 inner.held_in_a_row = inner.held_in_a_row.saturating_add(1);
                 let hand = match &claim {
-                    Claim::Kept { seq, .. } => Hand::Kept(*seq),
+                    Claim::Kept { seq, .. } | Claim::Late { seq, .. } => Hand::Kept(*seq),
                     _ => {
                         self.about_to_tell(of);
                         Hand::Delayed
@@ -96,7 +96,9 @@ impl Subscription {
             if let Some((batch, at, which)) =
                 inner.line.first(&self.wanted).filter(|_| free).map(|(b, a, w)| (b.clone(), a, w))
             {
-                if !self.one_by_one {
+                let run = &batch.events.runs()[at.run as usize];
+                let seq = batch.seq(run, at.index);
+                if !(self.one_by_one || inner.suspects.contains_key(&seq)) {
                     inner.held_in_a_row = 0;
                     inner.drivers.takes(driver, Hand::Range);
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
@@ -104,8 +106,6 @@ impl Subscription {
                     let clear = inner.is_clear();
                     return Claim::Range { batch, from: at, end, clear };
                 }
-                let run = &batch.events.runs()[at.run as usize];
-                let seq = batch.seq(run, at.index);
                 let Some((_, key, kept)) = known.take().filter(|(of, _, _)| *of == seq) else {
                     drop(inner);
                     let key = key_of(&batch, at);
@@ -151,12 +151,18 @@ impl Subscription {
                         inner.held_in_a_row = 0;
                         inner.drivers.takes(driver, Hand::One(seq));
                         inner.in_hand_load.add(load);
-                        inner.in_hand.insert(seq, InHand { batch: batch.clone(), at, key });
+                        let hand = InHand { batch: batch.clone(), at, key };
+                        let died = inner.suspects.remove(&seq);
+                        let died = died.map(|times| (times, hand.kept(&self.wanted)));
+                        inner.in_hand.insert(seq, hand);
                         self.note_hunger(&mut inner);
                         let more = inner.wake_for_more(&self.wanted);
                         drop(inner);
                         drop(gone);
                         more.wake();
+                        if let Some((times, kept)) = died {
+                            return Claim::Late { seq, failures: 0, kept, died: Some(times) };
+                        }
                         return Claim::One { batch, at, which, home };
                     }
                     Offer::Behind => {
@@ -278,7 +284,10 @@ impl Inner {
         }
         let (seq, failures) = self.state.next(now)?;
         let kept = self.kept.get(seq)?.clone();
-        Some(Claim::Kept { seq, failures, kept })
+        match self.suspects.remove(&seq) {
+            None => Some(Claim::Kept { seq, failures, kept }),
+            died => Some(Claim::Late { seq, failures, kept, died }),
+        }
     }
 
     /// Whether taking stopped, or goes on, because of what is held; told once a change.
@@ -304,11 +313,13 @@ impl Inner {
         while let Some(seq) = self.late.pop_first() {
             if let Some(hand) = self.in_hand.get(&seq) {
                 let kept = hand.kept(wanted);
-                return Some((Claim::Late { seq, failures: 0, kept }, Hand::One(seq)));
+                let late = Claim::Late { seq, failures: 0, kept, died: None };
+                return Some((late, Hand::One(seq)));
             }
             if let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq)) {
                 let kept = kept.clone();
-                return Some((Claim::Late { seq, failures, kept }, Hand::Kept(seq)));
+                let late = Claim::Late { seq, failures, kept, died: None };
+                return Some((late, Hand::Kept(seq)));
             }
         }
         let (batch, at, which) = self.line.first(wanted)?;
@@ -321,8 +332,10 @@ impl Inner {
 
     /// A range of the front batch ends before the first late event in it.
     fn before_the_late(&self, batch: &Batch, end: Cursor) -> Cursor {
-        let late = self.late_in_line.first().and_then(|seq| batch.find(*seq));
-        late.map_or(end, |(run, index)| Cursor { run, index }.min(end))
+        let suspect = self.suspects.range(batch.first..).map(|(seq, _)| seq).next();
+        let late = self.late_in_line.first().into_iter().chain(suspect);
+        let late = late.filter_map(|seq| batch.find(*seq));
+        late.fold(end, |end, (run, index)| Cursor { run, index }.min(end))
     }
 
     pub(super) fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {

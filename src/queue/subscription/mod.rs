@@ -8,6 +8,7 @@ mod held;
 mod keeps;
 mod life;
 mod orphan;
+mod restore;
 mod source;
 #[cfg(test)]
 mod tests_support;
@@ -38,8 +39,9 @@ pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
 use durable::News;
-pub(crate) use durable::{Restored, Told};
+pub(crate) use durable::Told;
 pub use held::Unsettled;
+pub(crate) use restore::Restored;
 use source::Source;
 
 /// Ticks after which work that lies here is offered to another idle driver.
@@ -81,6 +83,9 @@ struct Inner {
     /// those that were handed out by themselves.
     late_in_line: BTreeSet<Seq>,
     late: BTreeSet<Seq>,
+    /// Events that a handler was at when the process died, and how often: when their turn comes, they
+    /// have failed.
+    suspects: BTreeMap<Seq, u32>,
     /// Events before that were published by an earlier process: nobody here counts on them.
     earlier: Seq,
     /// What the log is to be told, if there is one.
@@ -117,6 +122,8 @@ pub(crate) struct Subscription {
     stalled: AtomicBool,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
+    /// One more than its number in the log; 0 if there is none.
+    log_number: AtomicU64,
     /// There is something to tell to the log; and that lies with who tells it.
     news: AtomicBool,
     marked: AtomicBool,
@@ -152,6 +159,7 @@ impl Subscription {
             drivers: Drivers::default(),
             late_in_line: BTreeSet::new(),
             late: BTreeSet::new(),
+            suspects: BTreeMap::new(),
             earlier: Seq(0),
             news: None,
             source: Source::Memory,
@@ -176,6 +184,7 @@ impl Subscription {
             detached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             fullness: AtomicU64::new(0),
+            log_number: AtomicU64::new(0),
             news: AtomicBool::new(false),
             marked: AtomicBool::new(false),
             hungry: AtomicBool::new(false),

@@ -141,7 +141,9 @@ impl Subscription {
             return; // it has caught up meanwhile
         }
         let (have, to) = (source.have(), to.max(source.have()));
-        batches.into_iter().for_each(|batch| line.push_from(batch, &self.wanted, have));
+        for batch in batches {
+            line.push_from(batch, &self.wanted, have);
+        }
         match source {
             Source::Memory | Source::Live { .. } => {}
             Source::Lagging { .. } if *seen <= to => *source = Source::Live { have: to },

@@ -229,7 +229,7 @@ impl Leaves for Processors {
         self.deciding.insert(child, worker);
         let (pulse, answer) = (threads.pulse(worker), Answer(Some((to.decided.clone(), child))));
         threads.run(worker, move || {
-            pulse.enter(0);
+            pulse.enter(0, 0);
             let advice = decide(&decider, &name, &reason, |during| signals.contained(during));
             pulse.leave();
             answer.give(advice);

@@ -38,6 +38,8 @@ pub(crate) enum FactKind {
     Dedup = 8,
     /// A range of frames → that somebody knows it is lost.
     Accepted = 9,
+    /// A subscription and a position → how often the process died of that event.
+    Died = 10,
 }
 
 impl FactKind {
@@ -52,6 +54,7 @@ impl FactKind {
             7 => Self::Delayed,
             8 => Self::Dedup,
             9 => Self::Accepted,
+            10 => Self::Died,
             _ => return None,
         })
     }

@@ -1,0 +1,184 @@
+//! What the log says of a subscription, put back where it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Subscription;
+use super::durable::HeldFact;
+use crate::clock::Timestamp;
+use crate::message::envelope::{Path, TopicId};
+use crate::message::{Key, Seq, codec};
+use crate::queue::batch::Events;
+use crate::queue::column::Stored;
+use crate::queue::kept::Kept;
+use crate::queue::report::Report;
+use crate::queue::state::Verdict;
+use crate::queue::stored::head_of;
+use crate::store::file::bytes::{Bytes, Read};
+use crate::store::file::events::Entries;
+use crate::store::file::facts::{Facts, position_in};
+use crate::store::file::record::{FactKind, Record, Records};
+
+/// Publications that wait for their time, as the log has them.
+#[derive(Debug)]
+pub(crate) struct DelayedFact {
+    number: u64,
+    due: u64,
+    pub(crate) topic: String,
+    records: Vec<u8>,
+}
+
+impl DelayedFact {
+    fn read(mut name: Bytes<'_>, value: &[u8]) -> Read<Self> {
+        let number = position_in(&mut name)?;
+        let mut value = Bytes(value);
+        let due = value.number()?;
+        let topic = String::from_utf8_lossy(value.bytes()?).into_owned();
+        Ok(Self { number, due, topic, records: value.0.to_vec() })
+    }
+}
+
+/// What a subscription was at, when the log was written last.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    /// Everything before it is done with, but for what is held.
+    pub(crate) to: Seq,
+    /// Events before that, whatever is to become of them, in order.
+    pub(crate) held: Vec<(Seq, Held)>,
+    /// What it keeps: the name of its type, its key, its bytes.
+    pub(crate) states: Vec<(String, Key, Vec<u8>)>,
+    pub(crate) delayed: Vec<DelayedFact>,
+    /// Events that the process died of, and how often.
+    pub(crate) died: BTreeMap<Seq, u32>,
+}
+
+/// What is to become of an event that is held.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Delivered as if for the first time, when those of its key before it are through.
+    Again,
+    /// It failed so often, and is delivered again then; or it is parked.
+    Failed { failures: u32, due: Option<u64>, report: Option<Arc<Report>> },
+}
+
+impl Restored {
+    /// The first event that it still needs.
+    pub(crate) fn needs(&self) -> Seq {
+        self.held.first().map_or(self.to, |(seq, _)| self.to.min(*seq))
+    }
+
+    /// What the facts of a log say of the subscription with that number; none if they say nothing.
+    pub(crate) fn read(facts: &Facts, number: u32) -> Option<Self> {
+        let (_, progress) = facts.under(FactKind::Progress, number).next()?;
+        let mut restored = Self::default();
+        let mut read = Bytes(progress);
+        restored.to = Seq(read.number().ok()?);
+        let mut again = Vec::new();
+        let mut before = 0;
+        while !read.is_empty() {
+            before += read.number().ok()?;
+            again.push(Seq(before));
+        }
+        let behind = facts.under(FactKind::Behind, number);
+        again.extend(behind.filter_map(|(mut name, _)| position_in(&mut name).ok().map(Seq)));
+        restored.held.extend(again.into_iter().map(|seq| (seq, Held::Again)));
+        for (mut name, value) in facts.under(FactKind::Held, number) {
+            let Ok(seq) = position_in(&mut name).map(Seq) else { continue };
+            let held = match codec::decode::<HeldFact>(value) {
+                Ok(HeldFact { failures, due, report }) => {
+                    let report = report.map(|report| Arc::new(report.restored()));
+                    Held::Failed { failures, due, report }
+                }
+                Err(_) => Held::Again, // better once too often than never
+            };
+            restored.held.push((seq, held));
+        }
+        restored.held.sort_by_key(|(seq, _)| *seq);
+        let states = facts.under(FactKind::State, number);
+        restored.states.extend(states.filter_map(|(name, value)| state_of(name, value).ok()));
+        for (mut name, value) in facts.under(FactKind::Died, number) {
+            if let (Ok(seq), Ok(times)) = (position_in(&mut name), Bytes(value).number()) {
+                restored.died.insert(Seq(seq), times as u32);
+            }
+        }
+        let delayed = facts.under(FactKind::Delayed, number);
+        restored
+            .delayed
+            .extend(delayed.filter_map(|(name, value)| DelayedFact::read(name, value).ok()));
+        Some(restored)
+    }
+}
+
+fn state_of(mut name: Bytes<'_>, value: &[u8]) -> Read<(String, Key, Vec<u8>)> {
+    let of = String::from_utf8_lossy(name.bytes()?).into_owned();
+    let key = Key::from(String::from_utf8_lossy(name.0).into_owned());
+    Ok((of, key, value.to_vec()))
+}
+
+impl Subscription {
+    /// Puts back what the log says was there. `events` are those that are held, as far as they can be
+    /// read.
+    pub(crate) fn restore(
+        &self,
+        restored: Restored,
+        next: Seq,
+        died: &[Seq],
+        mut events: BTreeMap<Seq, Kept>,
+        topic: impl Fn(&str) -> TopicId,
+    ) {
+        let now = Timestamp::now().as_millis();
+        let mut inner = self.inner.lock();
+        inner.source.restore(restored.to);
+        (inner.earlier, inner.seen) = (next, next);
+        inner.suspects.extend(restored.died);
+        for seq in died {
+            let waits = *seq >= restored.to || restored.held.iter().any(|(of, _)| of == seq);
+            if waits {
+                let times = inner.suspects.entry(*seq).or_default();
+                *times += 1;
+                let times = *times;
+                inner.news.iter_mut().for_each(|news| news.died(*seq, times));
+            }
+        }
+        for (seq, held) in restored.held {
+            let Some(mut kept) = events.remove(&seq) else { continue };
+            let key = kept.key.clone();
+            match held {
+                Held::Again => {
+                    inner.state.give_back(seq, key);
+                    // It may have been in hand, which it is not any more.
+                    inner.news.iter_mut().for_each(|news| news.behind(seq));
+                }
+                Held::Failed { failures, due, report } => {
+                    kept.report = report;
+                    let verdict = due.map_or(Verdict::Park, |due| {
+                        let wait = std::time::Duration::from_millis(due.saturating_sub(now));
+                        Verdict::Retry(self.clock.now().after(wait))
+                    });
+                    if verdict == Verdict::Park {
+                        inner.parked.insert(kept.id(), seq);
+                    }
+                    inner.state.failed(seq, key, failures, verdict);
+                }
+            }
+            inner.kept.insert(seq, kept);
+        }
+        for (of, key, bytes) in restored.states {
+            inner.table.put_stored(of, key, bytes);
+        }
+        for fact in restored.delayed {
+            let mut events = Events::new(self.signals.clone());
+            for record in Records::new(&fact.records).flatten() {
+                let Record::Events(stored) = record else { continue };
+                let mut entries = Entries::new(stored.entries);
+                for run in &stored.runs {
+                    let Some(column) = Stored::read(&mut entries, run.count) else { break };
+                    let head = head_of(run, topic(&fact.topic), Path::default());
+                    events.push_stored(head, column, true);
+                }
+            }
+            let wait = std::time::Duration::from_millis(fact.due.saturating_sub(now));
+            inner.delayed.push_again(fact.number, self.clock.now().after(wait), events);
+        }
+    }
+}
