@@ -80,6 +80,9 @@ mod runtime;
 mod signal;
 mod store;
 mod supervise;
+#[cfg(feature = "tools")]
+#[doc(hidden)]
+pub mod tools;
 
 pub use broker::publish::Publish;
 pub use broker::publish_all::PublishAll;

@@ -23,6 +23,7 @@ const FLOORS: &[&str] = &[
     "metrics",
     "console", // 4 watched
     "runtime", // 5 whole
+    "tools",
 ];
 
 /// Files that decide: no clock, no I/O, no actors, no threads.

@@ -67,6 +67,13 @@ impl Restored {
         self.held.first().map_or(self.to, |(seq, _)| self.to.min(*seq))
     }
 
+    /// How many events wait for a person.
+    #[cfg(feature = "tools")]
+    pub(crate) fn parked(&self) -> usize {
+        let parked = |held: &&(Seq, Held)| matches!(held.1, Held::Failed { due: None, .. });
+        self.held.iter().filter(parked).count()
+    }
+
     /// What the facts of a log say of the subscription with that number; none if they say nothing.
     pub(crate) fn read(facts: &Facts, number: u32) -> Option<Self> {
         let (_, progress) = facts.under(FactKind::Progress, number).next()?;
