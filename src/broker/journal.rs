@@ -222,7 +222,9 @@ pub(crate) struct Journalist {
     next: u64,
     needs: Needs,
     /// What will be needed when what was taken is kept.
-    told: Vec<(u32, Seq)>,
+    told: Vec<(u32, Option<Seq>)>,
+    /// Records that are to be written before all else.
+    first: Vec<u8>,
 }
 
 /// What each subscription still needs of the log.
@@ -237,11 +239,15 @@ impl Needs {
         Self { by_number: HashMap::new(), in_order: BTreeSet::new(), floor }
     }
 
-    pub(crate) fn set(&mut self, number: u32, needs: Seq) {
-        if let Some(before) = self.by_number.insert(number, needs) {
+    /// That one needs everything from there on; or nothing any more.
+    pub(crate) fn set(&mut self, number: u32, needs: Option<Seq>) {
+        if let Some(before) = self.by_number.remove(&number) {
             self.in_order.remove(&(before, number));
         }
-        self.in_order.insert((needs, number));
+        if let Some(needs) = needs {
+            self.by_number.insert(number, needs);
+            self.in_order.insert((needs, number));
+        }
     }
 
     /// What is before that is needed by nobody.
@@ -256,6 +262,7 @@ impl Journalist {
         journal: Arc<Journal>,
         next: Seq,
         needs: Needs,
+        first: Vec<u8>,
     ) -> Self {
         let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
         let channels = Channels::default();
@@ -270,6 +277,7 @@ impl Journalist {
             next: next.0,
             needs,
             told: Vec::new(),
+            first,
         }
     }
 
@@ -305,6 +313,10 @@ impl Feed for Journalist {
     fn take(&mut self, group: &mut Group) -> bool {
         let mut taken = std::mem::take(&mut self.taken);
         let any = self.sequencer.take(&mut taken);
+        if any && !self.first.is_empty() {
+            group.records.append(&mut self.first);
+            group.commit(self.next, self.next);
+        }
         for placed in &taken {
             match placed {
                 Placed::Batch(batch) => self.put(batch, group),

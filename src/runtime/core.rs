@@ -154,6 +154,10 @@ impl Core {
         let mut gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
         self.show_gauges(&gone);
         gone.extend(self.orphans.write().extract_if(.., through));
+        for running in &gone {
+            running.subscription.forget_in_log();
+            self.broker.has_news(&running.subscription, false);
+        }
         gone
     }
 

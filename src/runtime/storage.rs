@@ -16,12 +16,12 @@ use crate::broker::reading::Reading;
 use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
 use crate::message::Seq;
-use crate::queue::{Restored, Subscription};
+use crate::queue::{Lasts, Restored, Subscription};
 use crate::store::file::disk::{Disk, Folder};
-use crate::store::file::facts::{Facts, number_in};
+use crate::store::file::facts::{Facts, name_of, number_in};
 use crate::store::file::keeper::{Floor, Keeper, Pace};
 use crate::store::file::log::{Log, Sizes};
-use crate::store::file::record::{FactKind, Records};
+use crate::store::file::record::{FactKind, Records, put_deleted};
 use crate::store::file::recovery::{Found, NotOpened, open};
 use crate::store::file::writer::{Bell, Writer, bell};
 
@@ -70,9 +70,11 @@ pub(crate) struct Subscriptions {
 
 impl Subscriptions {
     /// A processor's subscription goes on where it was, or begins.
-    pub(super) fn keep(&mut self, subscription: &Subscription) {
+    /// One of a pool's children begins in any case.
+    pub(super) fn keep(&mut self, subscription: &Subscription, member: bool) {
         let name = subscription.name.as_str();
-        if let Some(number) = self.numbers.get(name).copied() {
+        let known = if member { None } else { self.numbers.remove(name) };
+        if let Some(number) = known {
             subscription.keep(number, None);
             let Some(restored) = Restored::read(&self.facts, number) else { return };
             let died = self.died.remove(&number).unwrap_or_default();
@@ -85,8 +87,8 @@ impl Subscriptions {
             subscription.restore(restored, self.opened_at, &died, events, topic);
             return;
         }
-        self.numbers.insert(name.to_owned(), self.next);
-        subscription.keep(self.next, Some(name));
+        let lasts = if member { Lasts::Process } else { Lasts::Named };
+        subscription.keep(self.next, Some((name, lasts)));
         self.next += 1;
     }
 }
@@ -176,17 +178,20 @@ impl Storage {
             Reading::new(segments, names, &broker.intake, clock, signals)
         };
         let mut numbers = HashMap::new();
+        let (mut next, mut first) = (0, Vec::new());
         for (mut name, value) in self.facts.of(FactKind::Subscription) {
-            if let Ok(number) = number_in(&mut name) {
-                numbers.insert(String::from_utf8_lossy(value).into_owned(), number);
+            let Ok(number) = number_in(&mut name) else { continue };
+            next = next.max(number + 1);
+            match Lasts::read(value) {
+                Some((Lasts::Named, name)) => drop(numbers.insert(name, number)),
+                _ => put_deleted(&mut first, &name_of(FactKind::Subscription, number)),
             }
         }
-        let next = numbers.values().max().map_or(0, |last| last + 1);
         let (keeper, full, floor, looks) = self.keeping;
         let mut needs = Needs::new(floor);
         for number in numbers.values() {
             let restored = Restored::read(&self.facts, *number);
-            needs.set(*number, restored.map_or(Seq(0), |restored| restored.needs()));
+            needs.set(*number, Some(restored.map_or(Seq(0), |restored| restored.needs())));
         }
         let keeps = std::thread::Builder::new().name("cueline-keeper".to_owned());
         let ends = Arc::new(AtomicBool::new(false));
@@ -205,8 +210,13 @@ impl Storage {
         }
         let subscriptions =
             Subscriptions { numbers, next, facts: self.facts, reading, died, opened_at };
-        let feed =
-            Journalist::new(broker.sequencer.clone(), self.journal.clone(), opened_at, needs);
+        let feed = Journalist::new(
+            broker.sequencer.clone(),
+            self.journal.clone(),
+            opened_at,
+            needs,
+            first,
+        );
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;
         let (journal, others) = (self.journal, vec![keeps, reads]);
         let writing = Writing { writer, journal, ends, looks, others, _lock: self.lock };

@@ -161,7 +161,7 @@ pub(super) fn admit(
         core.broker.signals.clone(),
     ));
     if let Some(kept) = &mut *core.subscriptions.lock() {
-        kept.keep(&subscription);
+        kept.keep(&subscription, member.is_some());
     }
     subscription.detach(shared);
     let lane = number % core.threads;

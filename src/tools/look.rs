@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::message::{EventId, Seq};
-use crate::queue::Restored;
+use crate::queue::{Lasts, Restored};
 use crate::store::file::checkpoint::{checkpoint_name, checkpoints, read};
 use crate::store::file::disk::{Disk, Folder, read_up_to};
 use crate::store::file::events::{Entries, Entry, Run};
@@ -257,8 +257,9 @@ impl Looked {
     }
 
     fn subscriptions(&mut self) {
-        for (mut name, value) in self.facts.of(FactKind::Subscription) {
-            let Ok(number) = number_in(&mut name) else { continue };
+        for (mut number, value) in self.facts.of(FactKind::Subscription) {
+            let Ok(number) = number_in(&mut number) else { continue };
+            let Some((_, name)) = Lasts::read(value) else { continue };
             let Some(restored) = Restored::read(&self.facts, number) else { continue };
             let look = SubscriptionLook {
                 to: restored.to.0,
@@ -266,7 +267,7 @@ impl Looked {
                 parked: restored.parked(),
                 states: restored.states.len(),
             };
-            self.subscriptions.insert(String::from_utf8_lossy(value).into_owned(), look);
+            self.subscriptions.insert(name, look);
         }
     }
 }

@@ -7,3 +7,4 @@ mod an_event_that_kills_the_process_is_parked;
 mod nothing_acknowledged_is_lost;
 mod support;
 mod what_waits_for_its_time_waits_in_the_log;
+mod who_is_gone_is_forgotten;

@@ -57,6 +57,10 @@ impl Drop for Directory {
 pub struct Log(Arc<Mutex<Vec<(u64, u32)>>>);
 
 impl Log {
+    pub fn note(&self, value: u64, attempt: u32) {
+        self.0.lock().push((value, attempt));
+    }
+
     pub fn take(&self) -> Vec<u64> {
         std::mem::take(&mut *self.0.lock()).into_iter().map(|(value, _)| value).collect()
     }
@@ -76,7 +80,7 @@ impl Processor for Adder {}
 
 impl Handle<Number> for Adder {
     async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
-        self.log.0.lock().push((event.value, cx.attempt()));
+        self.log.note(event.value, cx.attempt());
         (self.fails)(event, cx.attempt())?;
         let key = if cx.processor() == "crew" { event.key.to_string() } else { "all".to_owned() };
         let sum = cx.state::<Sum>(key.as_str())?;

@@ -25,14 +25,38 @@ pub(super) struct News {
     outbox: Option<Events>,
     /// How far it came is another place than was told.
     moved: bool,
+    /// Nothing of it is needed any more.
+    gone: bool,
+}
+
+/// How long the log knows a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// Until it is removed for good.
+    Named = 1,
+    /// As long as the process: it is one of a pool's, whose names are given anew.
+    Process = 2,
+}
+
+impl Lasts {
+    /// What the fact of a subscription says: how long it lasts, and its name.
+    pub(crate) fn read(value: &[u8]) -> Option<(Self, String)> {
+        let (lasts, name) = value.split_first()?;
+        let lasts = match lasts {
+            1 => Self::Named,
+            2 => Self::Process,
+            _ => return None,
+        };
+        Some((lasts, String::from_utf8_lossy(name).into_owned()))
+    }
 }
 
 /// What a subscription has to tell to the log.
 pub(crate) struct Told {
     /// By what number the log knows it.
     pub(crate) number: u32,
-    /// The first event that it still needs, when this is written.
-    pub(crate) needs: Seq,
+    /// The first event that it still needs, when this is written; none if it is gone.
+    pub(crate) needs: Option<Seq>,
     pub(crate) records: Vec<u8>,
     /// What was published with it.
     pub(crate) outbox: Option<Events>,
@@ -54,11 +78,12 @@ fn wall_time(due: Moment, now: Moment) -> u64 {
 }
 
 impl News {
-    pub(super) fn new(number: u32, name: Option<&str>) -> Self {
+    pub(super) fn new(number: u32, name: Option<(&str, Lasts)>) -> Self {
         let mut news = Self { number, ..Self::default() };
-        if let Some(name) = name {
+        if let Some((name, lasts)) = name {
             let of = name_of(FactKind::Subscription, number);
-            put_fact(&mut news.records, &of, name.as_bytes());
+            let value = [&[lasts as u8], name.as_bytes()].concat();
+            put_fact(&mut news.records, &of, &value);
             news.moved = true;
         }
         news
@@ -176,7 +201,7 @@ impl Inner {
 impl Subscription {
     /// What is done is told to a log from now on, which knows it by that number; `name` if that is
     /// new to it.
-    pub(crate) fn keep(&self, number: u32, name: Option<&str>) {
+    pub(crate) fn keep(&self, number: u32, name: Option<(&str, Lasts)>) {
         self.log_number.store(u64::from(number) + 1, SeqCst);
         self.inner.lock().news = Some(News::new(number, name));
         self.news.store(true, SeqCst);
@@ -185,6 +210,17 @@ impl Subscription {
     /// One more than the number by which the log knows it; 0 without a log.
     pub(crate) fn log_number(&self) -> u64 {
         self.log_number.load(Relaxed)
+    }
+
+    /// It is gone for good, and so is what the log knows of it.
+    pub(crate) fn forget_in_log(&self) {
+        if let Some(news) = &mut self.inner.lock().news {
+            news.gone = true;
+            for kind in [FactKind::Subscription, FactKind::Progress] {
+                put_deleted(&mut news.records, &name_of(kind, news.number));
+            }
+            self.news.store(true, SeqCst);
+        }
     }
 
     /// There is something to tell to the log, and nobody has been told so yet.
@@ -206,7 +242,7 @@ impl Subscription {
         let inner = &mut *inner;
         let news = inner.news.as_mut()?;
         let mut records = std::mem::take(&mut news.records);
-        if std::mem::take(&mut news.moved) {
+        if std::mem::take(&mut news.moved) && !news.gone {
             let mut value = Vec::new();
             put_number(&mut value, to.0);
             let mut before = 0;
@@ -219,6 +255,7 @@ impl Subscription {
         let held = inner.kept.iter().next().map(|(seq, _)| *seq);
         let in_hand = inner.in_hand.keys().next().copied();
         let needs = held.into_iter().chain(in_hand).fold(to, Seq::min);
+        let needs = (!news.gone).then_some(needs);
         Some(Told { number: news.number, needs, records, outbox: news.outbox.take() })
     }
 

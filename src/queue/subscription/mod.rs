@@ -39,7 +39,7 @@ pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
 use durable::News;
-pub(crate) use durable::Told;
+pub(crate) use durable::{Lasts, Told};
 pub use held::Unsettled;
 pub(crate) use restore::Restored;
 use source::Source;

@@ -2,6 +2,7 @@
 //! somebody may hand them to a processor that takes its place.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use parking_lot::MutexGuard;
 
@@ -94,6 +95,14 @@ impl Subscription {
         }
         theirs.parked.remove(&id)?; // who is faster has it
         theirs.state.discard(seq);
+        if let Some(news) = &mut theirs.news {
+            news.done(seq, true);
+            from.news.store(true, SeqCst);
+        }
+        if let Some(news) = &mut inner.news {
+            news.behind(seq);
+            self.news.store(true, SeqCst);
+        }
         let left = theirs.kept.remove(seq);
         drop(theirs);
         let key = kept.key.clone();

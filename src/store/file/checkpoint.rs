@@ -4,14 +4,16 @@
 //! The next one is this one, merged in a stream with what the segments since say: nothing of the live
 //! state is touched, and only what is new is in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
+use super::bytes::Bytes;
 use super::disk::{Disk, read_up_to, write_all};
+use super::facts::number_in;
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, Rewritten, SegmentHead};
 use super::log::Segment;
 use super::reader::read_frames;
-use super::record::{Record, Records, put_fact};
+use super::record::{FactKind, Record, Records, put_fact};
 
 /// How much is written between two pauses.
 const STRIDE: usize = 256 << 10;
@@ -120,8 +122,11 @@ pub(crate) fn write(
     };
     let mut out =
         Out { file: &*file, head, at: FRAMES, end: head.before, reach, frame: Vec::new() };
-    let mut unsynced = 0;
+    let (mut unsynced, mut known) = (0, HashSet::new());
     let mut put = |name: &[u8], value: &[u8]| {
+        if is_left_over(name, &mut known) {
+            return Ok(());
+        }
         let written = out.put(name, value)?;
         unsynced += written;
         if unsynced >= STRIDE {
@@ -141,6 +146,17 @@ pub(crate) fn write(
     disk.rename(&temporary, &checkpoint_name(reach.segment))?;
     disk.sync_names()?;
     Ok(Segment { head, file, length })
+}
+
+/// Whether a fact is about a subscription that is gone; `known` are those that are not, which come
+/// before all that is about them.
+fn is_left_over(name: &[u8], known: &mut HashSet<u32>) -> bool {
+    let number = name.get(1..).and_then(|rest| number_in(&mut Bytes(rest)).ok());
+    let (Some(kind), Some(number)) = (FactKind::of(name), number) else { return false };
+    if kind == FactKind::Subscription {
+        known.insert(number);
+    }
+    kind.is_of_a_subscription() && !known.contains(&number)
 }
 
 /// All facts in their order: those of a checkpoint, and what changed since.

@@ -43,6 +43,19 @@ pub(crate) enum FactKind {
 }
 
 impl FactKind {
+    /// It is of use only as long as its subscription is there.
+    pub(crate) fn is_of_a_subscription(self) -> bool {
+        match self {
+            Self::Progress
+            | Self::Held
+            | Self::Behind
+            | Self::State
+            | Self::Delayed
+            | Self::Died => true,
+            Self::Channel | Self::Subscription | Self::Dedup | Self::Accepted => false,
+        }
+    }
+
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
         Some(match name.first()? {
             1 => Self::Channel,
