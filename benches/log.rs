@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use cueline::prelude::*;
+use cueline::{Channel, Durability};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use support::{medians, runs, wanted};
@@ -179,6 +180,40 @@ fn main() {
             );
         }
     }
+    if wanted("buffered") {
+        let found = medians(runs, &[&|| buffered(4_000), &|| plain_batches(4_000)]);
+        let (case, ratio) = ("publish Buffered, batches of 100", found[0] / found[1]);
+        println!(
+            "{case:<44} {:>10.0}/s {:>10.0}/s {ratio:>7.2}x {:>8}",
+            found[0], found[1], ">= 0.7"
+        );
+    }
+    if wanted("bytes") {
+        for (flight, events, goal) in [(64, 60_000, "< 2"), (1_024, 300_000, "< 1.3")] {
+            let found = medians(runs, &[&|| written(flight, events)]);
+            let case = format!("bytes written per payload byte, {flight} in flight");
+            println!("{case:<44} {:>36.2} {goal:>8}", found[0]);
+        }
+    }
+    if wanted("checkpoint") {
+        let runs: Vec<[f64; 4]> = (0..runs).map(|_| beside_a_checkpoint()).collect();
+        let [quiet, busy, most, share] = [0, 1, 2, 3].map(|which| {
+            let mut all: Vec<f64> = runs.iter().map(|run| run[which]).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        });
+        println!(
+            "{:<44} {busy:>9.0} us {quiet:>9.0} us {:>7.2}x {:>8}",
+            "publish p99 beside a checkpoint / quiet",
+            busy / quiet,
+            "<= 4"
+        );
+        println!(
+            "  (the longest beside one: {:.1} ms; goal 25; {:.0} % beside one)",
+            most / 1e3,
+            share
+        );
+    }
     if wanted("consume") {
         let [alone, one, eight] =
             [0, 1, 8].map(|subscriptions| move || consumed(subscriptions, 64, 60_000));
@@ -203,6 +238,142 @@ fn main() {
         );
         println!("  (raw write and sync by the thread that publishes: {:.1} us)", 1e6 / found[2]);
     }
+}
+
+/// Events a second, published in batches of 100 that are acknowledged when they are written.
+fn buffered(batches: usize) -> f64 {
+    let path = directory("buffered");
+    let buffered = Channel::default().durability(Durability::Buffered { every: secs(1) });
+    let runtime = Runtime::builder("bench").store(Store::directory(&path));
+    let runtime = runtime.channel::<Event>(buffered).start().unwrap();
+    let began = Instant::now();
+    for _ in 0..batches {
+        runtime.publish_all((0..100).map(|_| event())).wait().unwrap();
+    }
+    let rate = (100 * batches) as f64 / began.elapsed().as_secs_f64();
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
+}
+
+/// The same with a plain segment writer that does not sync.
+fn plain_batches(batches: usize) -> f64 {
+    const SEGMENT: u64 = 32 << 20;
+    let path = directory("plain-batches");
+    let (send, take) = crossbeam_channel::unbounded::<(Vec<Vec<u8>>, oneshot::Sender<()>)>();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let mut number = 0;
+            let (mut file, mut at) = (segment(&path, &mut number, SEGMENT), 0);
+            let mut buffer = Vec::new();
+            while let Ok((batch, done)) = take.recv() {
+                for bytes in batch {
+                    buffer.extend((bytes.len() as u32).to_le_bytes());
+                    buffer.extend(crc32c::crc32c(&bytes).to_le_bytes());
+                    buffer.extend(bytes);
+                }
+                if at + buffer.len() as u64 > SEGMENT {
+                    (file, at) = (segment(&path, &mut number, SEGMENT), 0);
+                }
+                file.write_all_at(&buffer, at).unwrap();
+                at += buffer.len() as u64;
+                buffer.clear();
+                done.send(()).unwrap();
+            }
+        }
+    });
+    let began = Instant::now();
+    for _ in 0..batches {
+        let (done, kept) = oneshot::channel();
+        let batch = (0..100).map(|_| rmp_serde::to_vec_named(&event()).unwrap()).collect();
+        send.send((batch, done)).unwrap();
+        pollster::block_on(kept).unwrap();
+    }
+    let rate = (100 * batches) as f64 / began.elapsed().as_secs_f64();
+    drop(send);
+    writer.join().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    rate
+}
+
+/// So many bytes this process has had written to disks.
+fn written_so_far() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find(|line| line.starts_with("write_bytes")).unwrap();
+    line.split(' ').next_back().unwrap().parse().unwrap()
+}
+
+/// Bytes written to the disk for each byte of the events, as they are encoded.
+fn written(flight: usize, events: usize) -> f64 {
+    let path = directory("written");
+    let payload = rmp_serde::to_vec_named(&event()).unwrap().len() * events;
+    let runtime = Runtime::builder("bench").store(Store::directory(&path)).start().unwrap();
+    let before = written_so_far();
+    in_flight(flight, events, || runtime.publish(event()));
+    let written = written_so_far() - before;
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    written as f64 / payload as f64
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Kept(u64);
+cueline::event!(Kept, "kept", key: |event| event.0);
+
+struct Keeper;
+impl Processor for Keeper {}
+impl Handle<Kept> for Keeper {
+    async fn handle(&mut self, event: &Kept, cx: &mut Context) -> Outcome {
+        *cx.state::<String>(event.0)? = "x".repeat(400);
+        Ok(())
+    }
+}
+
+/// With 200,000 kept states: how long a publication takes, of 64 in flight, at the 99th percentile, when
+/// no checkpoint is written and while one is; the longest; and the share of those beside one. In
+/// microseconds.
+fn beside_a_checkpoint() -> [f64; 4] {
+    let path = directory("checkpoint");
+    let keeper = processor("keeper", || Keeper).on::<Kept>();
+    let store = Store::directory(&path);
+    let bench = Supervisor::new("bench").child(keeper);
+    let runtime = Runtime::builder("bench").threads(2).store(store).supervise(bench);
+    let runtime = runtime.start().unwrap();
+    runtime.publish_all((0..200_000).map(Kept)).wait().unwrap();
+    runtime.idle().wait();
+    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
+    let unfinished = || {
+        let files = std::fs::read_dir(&path).unwrap();
+        files.filter_map(Result::ok).any(|of| of.path().extension().is_some_and(|of| of == "new"))
+    };
+    pollster::block_on(async {
+        let publish = || async {
+            let began = Instant::now();
+            runtime.publish(event()).await.unwrap();
+            began.elapsed().as_secs_f64() * 1e6
+        };
+        let mut running: FuturesUnordered<_> = (0..64).map(|_| publish()).collect();
+        let (mut left, mut beside) = (1_200_000_u32, false);
+        while let Some(took) = running.next().await {
+            let times = if beside { &mut busy } else { &mut quiet };
+            times.push(took);
+            if left > 0 {
+                left -= 1;
+                running.push(publish());
+            }
+            if left.is_multiple_of(512) {
+                beside = unfinished();
+            }
+        }
+    });
+    runtime.shutdown(secs(10)).wait().unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    quiet.sort_by(f64::total_cmp);
+    busy.sort_by(f64::total_cmp);
+    let p99 = |all: &[f64]| all.get(all.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    let share = 100.0 * busy.len() as f64 / (busy.len() + quiet.len()) as f64;
+    [p99(&quiet), p99(&busy), busy.last().copied().unwrap_or(f64::NAN), share]
 }
 
 struct Consumer;

@@ -37,6 +37,11 @@ impl Moment {
 pub struct Timestamp(pub(crate) u64);
 
 impl Timestamp {
+    /// So many milliseconds after 1970.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
     /// Now, by the wall clock; a clock set before 1970 reads as 1970.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -26,6 +26,9 @@ pub enum ErrorKind {
     /// What must outlive the process cannot be read or written; the text says what the file system
     /// said.
     Storage,
+    /// The disk is full, or the log has reached its limit: nothing new is taken in until enough has
+    /// been consumed, or there is room again.
+    NoSpace,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,
 }
@@ -59,6 +62,15 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the runtime has stopped; start a new one to go on")
+    }
+
+    pub(crate) fn no_space() -> Self {
+        Self::new(
+            ErrorKind::NoSpace,
+            "the disk is full, or the log has reached its limit: publish again when processors have \
+             worked something off; free some room, raise `limit`, or look who is slow (`cueline-log \
+             stats`)",
+        )
     }
 
     pub(crate) fn inside_handler(call: &str) -> Self {
@@ -103,6 +115,9 @@ pub enum Refused<E> {
     /// The call was made inside a handler: it would wait for itself, or leave before its
     /// acknowledgement. Use `cx.publish`.
     InsideHandler(E),
+    /// The disk is full, or the log has reached its limit. It is taken again as soon as there is room,
+    /// without a restart.
+    NoSpace(E),
     /// The event cannot be published as it is; the error says why.
     Invalid(E, Error),
     /// It was handed over, and it is not known whether it is kept: the log could not be written. The
@@ -117,6 +132,7 @@ impl<E> Refused<E> {
             Self::Full(event)
             | Self::Closed(event)
             | Self::InsideHandler(event)
+            | Self::NoSpace(event)
             | Self::Invalid(event, _) => Some(event),
             Self::NotKept(_) => None,
         }
@@ -132,6 +148,7 @@ impl<E> fmt::Display for Refused<E> {
             ),
             Self::Closed(_) => Error::closed().fmt(f),
             Self::InsideHandler(_) => Error::inside_handler("publish").fmt(f),
+            Self::NoSpace(_) => Error::no_space().fmt(f),
             Self::Invalid(_, error) | Self::NotKept(error) => error.fmt(f),
         }
     }
@@ -143,6 +160,7 @@ impl<E> fmt::Debug for Refused<E> {
             Self::Full(_) => "Full",
             Self::Closed(_) => "Closed",
             Self::InsideHandler(_) => "InsideHandler",
+            Self::NoSpace(_) => "NoSpace",
             Self::Invalid(..) => "Invalid",
             Self::NotKept(_) => "NotKept",
         };

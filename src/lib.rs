@@ -102,16 +102,17 @@ pub use processor::{Context, Handle, Processor};
 pub use queue::backoff::Backoff;
 pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
-pub use queue::{Unsettled, WhenFull};
+pub use queue::{StartFrom, Unsettled, WhenFull};
 pub use runtime::{
     Asked, Idle, PoolChild, PoolHandle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown,
-    SupervisorHandle, Undone, Watching,
+    SubscriptionReport, SupervisorHandle, Undone, Watching,
 };
 pub use signal::{
     Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Sample, Signal,
 };
-pub use store::Store;
+pub use store::channel::{Channel, Durability, Retention};
 pub use store::memory::KeptState;
+pub use store::{Directory, Store};
 pub use supervise::{
     AutoShutdown, ChildCounts, ChildKind, ChildReport, ChildState, Count, Intensity, IntoChild,
     OnExit, Pool, Reason, Restart, Strategy, Supervisor,

@@ -130,11 +130,11 @@ fn store(options: &Options) -> (Store, Option<PathBuf>) {
         return (Store::memory(), None);
     }
     if let Some(data) = &options.data {
-        return (Store::directory(data), None);
+        return (Store::directory(data).into(), None);
     }
     let directory = std::env::temp_dir().join(format!("blizzard-{}", std::process::id()));
     eprintln!("keeps everything in {} until the end", directory.display());
-    (Store::directory(&directory), Some(directory))
+    (Store::directory(&directory).into(), Some(directory))
 }
 
 /// A reader that has seen enough, as `head` has, is no error.

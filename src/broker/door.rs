@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::durability::Durabilities;
 use super::holders::Holders;
 use crate::message::envelope::TopicId;
 use crate::queue::batch::Load;
-use crate::queue::state::Counts;
 use crate::queue::{QueueSettings, Subscription, WhenFull};
 
 /// How many events one look at the subscriptions may allow.
@@ -20,7 +20,7 @@ const CREDIT: u64 = 4096;
 /// How many events from outside may lie before the broker, wanted by anybody or not.
 const BEFORE_BROKER: u64 = 262_144;
 /// And how many bytes of them may lie there that are not on disk yet.
-const UNWRITTEN: u64 = 64 << 20;
+const UNWRITTEN: u64 = 16 << 20;
 /// How many a handler gets to publish before it asks again.
 const LEASE: u64 = 256;
 
@@ -39,8 +39,8 @@ struct TopicDoor {
 }
 
 /// One subscription's part in the decision.
-struct Gate {
-    subscription: Arc<Subscription>,
+pub(super) struct Gate {
+    pub(super) subscription: Arc<Subscription>,
     lanes: u64,
     /// Its topics, with what had been published on each when it began, and when it ended.
     topics: Vec<(TopicId, Load, Option<Load>)>,
@@ -56,13 +56,14 @@ pub(crate) fn lane_bit(lane: usize) -> u64 {
 #[derive(Default)]
 pub(crate) struct Door {
     topics: Vec<TopicDoor>,
-    gates: Vec<Option<Gate>>,
+    pub(super) gates: Vec<Option<Gate>>,
     next_ticket: u64,
     pub(crate) holders: Holders,
     /// Events that have no place in the order yet, and what they are as bytes, if they are stored.
     pub(crate) before_broker: Load,
     /// There is a log: whoever is slow reads from there, and keeps nobody waiting.
     pub(crate) keeps: bool,
+    pub(crate) durability: Arc<Durabilities>,
     /// What has its place, and is not on disk yet.
     pub(crate) unwritten: Load,
 }
@@ -167,7 +168,8 @@ impl Door {
     }
 
     fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
-        let block = |gate: &&Gate| !self.keeps && !gate.subscription.is_detached();
+        let keeps = self.keeps(topic);
+        let block = move |gate: &&Gate| !keeps && !gate.subscription.is_detached();
         let gates = self.gates_of(topic).filter(block);
         let settings = gates.map(|gate| &gate.subscription.settings);
         settings.filter(|settings| settings.when_full == WhenFull::Block)
@@ -292,40 +294,12 @@ impl Door {
         self.gates.iter().flatten().for_each(|gate| gate.subscription.halt());
     }
 
-    /// Whether no subscription has anything to do: nothing waiting, in hand or retrying.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.gates.iter().flatten().all(|gate| self.is_idle_at(gate))
-    }
-
-    /// Whether no subscription has anything waiting or in hand, but for those that somebody would
-    /// have to resume, or make room in; retries may be due later.
-    pub(crate) fn is_drained(&self) -> bool {
-        let now = |held: Counts| held.ready + held.in_hand;
-        let mut gates = self.gates.iter().flatten();
-        gates.all(|gate| self.rests_at(gate, now) || gate.subscription.is_stuck())
-    }
-
-    fn is_idle_at(&self, gate: &Gate) -> bool {
-        self.rests_at(gate, |held| held.active())
-    }
-
-    /// Whether nothing waits, nothing is done and not told, and nothing is left of what is held as
-    /// `of_held` counts it. A subscription that hands out nothing any more keeps nobody waiting.
-    fn rests_at(&self, gate: &Gate, of_held: impl Fn(Counts) -> usize) -> bool {
-        let subscription = &gate.subscription;
-        let rests = self.waiting(gate).events == 0
-            && !subscription.is_behind()
-            && of_held(subscription.counts()) == 0
-            && !subscription.has_untold();
-        rests || subscription.is_halted() || subscription.is_detached()
-    }
-
     /// All that was ever published on a topic.
     pub(crate) fn published(&self, topic: TopicId) -> u64 {
         self.topics.get(usize::from(topic.0)).map_or(0, |door| door.published.events)
     }
 
-    fn waiting(&self, gate: &Gate) -> Load {
+    pub(super) fn waiting(&self, gate: &Gate) -> Load {
         let mut published = Load::default();
         for (topic, since, until) in &gate.topics {
             let now = self.topics[usize::from(topic.0)].published;
@@ -334,12 +308,17 @@ impl Door {
         published.less(gate.subscription.left.get())
     }
 
+    /// What is published on the topic goes into a log: whoever is slow reads from there.
+    fn keeps(&self, topic: TopicId) -> bool {
+        self.keeps && self.durability.keeps_topic(topic)
+    }
+
     /// The least room among the blocking subscriptions of a topic, beyond what is already allowed.
     fn room(&self, topic: TopicId, with_reserve: bool) -> Load {
         let before = self.before_broker.and(self.unwritten);
         let before = if with_reserve { Load::default() } else { before };
         let mut room = Load::new(BEFORE_BROKER, u64::MAX).less(Load::new(before.events, 0));
-        if self.keeps {
+        if self.keeps(topic) {
             room.weight = UNWRITTEN.saturating_sub(before.weight);
             return room;
         }
@@ -347,6 +326,9 @@ impl Door {
             let settings = &gate.subscription.settings;
             if settings.when_full != WhenFull::Block || gate.subscription.is_detached() {
                 continue;
+            }
+            if self.keeps && gate.subscription.is_lagging() {
+                return Load::default(); // it would not see what is not in the log
             }
             let reserve = if with_reserve { settings.reserve } else { Load::default() };
             let bound = settings.bound.and(reserve);
@@ -378,7 +360,9 @@ impl Door {
             self.withdraw_credits(topic);
             room = self.room(topic, false);
         }
-        let credit = room.min(Load::new(CREDIT.max(need.events), u64::MAX / 4));
+        // Where others go into a log, they are let in whoever is full: it is looked again each time.
+        let most = if self.keeps && !self.keeps(topic) { need.events } else { CREDIT };
+        let credit = room.min(Load::new(most.max(need.events), u64::MAX / 4));
         self.topic(topic).credit = credit;
         need.fits(credit)
     }

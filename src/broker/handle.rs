@@ -1,5 +1,6 @@
 //! The broker as everybody else knows it: what handlers publish, who subscribes, who waits for rest.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::MutexGuard;
 
 use super::door::Door;
+use super::durability::Durabilities;
 use super::holders::Holder;
 use super::intake::{Entry, Inner, Intake, Watch};
-use super::journal::Journal;
+use super::journal::{Due, Journal};
 use super::sequencer::Sequencer;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -21,6 +23,7 @@ use crate::message::{Message, Seq};
 use crate::queue::Subscription;
 use crate::queue::batch::{Events, Load};
 use crate::signal::Signals;
+use crate::store::channel::Channel;
 
 /// How many events may gather while all who want them are busy, before the broker actor is asked.
 const GATHER: u64 = 2048;
@@ -36,6 +39,7 @@ pub(crate) struct Broker {
     epoch: AtomicU64,
     /// If what is published is kept in a log.
     pub(crate) journal: Option<Arc<Journal>>,
+    pub(crate) durability: Arc<Durabilities>,
 }
 
 /// Why a delayed publication does not leave.
@@ -67,10 +71,17 @@ impl Broker {
         clock: Arc<Clock>,
         signals: Arc<Signals>,
         log: Option<(Arc<Journal>, Seq)>,
+        channels: &HashMap<&'static str, Channel>,
     ) -> Self {
         let ids = IdSpace::new();
         let intake = Arc::new(Intake::new(ids.clone(), signals.clone()));
-        intake.lock().door.keeps = log.is_some();
+        let durability = {
+            let inner = &mut *intake.lock();
+            inner.door.keeps = log.is_some();
+            let durability = Arc::new(Durabilities::new(channels, &mut inner.topics));
+            inner.door.durability = durability.clone();
+            durability
+        };
         let (journal, next) = log.map_or((None, Seq(0)), |(journal, next)| (Some(journal), next));
         let bell = journal.as_ref().map(|journal| journal.bell.clone());
         let sequencer =
@@ -83,7 +94,13 @@ impl Broker {
             ids,
             epoch: AtomicU64::new(0),
             journal,
+            durability,
         }
+    }
+
+    /// There is no room on disk for anything new.
+    pub(crate) fn is_short(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.is_short())
     }
 
     /// The number of `E`'s topic.
@@ -110,6 +127,9 @@ impl Broker {
 
     /// Allows a driver to publish `need` on a topic, from the reserve if it must.
     pub(crate) fn lease(&self, holder: Holder, topic: TopicId, need: Load) -> Option<Load> {
+        if self.is_short() {
+            return None;
+        }
         let mut inner = self.intake.lock();
         let lease = inner.door.lease(topic, need)?;
         if !inner.door.holders.more(holder, topic, lease) {
@@ -159,6 +179,9 @@ impl Broker {
         number: u64,
         events: Events,
     ) -> Result<(), NoRoom> {
+        if self.is_short() {
+            return Err(NoRoom::Yet(events));
+        }
         let mut inner = self.intake.lock();
         let loads: Vec<_> = events.loads().collect();
         for (topic, load) in loads {
@@ -270,7 +293,8 @@ impl Broker {
         };
         let Some(group) = group else { return };
         self.sequencer.take_turn();
-        std::future::poll_fn(|task| journal.poll_kept(group, task.waker())).await.ok();
+        let due = Due { group, written: false };
+        std::future::poll_fn(|task| journal.poll_kept(due, task.waker())).await.ok();
     }
 
     /// Has the log read for a subscription that is behind, if it wants that.

@@ -3,13 +3,15 @@
 //! that.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::durability::Durabilities;
+use super::needs::Needs;
 use super::reading::{ChannelNames, Requests};
 use super::sequencer::{Placed, Sequencer};
 use crate::error::{Error, ErrorKind, Failure};
@@ -19,11 +21,12 @@ use crate::message::{Message, Seq, codec};
 use crate::queue::Subscription;
 use crate::queue::batch::Batch;
 use crate::queue::stored::run_of;
+use crate::signal::Signal;
 use crate::store::file::events::{Entry, Run};
 use crate::store::file::facts::name_of;
-use crate::store::file::keeper::Floor;
-use crate::store::file::record::{FactKind, put_events, put_fact};
-use crate::store::file::writer::{Bell, Feed, Group};
+use crate::store::file::record::{FactKind, put_deleted, put_events, put_fact};
+use crate::store::file::spares::Spares;
+use crate::store::file::writer::{Bell, Feed, Group, Wrote};
 
 thread_local! {
     static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
@@ -80,8 +83,9 @@ const MOST_ROOM: usize = 1 << 20;
 /// What publishers know of the log.
 pub(crate) struct Journal {
     pub(crate) bell: Bell,
-    /// So many groups are on disk.
+    /// So many groups are on disk, and so many are written.
     kept: AtomicU64,
+    written: AtomicU64,
     state: Mutex<State>,
     /// Which event each thread is at.
     pub(crate) in_flight: InFlight,
@@ -89,11 +93,23 @@ pub(crate) struct Journal {
     pub(crate) names: ChannelNames,
     /// Where subscriptions are read for that are behind; none when the log is closed.
     readers: Mutex<Option<Requests>>,
+    spares: Spares,
+    /// Subscriptions that are to be forgotten.
+    forgotten: Mutex<Vec<u32>>,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The number of a group.
+    pub(crate) group: u64,
+    /// It is enough that it is written.
+    pub(crate) written: bool,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<(u64, Waker)>,
+    waiting: Vec<(Due, Waker)>,
     failed: Option<String>,
 }
 
@@ -103,14 +119,18 @@ impl Journal {
         in_flight: InFlight,
         names: Vec<String>,
         readers: Requests,
+        spares: Spares,
     ) -> Self {
         Self {
             bell,
             in_flight,
             kept: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             state: Mutex::default(),
             names: Arc::new(RwLock::new(names)),
             readers: Mutex::new(Some(readers)),
+            spares,
+            forgotten: Mutex::default(),
         }
     }
 
@@ -121,8 +141,24 @@ impl Journal {
         }
     }
 
-    /// Nothing is read any more.
+    /// There is no room for anything new.
+    pub(crate) fn is_short(&self) -> bool {
+        self.spares.is_short()
+    }
+
+    /// Forgets the subscription of that number.
+    pub(crate) fn forget(&self, subscription: u32) {
+        self.forgotten.lock().push(subscription);
+        self.bell.ring();
+    }
+
+    fn take_forgotten(&self) -> Vec<u32> {
+        std::mem::take(&mut *self.forgotten.lock())
+    }
+
+    /// Nothing is read any more, and nobody waits for room.
     pub(crate) fn close(&self) {
+        self.spares.close();
         self.readers.lock().take();
     }
 
@@ -131,13 +167,18 @@ impl Journal {
         self.state.lock().failed.clone()
     }
 
-    /// Ready when the group of that number is on disk, or will not be.
-    pub(crate) fn poll_kept(&self, group: u64, waker: &Waker) -> Poll<Result<(), Error>> {
-        if self.kept.load(SeqCst) > group {
+    fn is_done(&self, due: Due) -> bool {
+        let groups = if due.written { &self.written } else { &self.kept };
+        groups.load(SeqCst) > due.group
+    }
+
+    /// Ready when the group is on disk, or written, or will never be.
+    pub(crate) fn poll_kept(&self, due: Due, waker: &Waker) -> Poll<Result<(), Error>> {
+        if self.is_done(due) {
             return Poll::Ready(Ok(()));
         }
         let mut state = self.state.lock();
-        if self.kept.load(SeqCst) > group {
+        if self.is_done(due) {
             return Poll::Ready(Ok(()));
         }
         if let Some(why) = &state.failed {
@@ -149,17 +190,20 @@ impl Journal {
                 ),
             )));
         }
-        match state.waiting.iter_mut().find(|(of, known)| *of == group && known.will_wake(waker)) {
+        match state.waiting.iter_mut().find(|(of, known)| *of == due && known.will_wake(waker)) {
             Some(_) => {}
-            None => state.waiting.push((group, waker.clone())),
+            None => state.waiting.push((due, waker.clone())),
         }
         Poll::Pending
     }
 
-    fn advance(&self, groups: u64) {
-        self.kept.store(groups, SeqCst);
+    fn advance(&self, groups: u64, synced: bool) {
+        self.written.store(groups, SeqCst);
+        if synced {
+            self.kept.store(groups, SeqCst);
+        }
         let mut state = self.state.lock();
-        let woken: Vec<_> = state.waiting.extract_if(.., |(group, _)| *group < groups).collect();
+        let woken: Vec<_> = state.waiting.extract_if(.., |(due, _)| self.is_done(*due)).collect();
         drop(state);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -223,38 +267,11 @@ pub(crate) struct Journalist {
     needs: Needs,
     /// What will be needed when what was taken is kept.
     told: Vec<(u32, Option<Seq>)>,
-    /// Records that are to be written before all else.
-    first: Vec<u8>,
+    durability: Arc<Durabilities>,
 }
 
-/// What each subscription still needs of the log.
-pub(crate) struct Needs {
-    by_number: HashMap<u32, Seq>,
-    in_order: BTreeSet<(Seq, u32)>,
-    floor: Floor,
-}
-
-impl Needs {
-    pub(crate) fn new(floor: Floor) -> Self {
-        Self { by_number: HashMap::new(), in_order: BTreeSet::new(), floor }
-    }
-
-    /// That one needs everything from there on; or nothing any more.
-    pub(crate) fn set(&mut self, number: u32, needs: Option<Seq>) {
-        if let Some(before) = self.by_number.remove(&number) {
-            self.in_order.remove(&(before, number));
-        }
-        if let Some(needs) = needs {
-            self.by_number.insert(number, needs);
-            self.in_order.insert((needs, number));
-        }
-    }
-
-    /// What is before that is needed by nobody.
-    fn say(&self, next: u64) {
-        self.floor.set(self.in_order.first().map_or(next, |(needs, _)| needs.0));
-    }
-}
+/// What was settled is on disk within that time, if nothing else is written by which it gets there.
+const SETTLED: Duration = Duration::from_millis(2);
 
 impl Journalist {
     pub(crate) fn new(
@@ -262,7 +279,7 @@ impl Journalist {
         journal: Arc<Journal>,
         next: Seq,
         needs: Needs,
-        first: Vec<u8>,
+        durability: Arc<Durabilities>,
     ) -> Self {
         let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
         let channels = Channels::default();
@@ -277,8 +294,13 @@ impl Journalist {
             next: next.0,
             needs,
             told: Vec::new(),
-            first,
+            durability,
         }
+    }
+
+    /// What was told is on disk.
+    fn say_needs(&mut self) {
+        self.needs.told(self.told.drain(..), self.next);
     }
 
     fn number(&mut self, topic: TopicId, records: &mut Vec<u8>) -> u32 {
@@ -299,6 +321,7 @@ impl Journalist {
             let path = path.map(|topic| self.number(topic, &mut group.records)).collect();
             self.runs.push(run_of(&run.head, channel, run.offset - at, run.length, path));
             at = run.offset + run.length;
+            group.within(self.durability.within(run.head.topic));
         }
         let first = batch.first.0;
         if !self.runs.is_empty() {
@@ -313,15 +336,22 @@ impl Feed for Journalist {
     fn take(&mut self, group: &mut Group) -> bool {
         let mut taken = std::mem::take(&mut self.taken);
         let any = self.sequencer.take(&mut taken);
-        if any && !self.first.is_empty() {
-            group.records.append(&mut self.first);
+        let forgotten = self.journal.take_forgotten();
+        for number in &forgotten {
+            for kind in [FactKind::Subscription, FactKind::Progress] {
+                put_deleted(&mut group.records, &name_of(kind, *number));
+            }
+            group.within(SETTLED);
             group.commit(self.next, self.next);
+            self.told.push((*number, None));
         }
+        let any = any || !forgotten.is_empty();
         for placed in &taken {
             match placed {
                 Placed::Batch(batch) => self.put(batch, group),
                 Placed::News(told, batch) => {
                     group.records.extend_from_slice(&told.records);
+                    group.within(SETTLED);
                     self.told.push((told.number, told.needs));
                     match batch {
                         Some(batch) => self.put(batch, group),
@@ -335,14 +365,22 @@ impl Feed for Journalist {
         any
     }
 
-    fn kept(&mut self) {
+    fn written(&mut self, synced: bool) {
         self.groups += 1;
-        self.journal.advance(self.groups);
-        for (number, needs) in self.told.drain(..) {
-            self.needs.set(number, needs);
+        self.journal.advance(self.groups, synced);
+        if synced {
+            self.say_needs();
         }
-        self.needs.say(self.next);
         self.sequencer.hand_out(&mut self.taken);
+    }
+
+    fn wrote(&mut self, Wrote { commits, bytes, synced }: Wrote) {
+        self.sequencer.signals.state(&Signal::Written { commits, bytes, synced });
+    }
+
+    fn synced(&mut self) {
+        self.journal.advance(self.groups, true);
+        self.say_needs();
     }
 
     fn failed(&mut self, error: &std::io::Error) {
@@ -353,6 +391,6 @@ impl Feed for Journalist {
     }
 
     fn is_idle(&mut self) -> bool {
-        self.sequencer.intake.lock().has_no_events()
+        self.journal.forgotten.lock().is_empty() && self.sequencer.intake.lock().has_no_events()
     }
 }

@@ -5,14 +5,17 @@
 
 pub(crate) mod actor;
 pub(crate) mod door;
+pub(crate) mod durability;
 pub(crate) mod handle;
 pub(crate) mod holders;
 pub(crate) mod intake;
 pub(crate) mod journal;
 pub(crate) mod lane;
+pub(crate) mod needs;
 pub(crate) mod publish;
 pub(crate) mod publish_all;
 pub(crate) mod reading;
+mod rest;
 pub(crate) mod routes;
 pub(crate) mod sequencer;
 pub(crate) mod topics;

@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 
 use super::handle::Broker;
 use super::intake::{Inner, Watch};
-use super::journal::StoredBytes;
+use super::journal::{Due, StoredBytes};
 use crate::error::{Error, Refused};
 use crate::message::envelope::TopicId;
 use crate::message::{Event, EventId, Message, weight_of};
@@ -48,7 +48,7 @@ impl Broker {
             return Err(Refused::InsideHandler(event));
         }
         self.offer(event, None, None).map(|pushed| pushed.id).map_err(|(refused, _)| {
-            if matches!(refused, Refused::Full(_)) {
+            if matches!(refused, Refused::Full(_) | Refused::NoSpace(_)) {
                 self.state_refused::<E>(false);
             }
             refused
@@ -61,7 +61,7 @@ impl Broker {
             return Err(Refused::InsideHandler(event));
         }
         match self.offer(event, None, None) {
-            Err((Refused::Full(_), _)) => self.state_refused::<E>(true),
+            Err((Refused::Full(_) | Refused::NoSpace(_), _)) => self.state_refused::<E>(true),
             Err((refused, _)) => return Err(refused),
             Ok(_) => {}
         }
@@ -86,6 +86,7 @@ impl Broker {
     ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
         match self.journal {
             None => self.offer_as(event, ticket, waker, None),
+            Some(_) if self.is_short() => Err((Refused::NoSpace(event), None)),
             Some(_) => self.offer_stored(event, ticket, waker),
         }
     }
@@ -133,18 +134,18 @@ impl Broker {
             return Err((Refused::Full(event), ticket));
         }
         let id = inner.push(topic, std::iter::once(event), weight, stored);
-        let group = inner.taken;
+        let due = self.due(inner.taken, topic);
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
         self.pushed(inner, topic);
         if let Some(waker) = next {
             waker.wake();
         }
-        Ok(Pushed { id, group })
+        Ok(Pushed { id, due })
     }
 
     /// Events as bytes, if they are to be kept.
     fn stored<E: Message>(&self, events: &[E]) -> Result<Option<StoredBytes>, Error> {
-        if self.journal.is_none() {
+        if self.journal.is_none() || !self.durability.keeps(E::NAME) {
             return Ok(None);
         }
         let stored = StoredBytes::of(events);
@@ -153,10 +154,16 @@ impl Broker {
         })
     }
 
+    /// What whoever publishes on that topic waits for.
+    #[inline]
+    fn due(&self, group: u64, topic: TopicId) -> Due {
+        Due { group, written: self.durability.is_buffered(topic) }
+    }
+
     /// Ready when what was pushed is kept.
-    pub(super) fn poll_kept(&self, group: u64, waker: &Waker) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_kept(&self, due: Due, waker: &Waker) -> Poll<Result<(), Error>> {
         match &self.journal {
-            Some(journal) => journal.poll_kept(group, waker),
+            Some(journal) => journal.poll_kept(due, waker),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -166,10 +173,13 @@ impl Broker {
         &self,
         events: &mut std::vec::IntoIter<E>,
         ticket: &mut Option<u64>,
-        group: &mut Option<u64>,
+        due: &mut Option<Due>,
         waker: &Waker,
     ) -> Result<Poll<()>, Error> {
         while !events.as_slice().is_empty() {
+            if self.is_short() {
+                return Err(Error::no_space());
+            }
             // `weight` is user code: asked outside of the lock.
             let usual = size_of::<E>() as u64;
             let slice = events.as_slice();
@@ -191,7 +201,7 @@ impl Broker {
                 let count = admitted as usize;
                 let stored = stored.as_ref().map(|stored| stored.first(count));
                 inner.push(topic, events.by_ref().take(count), weight, stored);
-                *group = Some(inner.taken);
+                *due = Some(self.due(inner.taken, topic));
             }
             let mut next = None;
             if admitted == 0 {
@@ -234,11 +244,11 @@ impl Broker {
     }
 }
 
-/// What was pushed: the last event's id, and the group in which it is written, if there is a log.
+/// What was pushed: the last event's id, and what is to be waited for, if there is a log.
 #[derive(Debug, Clone, Copy)]
 struct Pushed {
     id: EventId,
-    group: u64,
+    due: Due,
 }
 
 /// An event of that weight finds no room, however long it waits.
@@ -304,8 +314,8 @@ impl<E: Event> Future for Publish<'_, E> {
     type Output = Result<EventId, Refused<E>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(Pushed { id, group }) = self.pushed {
-            let kept = self.broker.poll_kept(group, task.waker());
+        if let Some(Pushed { id, due }) = self.pushed {
+            let kept = self.broker.poll_kept(due, task.waker());
             return kept.map(|kept| kept.map(|()| id).map_err(Refused::NotKept));
         }
         if is_inside_handler() {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use super::handle::Broker;
 use super::intake::Watch;
+use super::journal::Due;
 use super::publish::is_inside_handler;
 use crate::error::{ErrorKind, Refused};
 use crate::message::Event;
@@ -18,15 +19,15 @@ pub struct PublishAll<'a, E: Event> {
     events: std::vec::IntoIter<E>,
     ticket: Option<u64>,
     watching: bool,
-    /// The group in which the last one that went in is written.
-    group: Option<u64>,
+    /// What the last one that went in waits for.
+    due: Option<Due>,
 }
 
 impl<E: Event> Unpin for PublishAll<'_, E> {}
 
 impl<'a, E: Event> PublishAll<'a, E> {
     pub(crate) fn new(broker: &'a Broker, events: Vec<E>) -> Self {
-        Self { broker, events: events.into_iter(), ticket: None, watching: false, group: None }
+        Self { broker, events: events.into_iter(), ticket: None, watching: false, due: None }
     }
 
     /// Blocks the thread until all events are kept. Not for async code: there, await it.
@@ -52,11 +53,11 @@ impl<E: Event> Future for PublishAll<'_, E> {
             return Poll::Ready(Err(Refused::InsideHandler(this.rest())));
         }
         loop {
-            let Self { broker, events, ticket, group, .. } = this;
-            match broker.offer_many(events, ticket, group, task.waker()) {
+            let Self { broker, events, ticket, due, .. } = this;
+            match broker.offer_many(events, ticket, due, task.waker()) {
                 Ok(Poll::Ready(())) => {
-                    let Some(group) = *group else { return Poll::Ready(Ok(())) };
-                    let kept = broker.poll_kept(group, task.waker());
+                    let Some(due) = *due else { return Poll::Ready(Ok(())) };
+                    let kept = broker.poll_kept(due, task.waker());
                     return kept.map(|kept| kept.map_err(Refused::NotKept));
                 }
                 Ok(Poll::Pending) if !this.watching => {
@@ -70,6 +71,7 @@ impl<E: Event> Future for PublishAll<'_, E> {
                     }
                     return Poll::Ready(Err(match error.kind() {
                         ErrorKind::Closed => Refused::Closed(this.rest()),
+                        ErrorKind::NoSpace => Refused::NoSpace(this.rest()),
                         _ => Refused::Invalid(this.rest(), error),
                     }));
                 }

@@ -85,8 +85,8 @@ impl Reading {
                 Ok(false) => break true,
                 Err(error) => {
                     let processor = subscription.name.as_str();
-                    tracing::error!(processor, %error, "the log cannot be read");
-                    return;
+                    tracing::error!(processor, %error, "a part of the log cannot be read, and is \
+                         passed over: its events are not delivered");
                 }
             }
         };
@@ -152,6 +152,20 @@ impl Reading {
         all
     }
 
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The names of what is wanted, in order.
+    pub(crate) fn names_of(&self, wanted: &Wanted) -> Vec<String> {
+        let Some(intake) = self.intake.upgrade() else { return Vec::new() };
+        let inner = intake.lock();
+        let mut names: Vec<String> =
+            wanted.topics().iter().map(|topic| inner.topics.name(*topic).to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The topic with that name, also if this program has not used it yet.
     pub(crate) fn topic_named(&self, name: &str) -> TopicId {
         let intake = self.intake.upgrade();
@@ -176,8 +190,10 @@ impl Reading {
                     }
                 }
             });
-            if !more.unwrap_or(false) {
-                break;
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => tracing::error!(%error, "a part of the log cannot be read"),
             }
         }
         found

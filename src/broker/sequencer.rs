@@ -48,7 +48,7 @@ pub(crate) struct Sequencer {
     /// Where whoever writes the log is rung for: it takes all turns then.
     bell: Option<Bell>,
     clock: Arc<Clock>,
-    signals: Arc<Signals>,
+    pub(super) signals: Arc<Signals>,
 }
 
 impl Sequencer {
@@ -240,6 +240,7 @@ impl Sequencer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
@@ -313,7 +314,8 @@ mod tests {
 
     #[test]
     fn who_finds_the_turn_taken_asks_the_broker() {
-        let broker = Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()), None);
+        let broker =
+            Broker::new(1, Arc::new(Clock::new()), Signals::new(Vec::new()), None, &HashMap::new());
         let mut arrived = Arrived(Arc::downgrade(&broker.intake));
         let taken = broker.sequencer.order.lock();
         assert!(arrived.next().now_or_never().is_none(), "it sleeps");
@@ -325,7 +327,7 @@ mod tests {
     #[test]
     fn a_thread_that_goes_to_rest_sleeps_over_no_publication() {
         let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));
-        let broker = Arc::new(Broker::new(1, clock, signals, None));
+        let broker = Arc::new(Broker::new(1, clock, signals, None, &HashMap::new()));
         let (tell, come): (Vec<_>, Vec<_>) = (0..2).map(|_| channel()).unzip();
         let lane = std::thread::spawn({
             let sequencer = broker.sequencer.clone();

@@ -68,6 +68,12 @@ impl Seq {
     }
 }
 
+impl From<u64> for Seq {
+    fn from(position: u64) -> Self {
+        Self(position)
+    }
+}
+
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -2,7 +2,11 @@
 //! signals and counts. Counts are exact and added once a batch; durations are sampled.
 
 pub(crate) mod catalog;
+mod log;
+mod processor;
 mod recorder;
 
 pub use catalog::{CATALOG, Kind, Metric};
-pub(crate) use recorder::{Gauges, Recorder};
+pub(crate) use log::LogGauges;
+pub(crate) use processor::Gauges;
+pub(crate) use recorder::Recorder;

@@ -1,13 +1,14 @@
 //! Counts what the signals say, in a recorder of our own or in the application's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedString};
 use parking_lot::RwLock;
 
 use super::catalog::{self, CATALOG, Kind, Metric};
+use super::log::{LogGauges, LogHandles};
+use super::processor::{Gauges, ProcessorHandles};
 use crate::signal::{
     Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Signal,
 };
@@ -29,41 +30,6 @@ struct TopicHandles {
     returned: Counter,
 }
 
-struct ProcessorHandles {
-    handled: Counter,
-    filtered: Counter,
-    retried: Vec<Counter>,
-    parked: Vec<Counter>,
-    resubmitted: Counter,
-    dropped: Vec<Counter>,
-    restarts: Vec<Counter>,
-    start_failures: Vec<Counter>,
-    hook_failures: Vec<Counter>,
-    waiting: Histogram,
-    handling: Histogram,
-    end_to_end: Histogram,
-    restarting: Histogram,
-    queue_events: Gauge,
-    queue_bytes: Gauge,
-    queue_oldest: Gauge,
-    retrying: Gauge,
-    parked_now: Gauge,
-    behind: Gauge,
-    stopped: Gauge,
-}
-
-/// What is read when metrics are scraped.
-pub(crate) struct Gauges {
-    pub(crate) name: ProcessorName,
-    pub(crate) events: u64,
-    pub(crate) bytes: u64,
-    pub(crate) oldest: Duration,
-    pub(crate) retrying: usize,
-    pub(crate) parked: usize,
-    pub(crate) behind: usize,
-    pub(crate) stopped: bool,
-}
-
 /// Observes a runtime and counts.
 pub(crate) struct Recorder {
     target: Target,
@@ -72,25 +38,13 @@ pub(crate) struct Recorder {
     supervisors: RwLock<HashMap<String, Arc<SupervisorHandles>>>,
     panics: Vec<Counter>,
     threads_lost: Counter,
+    log: OnceLock<LogHandles>,
 }
 
 struct SupervisorHandles {
     restarts: Counter,
     gave_up: Counter,
     recovery: Histogram,
-}
-
-impl Gauges {
-    /// Of two that are counted as one.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.bytes += other.bytes;
-        self.oldest = self.oldest.max(other.oldest);
-        self.retrying += other.retrying;
-        self.parked += other.parked;
-        self.behind += other.behind;
-        self.stopped |= other.stopped;
-    }
 }
 
 impl Recorder {
@@ -118,6 +72,7 @@ impl Recorder {
             supervisors: RwLock::default(),
             panics: Vec::new(),
             threads_lost: Counter::noop(),
+            log: OnceLock::new(),
         };
         recorder.describe();
         let counter = |during: &During| recorder.counter(&catalog::PANICS, &[during.as_str()]);
@@ -156,19 +111,19 @@ impl Recorder {
     }
 
     /// A counter that is there from the start, at zero.
-    fn counter(&self, metric: &Metric, values: &[&str]) -> Counter {
+    pub(super) fn counter(&self, metric: &Metric, values: &[&str]) -> Counter {
         let key = Self::key(metric, values);
         let counter = self.on(|recorder| recorder.register_counter(&key, &METADATA));
         counter.increment(0);
         counter
     }
 
-    fn gauge(&self, metric: &Metric, values: &[&str]) -> Gauge {
+    pub(super) fn gauge(&self, metric: &Metric, values: &[&str]) -> Gauge {
         let key = Self::key(metric, values);
         self.on(|recorder| recorder.register_gauge(&key, &METADATA))
     }
 
-    fn histogram(&self, metric: &Metric, values: &[&str]) -> Histogram {
+    pub(super) fn histogram(&self, metric: &Metric, values: &[&str]) -> Histogram {
         let key = Self::key(metric, values);
         self.on(|recorder| recorder.register_histogram(&key, &METADATA))
     }
@@ -190,40 +145,7 @@ impl Recorder {
     fn processor(&self, processor: &ProcessorName) -> Arc<ProcessorHandles> {
         // Members of a pool count as one.
         let name = processor.as_str().split('#').next().unwrap_or_default();
-        let causes = |metric| -> Vec<Counter> {
-            Cause::ALL.iter().map(|of| self.counter(metric, &[name, of.as_str()])).collect()
-        };
-        let restart_causes = |metric| -> Vec<Counter> {
-            RestartCause::ALL.iter().map(|of| self.counter(metric, &[name, of.as_str()])).collect()
-        };
-        known_or(&self.processors, processor.index, || ProcessorHandles {
-            handled: self.counter(&catalog::HANDLED, &[name]),
-            filtered: self.counter(&catalog::FILTERED, &[name]),
-            retried: causes(&catalog::RETRIED),
-            parked: causes(&catalog::PARKED),
-            resubmitted: self.counter(&catalog::RESUBMITTED, &[name]),
-            dropped: DropReason::ALL
-                .iter()
-                .map(|of| self.counter(&catalog::DROPPED, &[name, of.as_str()]))
-                .collect(),
-            restarts: restart_causes(&catalog::RESTARTS),
-            start_failures: restart_causes(&catalog::START_FAILURES),
-            hook_failures: Hook::ALL
-                .iter()
-                .map(|of| self.counter(&catalog::HOOK_FAILURES, &[name, of.as_str()]))
-                .collect(),
-            waiting: self.histogram(&catalog::WAITING, &[name]),
-            handling: self.histogram(&catalog::HANDLING, &[name]),
-            end_to_end: self.histogram(&catalog::END_TO_END, &[name]),
-            restarting: self.histogram(&catalog::RESTARTING, &[name]),
-            queue_events: self.gauge(&catalog::QUEUE_EVENTS, &[name]),
-            queue_bytes: self.gauge(&catalog::QUEUE_BYTES, &[name]),
-            queue_oldest: self.gauge(&catalog::QUEUE_OLDEST, &[name]),
-            retrying: self.gauge(&catalog::HELD, &[name, "retrying"]),
-            parked_now: self.gauge(&catalog::HELD, &[name, "parked"]),
-            behind: self.gauge(&catalog::HELD, &[name, "waiting_behind"]),
-            stopped: self.gauge(&catalog::STOPPED, &[name]),
-        })
+        known_or(&self.processors, processor.index, || ProcessorHandles::new(self, name))
     }
 
     /// A supervisor's metrics are there from now on.
@@ -247,17 +169,24 @@ impl Recorder {
         self.supervisors.write().entry(path).or_insert(made).clone()
     }
 
+    /// There is a log: its metrics are there from now on.
+    pub(crate) fn add_log(&self) {
+        self.log();
+    }
+
+    fn log(&self) -> &LogHandles {
+        self.log.get_or_init(|| LogHandles::new(self))
+    }
+
+    /// As [`Recorder::set_gauges`], of the log.
+    pub(crate) fn set_log_gauges(&self, now: &LogGauges) {
+        self.log().set(now, self);
+    }
+
     /// Sets what is read only when somebody looks.
     pub(crate) fn set_gauges(&self, gauges: &[Gauges]) {
         for now in gauges {
-            let handles = self.processor(&now.name);
-            handles.queue_events.set(now.events as f64);
-            handles.queue_bytes.set(now.bytes as f64);
-            handles.queue_oldest.set(now.oldest.as_secs_f64());
-            handles.retrying.set(now.retrying as f64);
-            handles.parked_now.set(now.parked as f64);
-            handles.behind.set(now.behind as f64);
-            handles.stopped.set(f64::from(u8::from(now.stopped)));
+            self.processor(&now.name).set(now);
         }
     }
 
@@ -381,7 +310,21 @@ impl Observer for Arc<Recorder> {
                 self.supervisor(supervisor).recovery.record(took.as_secs_f64());
             }
             Signal::ThreadLost { .. } => self.threads_lost.increment(1),
-            Signal::Held { .. } => {}
+            Signal::Written { commits, bytes, synced } => {
+                let log = self.log();
+                log.writes.increment(1);
+                log.commits.increment(*commits);
+                log.bytes.increment(*bytes);
+                if let Some(took) = synced {
+                    log.syncing.record(took.as_secs_f64());
+                }
+            }
+            Signal::Checkpointed { took, compacted } => {
+                self.log().checkpointing.record(took.as_secs_f64());
+                self.log().compacted.increment(*compacted);
+            }
+            Signal::Damaged { frames } => self.log().damaged.increment(*frames),
+            Signal::Held { .. } | Signal::Space { .. } => {}
         }
     }
 }

@@ -369,8 +369,8 @@ impl Context {
                 }
             }
         }
-        if let Err(topic) = self.link.admit_publications() {
-            return Some(Box::new(Ended::Overflowed(topic)));
+        if let Err(ended) = self.link.admit_publications() {
+            return Some(Box::new(ended));
         }
         self.touched = Touched::Nothing;
         let (states, delayed) = (&mut self.states, &mut self.delayed);

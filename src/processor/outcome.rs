@@ -54,6 +54,8 @@ pub(crate) enum Ended {
     Died(u32),
     /// It succeeded, but what it published found no room.
     Overflowed(&'static str),
+    /// It succeeded, but the disk is full.
+    NoSpace,
     /// It published beyond the hop limit.
     TooManyHops(u16),
     /// Too many of its publications wait for their time, at most so many.
@@ -120,6 +122,9 @@ impl Ended {
                      fullest subscription: raise its `bound` or `reserve`, or publish less"
                 )),
             ),
+            Self::NoSpace => {
+                (Cause::NoSpace, Failure::transient(crate::error::Error::no_space().to_string()))
+            }
             Self::TooManyDelayed(most) => (
                 Cause::Overflow,
                 Failure::transient(format!(
@@ -139,6 +144,9 @@ impl Ended {
     }
 }
 
+/// After that an event is delivered again whose publications found no room on disk.
+const UNTIL_THERE_IS_SPACE: Duration = Duration::from_secs(1);
+
 /// Decides about an event that failed for the `failures`-th time, and has broken `broke` instances.
 /// `jitter` is from 0 to 1.
 pub(crate) fn decide(
@@ -153,12 +161,14 @@ pub(crate) fn decide(
         // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
         Cause::Panicked | Cause::TimedOut | Cause::Crashed => broke < 2,
         Cause::Failed | Cause::Overflow => failures < retry.attempts,
+        Cause::NoSpace => true,
     };
     if !again {
         return Decision::Park;
     }
     match cause {
         Cause::Panicked | Cause::TimedOut => Decision::RetryAfter(Duration::ZERO),
+        Cause::NoSpace => Decision::RetryAfter(UNTIL_THERE_IS_SPACE),
         _ => Decision::RetryAfter(retry.backoff.wait(failures, jitter)),
     }
 }

@@ -13,7 +13,7 @@ use crate::guard::Quiet;
 use crate::message::{Declared, Event, Key};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
-use crate::queue::{QueueSettings, WhenFull};
+use crate::queue::{QueueSettings, StartFrom, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Seat};
 use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, into_child};
 
@@ -134,6 +134,7 @@ fn declare<P: Processor>(
             instances: 1,
             hosts: 1,
             shared: false,
+            start_from: StartFrom::Now,
         },
         blocking: false,
         count: Count::default(),
@@ -261,6 +262,15 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     #[must_use]
     pub fn reserve(mut self, events: usize) -> Self {
         self.settings.reserve.events = events as u64;
+        self
+    }
+
+    /// Where its subscription begins if the log on disk does not know it yet, for instance to work off
+    /// what was published before the processor was written. Default: with what is published from now
+    /// on, and always so in memory.
+    #[must_use]
+    pub fn start_from(mut self, start_from: StartFrom) -> Self {
+        self.settings.start_from = start_from;
         self
     }
 

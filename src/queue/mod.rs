@@ -20,7 +20,7 @@ mod subscription;
 mod waiting;
 
 pub(crate) use settings::QueueSettings;
-pub use settings::WhenFull;
+pub use settings::{StartFrom, WhenFull};
 pub use subscription::Unsettled;
-pub(crate) use subscription::{Claim, Driver, Lasts, Restored, Subscription, Told, key_of};
+pub(crate) use subscription::{Claim, Driver, Restored, Subscription, Told, key_of};
 pub(crate) use waiting::{Cursor, Wanted};

@@ -1,11 +1,14 @@
 //! What a runtime consists of, before it starts.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::handle::Runtime;
 use crate::error::Error;
+use crate::message::Event;
 use crate::signal::Observer;
 use crate::store::Store;
+use crate::store::channel::Channel;
 use crate::supervise::Supervisor;
 
 /// Says what a runtime consists of; made by [`Runtime::builder`].
@@ -31,6 +34,7 @@ pub struct RuntimeBuilder {
     pub(super) hop_limit: u16,
     pub(super) observers: Vec<Box<dyn Observer>>,
     pub(super) serve: Option<Result<SocketAddr, Error>>,
+    pub(super) channels: HashMap<&'static str, Channel>,
 }
 
 impl RuntimeBuilder {
@@ -44,13 +48,21 @@ impl RuntimeBuilder {
             hop_limit: 64,
             observers: Vec::new(),
             serve: None,
+            channels: HashMap::new(),
         }
     }
 
     /// Where events and state are kept. Default: in memory.
     #[must_use]
-    pub fn store(mut self, store: Store) -> Self {
-        self.store = store;
+    pub fn store(mut self, store: impl Into<Store>) -> Self {
+        self.store = store.into();
+        self
+    }
+
+    /// Says something about the channel of an event type. The last word counts.
+    #[must_use]
+    pub fn channel<E: Event>(mut self, channel: Channel) -> Self {
+        self.channels.insert(E::NAME, channel);
         self
     }
 

@@ -4,25 +4,33 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::keeping::{Trusted, keep};
 use crate::broker::handle::Broker;
-use crate::broker::journal::{Journal, Journalist, Needs};
+use crate::broker::journal::{Journal, Journalist};
+use crate::broker::needs::Needs;
 use crate::broker::reading::Reading;
 use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
 use crate::message::Seq;
-use crate::queue::{Lasts, Restored, Subscription};
+use crate::queue::{Restored, StartFrom, Subscription};
+use crate::signal::Signal;
+use crate::store::Directory;
+use crate::store::channel::{Channel, Retention};
 use crate::store::file::disk::{Disk, Folder};
-use crate::store::file::facts::{Facts, name_of, number_in};
+use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::keeper::{Floor, Keeper, Pace};
-use crate::store::file::log::{Log, Sizes};
-use crate::store::file::record::{FactKind, Records, put_deleted};
+use crate::store::file::log::Log;
+use crate::store::file::needed::{Lasts, SubscriptionFact};
+use crate::store::file::reader::Segments;
+use crate::store::file::record::{FactKind, Records};
 use crate::store::file::recovery::{Found, NotOpened, open};
+use crate::store::file::spares::Spares;
 use crate::store::file::writer::{Bell, Writer, bell};
 
 /// Held as long as somebody has the log open.
@@ -39,8 +47,10 @@ pub(crate) struct Storage {
     pub(super) journal: Arc<Journal>,
     died: Vec<(u32, u64)>,
     asked: Receiver<Arc<Subscription>>,
-    keeping: (Keeper, Receiver<()>, Floor, Sender<()>),
+    keeping: (Keeper, Receiver<()>, Floor, Sender<()>, Trusted),
     lock: File,
+    recovery: Duration,
+    damaged: u64,
 }
 
 /// A log that is written to.
@@ -52,30 +62,43 @@ pub(crate) struct Writing {
     looks: Sender<()>,
     /// The threads that read, and look after it.
     others: Vec<JoinHandle<()>>,
+    pub(super) segments: Segments,
+    pub(super) needs: Needs,
+    used: Arc<AtomicU64>,
+    /// How long it took to open the log.
+    pub(super) recovery: Duration,
     /// Others may open the log when this is gone.
     _lock: File,
 }
 
 /// The subscriptions that a log knows, and what it says of them.
 pub(crate) struct Subscriptions {
-    numbers: HashMap<String, u32>,
+    numbers: HashMap<String, (u32, Vec<String>)>,
     next: u32,
     facts: Facts,
     reading: Reading,
     /// Events that an earlier process was at when it died.
     died: HashMap<u32, Vec<Seq>>,
-    /// The position of the next event, when the log was opened.
-    opened_at: Seq,
+    floor: Floor,
+    needs: Needs,
 }
 
 impl Subscriptions {
+    /// Its processor does not come back. The number of a subscription that nobody has taken up.
+    pub(super) fn forget(&mut self, name: &str) -> Option<u32> {
+        self.numbers.remove(name).map(|(number, _)| number)
+    }
+
     /// A processor's subscription goes on where it was, or begins.
     /// One of a pool's children begins in any case.
     pub(super) fn keep(&mut self, subscription: &Subscription, member: bool) {
-        let name = subscription.name.as_str();
-        let known = if member { None } else { self.numbers.remove(name) };
-        if let Some(number) = known {
-            subscription.keep(number, None);
+        let name = subscription.name.as_str().to_owned();
+        let topics = self.reading.names_of(&subscription.wanted);
+        let known = if member { None } else { self.numbers.remove(&name) };
+        let lasts = if member { Lasts::Process } else { Lasts::Named };
+        let fact = SubscriptionFact { lasts, name, topics };
+        if let Some((number, before)) = known {
+            subscription.keep(number, (before != fact.topics).then_some(&fact));
             let Some(restored) = Restored::read(&self.facts, number) else { return };
             let died = self.died.remove(&number).unwrap_or_default();
             let held = restored.held.iter().map(|(seq, _)| *seq);
@@ -84,18 +107,34 @@ impl Subscriptions {
             held.dedup();
             let events = self.reading.events_at(&held, &subscription.wanted);
             let topic = |name: &str| self.reading.topic_named(name);
-            subscription.restore(restored, self.opened_at, &died, events, topic);
+            subscription.restore(restored, &died, events, topic);
             return;
         }
-        let lasts = if member { Lasts::Process } else { Lasts::Named };
-        subscription.keep(self.next, Some((name, lasts)));
+        self.needs.name(self.next, &fact.name);
+        subscription.keep(self.next, Some(&fact));
+        let segments = self.reading.segments();
+        let from = match subscription.settings.start_from {
+            StartFrom::Now => None,
+            StartFrom::Earliest => Some(0),
+            StartFrom::Position(seq) => Some(seq.0),
+            StartFrom::Time(time) => segments.position_at(time.as_millis()).unwrap_or(None),
+        };
+        if let Some(from) = from.filter(|from| *from < segments.next()) {
+            self.floor.begins(self.next);
+            subscription.begin_with(Seq(from.max(segments.first())));
+        }
         self.next += 1;
     }
 }
 
 impl Storage {
     /// Opens the log in that folder, or begins one.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(
+        directory: &Directory,
+        channels: &HashMap<&'static str, Channel>,
+    ) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let (sizes, path, limit) = (directory.sizes()?, directory.path.as_path(), directory.limit);
         let refused = |what: &str, error: std::io::Error| {
             let path = path.display();
             let text = format!("cannot {what} the log in `{path}`: {error}");
@@ -124,7 +163,7 @@ impl Storage {
         let (in_flight, died) = in_flight.map_err(|error| refused("map", error))?;
         let disk: Arc<dyn Disk> = Arc::new(folder);
         let mut facts = Facts::default();
-        let opened = open(&disk, Sizes::default(), fastrand::Rng::new(), |body| {
+        let opened = open(&disk, sizes, fastrand::Rng::new(), |body| {
             Records::new(body).flatten().for_each(|record| facts.apply(&record));
         });
         let (mut log, mut found) = opened.map_err(|why| match why {
@@ -143,10 +182,22 @@ impl Storage {
         tell.try_send(()).ok(); // an earlier process may have left something to do
         let (floor, newest) = (Floor::new(tell.clone()), std::mem::take(&mut found.checkpoints));
         let random = fastrand::Rng::new();
-        let keeper =
-            Keeper::new(disk, log.segments(), Pace::default(), random, newest, floor.clone());
+        let spares = Spares::new(disk.clone(), sizes.segment, limit);
+        let keeper = Keeper::new(
+            disk,
+            log.segments(),
+            Pace::default(),
+            random,
+            newest,
+            floor.clone(),
+            spares.clone(),
+        );
+        let retention = channels.iter().map(|(name, of)| ((*name).to_owned(), of.retention));
+        let retention = retention.filter(|(_, of)| *of != Retention::None).collect();
+        let keeper = keeper.retain(retention);
+        let trusted = Trusted::new(log.time());
         keeper.clear().map_err(|error| refused("tidy", error))?;
-        log.reuse(keeper.spares(), tell.clone());
+        log.reuse(spares.clone(), tell.clone());
         let (bell, rung) = bell();
         let mut names = Vec::new();
         for (mut name, value) in facts.of(FactKind::Channel) {
@@ -155,9 +206,13 @@ impl Storage {
             names[number] = String::from_utf8_lossy(value).into_owned();
         }
         let (readers, asked) = crossbeam_channel::unbounded();
-        let journal = Arc::new(Journal::new(bell.clone(), in_flight, names, readers));
-        let keeping = (keeper, full, floor, tell);
-        Ok(Self { log, bell: (bell, rung), facts, journal, died, asked, keeping, lock })
+        let journal = Arc::new(Journal::new(bell.clone(), in_flight, names, readers, spares));
+        let keeping = (keeper, full, floor, tell, trusted);
+        let frames = found.lost.iter().map(|lost| lost.gap.frames.1 - lost.gap.frames.0);
+        let (bell, damaged, recovery) = ((bell, rung), frames.sum(), begun.elapsed());
+        let storage =
+            Self { log, bell, facts, journal, died, asked, keeping, lock, recovery, damaged };
+        Ok(storage)
     }
 
     /// The position of the next event.
@@ -172,32 +227,39 @@ impl Storage {
             Error::new(ErrorKind::System, text)
         };
         let opened_at = self.next();
+        if self.damaged > 0 {
+            broker.signals.state(&Signal::Damaged { frames: self.damaged });
+        }
         let reading = || {
             let (segments, names) = (self.log.segments(), self.journal.names.clone());
             let (clock, signals) = (broker.clock.clone(), broker.signals.clone());
             Reading::new(segments, names, &broker.intake, clock, signals)
         };
         let mut numbers = HashMap::new();
-        let (mut next, mut first) = (0, Vec::new());
+        let mut next = 0;
         for (mut name, value) in self.facts.of(FactKind::Subscription) {
             let Ok(number) = number_in(&mut name) else { continue };
             next = next.max(number + 1);
-            match Lasts::read(value) {
-                Some((Lasts::Named, name)) => drop(numbers.insert(name, number)),
-                _ => put_deleted(&mut first, &name_of(FactKind::Subscription, number)),
+            match SubscriptionFact::read(value) {
+                Some(SubscriptionFact { lasts: Lasts::Named, name, topics }) => {
+                    numbers.insert(name, (number, topics));
+                }
+                _ => self.journal.forget(number),
             }
         }
-        let (keeper, full, floor, looks) = self.keeping;
-        let mut needs = Needs::new(floor);
-        for number in numbers.values() {
+        let (keeper, full, floor, looks, trusted) = self.keeping;
+        let needs = Needs::new(floor.clone(), opened_at);
+        for (name, (number, _)) in &numbers {
+            needs.name(*number, name);
             let restored = Restored::read(&self.facts, *number);
-            needs.set(*number, Some(restored.map_or(Seq(0), |restored| restored.needs())));
+            needs.set(*number, restored.map_or(Seq(0), |restored| restored.needs()));
         }
         let keeps = std::thread::Builder::new().name("cueline-keeper".to_owned());
         let ends = Arc::new(AtomicBool::new(false));
+        let used = Arc::new(AtomicU64::new(keeper.used()));
         let keeps = keeps.spawn({
-            let ends = ends.clone();
-            move || keep(keeper, &full, &ends)
+            let (ends, signals, used) = (ends.clone(), broker.signals.clone(), used.clone());
+            move || keep(keeper, &full, &ends, &signals, trusted, &used)
         });
         let keeps = keeps.map_err(refused)?;
         let (reads, asked) = (reading(), self.asked);
@@ -208,19 +270,46 @@ impl Storage {
         for (of, position) in self.died {
             died.entry(of).or_default().push(Seq(position));
         }
-        let subscriptions =
-            Subscriptions { numbers, next, facts: self.facts, reading, died, opened_at };
+        let subscriptions = Subscriptions {
+            numbers,
+            next,
+            facts: self.facts,
+            reading,
+            died,
+            floor,
+            needs: needs.clone(),
+        };
         let feed = Journalist::new(
             broker.sequencer.clone(),
             self.journal.clone(),
             opened_at,
-            needs,
-            first,
+            needs.clone(),
+            broker.durability.clone(),
         );
+        let segments = self.log.segments();
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;
         let (journal, others) = (self.journal, vec![keeps, reads]);
-        let writing = Writing { writer, journal, ends, looks, others, _lock: self.lock };
+        let (segments, recovery) = (segments, self.recovery);
+        let writing = Writing {
+            writer,
+            journal,
+            ends,
+            looks,
+            others,
+            segments,
+            needs,
+            used,
+            recovery,
+            _lock: self.lock,
+        };
         Ok((writing, subscriptions))
+    }
+}
+
+impl Writing {
+    /// How many bytes the log takes on disk.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(SeqCst)
     }
 }
 
@@ -235,25 +324,6 @@ impl Drop for Writing {
         self.others.drain(..).for_each(|thread| drop(thread.join()));
     }
 }
-
-/// Looks after the log whenever a segment is full, until it is closed.
-fn keep(mut keeper: Keeper, full: &Receiver<()>, ends: &AtomicBool) {
-    while full.recv().is_ok() && !ends.load(SeqCst) {
-        // The disk is the writer's in the first place.
-        let looked = keeper.look(&mut || {
-            std::thread::sleep(PAUSE);
-            if ends.load(SeqCst) { Err(std::io::Error::other("it ends")) } else { Ok(()) }
-        });
-        if let Err(error) = looked
-            && !ends.load(SeqCst)
-        {
-            tracing::error!(%error, "a checkpoint of the log could not be written: it is tried again");
-        }
-    }
-}
-
-/// Between two writes of a checkpoint, so that it takes a small share of the disk.
-const PAUSE: Duration = Duration::from_millis(5);
 
 fn say(path: &Path, found: &Found) {
     let path = path.display();

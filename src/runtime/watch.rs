@@ -39,6 +39,10 @@ impl Core {
         let lanes = self.broker.sequencer.lanes();
         lanes.iter().for_each(|lane| lane.pass_round_for_it());
         self.show_gauges(&self.all());
+        if let Some(log) = self.log_gauges() {
+            let set = || self.recorder.set_log_gauges(&log);
+            self.broker.signals.contain(During::Observer, None, set);
+        }
     }
 
     /// The recorder may be the application's, and is contained.
@@ -92,6 +96,9 @@ impl Core {
                 "the log cannot be written: {failure}; nothing is handled or acknowledged until the \
                  runtime is started anew"
             ));
+        }
+        if self.broker.is_short() {
+            why.push(crate::error::Error::no_space().to_string());
         }
         if !self.is_built() {
             why.push("starting: some instances have not started yet".to_owned());

@@ -50,10 +50,10 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     let clock = Arc::new(Clock::new());
     let storage = match &builder.store {
         Store::Memory => None,
-        Store::Directory(path) => Some(Storage::open(path)?),
+        Store::Directory(directory) => Some(Storage::open(directory, &builder.channels)?),
     };
     let log = storage.as_ref().map(|storage| (storage.journal.clone(), storage.next()));
-    let broker = Arc::new(Broker::new(builder.threads, clock, signals, log));
+    let broker = Arc::new(Broker::new(builder.threads, clock, signals, log, &builder.channels));
     let (commands, obey) = mpsc::unbounded_channel();
     let core =
         Core::new(builder.name, broker, builder.threads, builder.hop_limit, commands, recorder);
@@ -70,6 +70,7 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         plans.push(plan);
     }
     if let Some(storage) = storage {
+        core.broker.signals.contain(During::Observer, None, || core.recorder.add_log());
         let (writing, subscriptions) = storage.start(&core.broker)?;
         *core.writing.lock() = Some(writing);
         *core.subscriptions.lock() = Some(subscriptions);

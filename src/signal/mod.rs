@@ -190,6 +190,34 @@ pub enum Signal<'a> {
         /// For how long.
         stuck: Duration,
     },
+    /// What waited was written to the log.
+    Written {
+        /// How many commits.
+        commits: u64,
+        /// How many bytes, but for the heads of frames.
+        bytes: u64,
+        /// How long it took until it was on disk; none if that is to come.
+        synced: Option<Duration>,
+    },
+    /// The log was looked after: a checkpoint was written, and what is not needed any more dropped.
+    Checkpointed {
+        /// How long it took, with its pauses.
+        took: Duration,
+        /// How many bytes were written anew.
+        compacted: u64,
+    },
+    /// A part of the log is damaged, and what was in it lost.
+    Damaged {
+        /// How many frames.
+        frames: u64,
+    },
+    /// There is no room on disk for anything new, or there is again.
+    Space {
+        /// There is none now.
+        short: bool,
+        /// How many bytes the log takes.
+        used: u64,
+    },
     /// A subscription stopped taking events because too many are held, or takes again.
     Held {
         /// Whose.
@@ -278,7 +306,11 @@ impl Signals {
 
 fn log(signal: &Signal<'_>) {
     match signal {
-        Signal::Published { .. } | Signal::Handled { .. } => {}
+        Signal::Published { .. }
+        | Signal::Handled { .. }
+        | Signal::Written { .. }
+        | Signal::Checkpointed { .. }
+        | Signal::Damaged { .. } => {} // each stretch was told when it was found
         Signal::Refused { topic, dropped, .. } => {
             debug!(topic, dropped, "no room for an event");
         }
@@ -294,6 +326,9 @@ fn log(signal: &Signal<'_>) {
         }
         Signal::Resubmitted { processor, event } => {
             info!(%processor, %event, "resubmitted");
+        }
+        Signal::Dropped { processor, events, reason: DropReason::Lost } => {
+            error!(%processor, events, "held events are not in the log any more: they are lost");
         }
         Signal::Dropped { processor, events, reason } => {
             debug!(%processor, events, reason = reason.as_str(), "dropped");
@@ -326,6 +361,12 @@ fn log(signal: &Signal<'_>) {
         Signal::ThreadLost { processor, stuck } => {
             let (processor, stuck) = (processor.map(tracing::field::display), stuck.as_millis());
             error!(processor, stuck_ms = stuck as u64, "a thread is stuck, and was given up");
+        }
+        Signal::Space { short: true, used } => {
+            error!(used, "the disk is full, or the log at its limit: nothing new is taken in");
+        }
+        Signal::Space { short: false, used } => {
+            info!(used, "there is room on disk again: new events are taken in");
         }
         Signal::Held { processor, stopped: true } => {
             error!(%processor, "too many events are held: takes no new ones");

@@ -24,11 +24,13 @@ pub enum Cause {
     Orphaned,
     /// The process died while the handler was at it.
     Crashed,
+    /// What the handler published found no room on disk. Not charged to the event.
+    NoSpace,
 }
 
 impl Cause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Failed,
         Self::Permanent,
         Self::Panicked,
@@ -38,6 +40,7 @@ impl Cause {
         Self::Undecodable,
         Self::Orphaned,
         Self::Crashed,
+        Self::NoSpace,
     ];
 
     /// Whether the instance may be broken, and is rebuilt.
@@ -57,6 +60,7 @@ impl Cause {
             Self::Undecodable => "undecodable",
             Self::Orphaned => "orphaned",
             Self::Crashed => "crashed",
+            Self::NoSpace => "no_space",
         }
     }
 }
@@ -115,14 +119,18 @@ pub enum DropReason {
     Discarded,
     /// A delayed publication is more than a subscription may hold at all.
     NeverFits,
-    /// The processor was down, stopped or ended, and its subscription full.
+    /// The processor was down, stopped or ended, and its subscription full; or the event's channel is
+    /// [not kept](crate::Durability::NotKept), and the subscription is behind.
     Missed,
+    /// It was held when the process ended, and the log does not have it: its channel is not kept, or the
+    /// log is damaged there.
+    Lost,
 }
 
 impl DropReason {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 5] =
-        [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits, Self::Missed];
+    pub const ALL: [Self; 6] =
+        [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits, Self::Missed, Self::Lost];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -132,6 +140,7 @@ impl DropReason {
             Self::Discarded => "discarded",
             Self::NeverFits => "never_fits",
             Self::Missed => "missed",
+            Self::Lost => "lost",
         }
     }
 }

@@ -3,6 +3,10 @@
 
 use std::path::PathBuf;
 
+use crate::error::Error;
+use file::log::Sizes;
+
+pub(crate) mod channel;
 pub(crate) mod file;
 pub(crate) mod memory;
 
@@ -14,8 +18,8 @@ pub enum Store {
     /// In memory: nothing survives the process.
     #[default]
     Memory,
-    /// In a log on disk, in that directory.
-    Directory(PathBuf),
+    /// In a log on disk.
+    Directory(Directory),
 }
 
 impl Store {
@@ -27,10 +31,56 @@ impl Store {
     /// In a log on disk, in that directory, which is made if it is not there. What `publish`
     /// acknowledged is on disk; a runtime that is started with the same directory goes on where the
     /// last one ended, whatever ended it.
+    pub fn directory(path: impl Into<PathBuf>) -> Directory {
+        Directory { path: path.into(), limit: None }
+    }
+}
+
+/// A log on disk; made by [`Store::directory`].
+///
+/// ```
+/// # use cueline::prelude::*;
+/// const GIB: u64 = 1 << 30;
+/// let builder = Runtime::builder("airline").store(Store::directory("./data").limit(20 * GIB));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) limit: Option<u64>,
+}
+
+/// A log has so many segments, at least, when it has reached its limit.
+const LEAST_SEGMENTS: u64 = 16;
+/// A limit must not be less.
+const LEAST_LIMIT: u64 = 16 << 20;
+
+impl Directory {
+    /// How many bytes the log may take on disk, at least 16 MiB. Default: as many as there are.
     ///
-    /// Not finished: there are no limits on its size, and what belongs to processors that are gone is
-    /// kept for ever.
-    pub fn directory(path: impl Into<PathBuf>) -> Self {
-        Self::Directory(path.into())
+    /// When they are used up, or the disk is full, publishers are refused
+    /// ([`Refused::NoSpace`](crate::Refused::NoSpace)) until enough has been consumed; processors go on
+    /// from a reserve that is within the limit.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limit = Some(bytes);
+        self
+    }
+
+    pub(crate) fn sizes(&self) -> Result<Sizes, Error> {
+        let usual = Sizes::default();
+        let Some(limit) = self.limit else { return Ok(usual) };
+        if limit < LEAST_LIMIT {
+            return Err(Error::config(format!(
+                "`limit({limit})`: a log needs at least {LEAST_LIMIT} bytes"
+            )));
+        }
+        let segment = (limit / LEAST_SEGMENTS).next_multiple_of(4096).min(usual.segment);
+        Ok(Sizes { segment, ..usual })
+    }
+}
+
+impl From<Directory> for Store {
+    fn from(directory: Directory) -> Self {
+        Self::Directory(directory)
     }
 }

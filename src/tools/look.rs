@@ -5,13 +5,14 @@ use std::io;
 use std::path::Path;
 
 use crate::message::{EventId, Seq};
-use crate::queue::{Lasts, Restored};
+use crate::queue::Restored;
 use crate::store::file::checkpoint::{checkpoint_name, checkpoints, read};
 use crate::store::file::disk::{Disk, Folder, read_up_to};
 use crate::store::file::events::{Entries, Entry, Run};
 use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::layout::{End, FRAMES, NoHead, SegmentHead};
 use crate::store::file::log::{segment_name, segment_number};
+use crate::store::file::needed::SubscriptionFact;
 use crate::store::file::record::{FactKind, Record, Records};
 use crate::store::file::scan::scan;
 
@@ -259,7 +260,9 @@ impl Looked {
     fn subscriptions(&mut self) {
         for (mut number, value) in self.facts.of(FactKind::Subscription) {
             let Ok(number) = number_in(&mut number) else { continue };
-            let Some((_, name)) = Lasts::read(value) else { continue };
+            let Some(SubscriptionFact { name, .. }) = SubscriptionFact::read(value) else {
+                continue;
+            };
             let Some(restored) = Restored::read(&self.facts, number) else { continue };
             let look = SubscriptionLook {
                 to: restored.to.0,

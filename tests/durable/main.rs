@@ -2,8 +2,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod a_full_disk_stops_publishers_only;
+mod a_new_subscription_begins_where_it_says;
 mod a_restart_goes_on_where_it_was;
 mod an_event_that_kills_the_process_is_parked;
+mod channels_are_kept_as_it_was_said;
 mod nothing_acknowledged_is_lost;
 mod support;
 mod what_waits_for_its_time_waits_in_the_log;

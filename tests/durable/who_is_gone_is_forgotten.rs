@@ -69,3 +69,47 @@ fn children_of_a_pool_begin_anew() {
         assert_eq!(log.take(), (round * 10..round * 10 + 5).collect::<Vec<_>>());
     }
 }
+
+/// A processor that is not declared any more is waited for, and named, until it is forgotten.
+#[test]
+fn whoever_is_not_declared_any_more_holds_on_to_the_log_until_it_is_forgotten() {
+    let (directory, log) = (Directory::new("undeclared"), Log::default());
+    let with = |names: &[&str]| {
+        let (names, log) = (names.to_vec(), log.clone());
+        start(&directory, move |of| {
+            names.iter().fold(of, |of, name| of.child(adder(name, &log, fine)))
+        })
+    };
+    let runtime = with(&["old", "new"]);
+    publish(&runtime, 0..10);
+    idle(&runtime);
+    stop(runtime);
+    let runtime = with(&["new"]);
+    publish(&runtime, 10..30);
+    idle(&runtime);
+    let known = |runtime: &Runtime| -> Vec<(String, bool)> {
+        let all = runtime.subscriptions().into_iter();
+        all.map(|of| (of.name.to_string(), of.declared)).collect()
+    };
+    assert_eq!(known(&runtime), [("old".to_owned(), false), ("new".to_owned(), true)]);
+    let old = &runtime.subscriptions()[0];
+    // 10 numbers, 20 doubles, 20 numbers: all but the first 10, and what their doubles came between.
+    assert!(old.needs.get() >= 10 && old.behind >= 40 && old.holds > 0, "{old:?}");
+    let kind = |result: Result<(), Error>| result.unwrap_err().kind();
+    assert_eq!(kind(runtime.forget_subscription("new")), cueline::ErrorKind::Conflict);
+    assert_eq!(kind(runtime.forget_subscription("other")), cueline::ErrorKind::NotFound);
+    runtime.forget_subscription("old").unwrap();
+    assert_eq!(kind(runtime.forget_subscription("old")), cueline::ErrorKind::NotFound);
+    publish(&runtime, 30..31);
+    idle(&runtime);
+    stop(runtime);
+    let runtime = with(&["new"]);
+    assert_eq!(known(&runtime), [("new".to_owned(), true)]);
+    stop(runtime);
+    log.take();
+    let runtime = with(&["old", "new"]);
+    publish(&runtime, 31..32);
+    idle(&runtime);
+    assert_eq!(log.take(), [31, 31], "it begins anew");
+    stop(runtime);
+}

@@ -44,7 +44,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         self.link.measured.close_span();
         let died = if let Ended::Died(times) = ended { times } else { 0 };
         let (cause, failure) = ended.into_failure();
-        let failures = failures.saturating_add(1);
+        // It is no fault of the event that the disk is full.
+        let charged = u32::from(cause != Cause::NoSpace);
+        let failures = failures.saturating_add(charged);
         let event = kept.id();
         let said = cause.breaks_instance().then(|| failure.chain().join(": "));
         let path = if cause == Cause::HopLimit || cause == Cause::Overflow {
@@ -70,6 +72,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         let pressed_until = match verdict {
             Verdict::Retry(due) if cause == Cause::Overflow => self.link.under_pressure(due),
+            Verdict::Retry(due) if cause == Cause::NoSpace => Some(due),
             _ => None,
         };
         let settle = Settle::Failed { seq, failures, verdict, kept };

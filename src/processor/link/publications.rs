@@ -11,6 +11,7 @@ use crate::error::{Failure, Outcome};
 use crate::message::envelope::Origin;
 use crate::message::{Event, EventId, weight_of};
 use crate::processor::emitted::Emitted;
+use crate::processor::outcome::Ended;
 use crate::queue::batch::{Events, Load};
 
 impl Link {
@@ -19,6 +20,9 @@ impl Link {
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
         match self.broker.journal {
             None => self.publish_as(event, origin, None),
+            Some(_) if !self.broker.durability.keeps(E::NAME) => {
+                self.publish_as(event, origin, None)
+            }
             Some(_) => self.publish_stored(event, origin),
         }
     }
@@ -108,14 +112,17 @@ impl Link {
         Ok(emitted.len() - 1)
     }
 
-    /// Asks for room for what the event in hand published. On failure, the topic that has none.
+    /// Asks for room for what the event in hand published.
     #[inline]
-    pub(crate) fn admit_publications(&self) -> Result<(), &'static str> {
+    pub(crate) fn admit_publications(&self) -> Result<(), Ended> {
         if self.short.get() {
             let chunk = &mut *self.chunk.borrow_mut();
             for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
                 let more = self.broker.lease(self.holder, emitted.topic, emitted.short);
-                let more = more.ok_or(emitted.name)?;
+                let more = more.ok_or_else(|| match self.broker.is_short() {
+                    true => Ended::NoSpace,
+                    false => Ended::Overflowed(emitted.name),
+                })?;
                 emitted.lease.allowed.add(more);
                 emitted.lease.spend(std::mem::take(&mut emitted.short));
             }

@@ -14,6 +14,7 @@ use crate::queue::state::Verdict;
 use crate::queue::stored::run_of;
 use crate::store::file::bytes::{put_bytes, put_number};
 use crate::store::file::facts::{name_at, name_of};
+use crate::store::file::needed::SubscriptionFact;
 use crate::store::file::record::{FactKind, put_deleted, put_events, put_fact};
 
 /// What is to be told to the log.
@@ -27,28 +28,6 @@ pub(super) struct News {
     moved: bool,
     /// Nothing of it is needed any more.
     gone: bool,
-}
-
-/// How long the log knows a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lasts {
-    /// Until it is removed for good.
-    Named = 1,
-    /// As long as the process: it is one of a pool's, whose names are given anew.
-    Process = 2,
-}
-
-impl Lasts {
-    /// What the fact of a subscription says: how long it lasts, and its name.
-    pub(crate) fn read(value: &[u8]) -> Option<(Self, String)> {
-        let (lasts, name) = value.split_first()?;
-        let lasts = match lasts {
-            1 => Self::Named,
-            2 => Self::Process,
-            _ => return None,
-        };
-        Some((lasts, String::from_utf8_lossy(name).into_owned()))
-    }
 }
 
 /// What a subscription has to tell to the log.
@@ -78,12 +57,11 @@ fn wall_time(due: Moment, now: Moment) -> u64 {
 }
 
 impl News {
-    pub(super) fn new(number: u32, name: Option<(&str, Lasts)>) -> Self {
+    pub(super) fn new(number: u32, fact: Option<&SubscriptionFact>) -> Self {
         let mut news = Self { number, ..Self::default() };
-        if let Some((name, lasts)) = name {
+        if let Some(fact) = fact {
             let of = name_of(FactKind::Subscription, number);
-            let value = [&[lasts as u8], name.as_bytes()].concat();
-            put_fact(&mut news.records, &of, &value);
+            put_fact(&mut news.records, &of, &fact.write());
             news.moved = true;
         }
         news
@@ -184,6 +162,13 @@ impl News {
 }
 
 impl Inner {
+    /// It begins there, with what the log has.
+    pub(super) fn begin_with(&mut self, at: Seq) {
+        self.source.restore(at);
+        // Where that ends is known when it has its place in the order.
+        (self.earlier, self.seen) = (Seq(u64::MAX), Seq(u64::MAX));
+    }
+
     /// It was published by this process, and whoever counts what was counts it.
     pub(super) fn counts(&self, batch: &Batch) -> bool {
         batch.first >= self.earlier
@@ -199,11 +184,11 @@ impl Inner {
 }
 
 impl Subscription {
-    /// What is done is told to a log from now on, which knows it by that number; `name` if that is
-    /// new to it.
-    pub(crate) fn keep(&self, number: u32, name: Option<(&str, Lasts)>) {
+    /// What is done is told to a log from now on, which knows it by that number; with what is new to
+    /// it.
+    pub(crate) fn keep(&self, number: u32, fact: Option<&SubscriptionFact>) {
         self.log_number.store(u64::from(number) + 1, SeqCst);
-        self.inner.lock().news = Some(News::new(number, name));
+        self.inner.lock().news = Some(News::new(number, fact));
         self.news.store(true, SeqCst);
     }
 
@@ -230,7 +215,9 @@ impl Subscription {
 
     /// It gets what comes from there on, unless it goes on where an earlier process left it.
     pub(crate) fn begin(&self, at: Seq) {
-        self.inner.lock().source.begin(at);
+        let mut inner = self.inner.lock();
+        inner.source.begin(at);
+        (inner.earlier, inner.seen) = (at, at);
     }
 
     /// What is to be told to the log: its records, and what was published with them.

@@ -39,7 +39,7 @@ pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand};
 use durable::News;
-pub(crate) use durable::{Lasts, Told};
+pub(crate) use durable::Told;
 pub use held::Unsettled;
 pub(crate) use restore::Restored;
 use source::Source;
@@ -207,8 +207,7 @@ impl Subscription {
         let settings = &self.settings;
         let (dropped, reason) = match settings.when_full {
             _ if inner.news.is_some() => {
-                self.push_kept(&mut inner, batch, gone);
-                (Load::default(), DropReason::Newest)
+                (self.push_kept(&mut inner, batch, gone), DropReason::Missed)
             }
             WhenFull::Block if !self.is_detached() => {
                 inner.line.push(batch, &self.wanted);

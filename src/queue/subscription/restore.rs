@@ -14,9 +14,11 @@ use crate::queue::kept::Kept;
 use crate::queue::report::Report;
 use crate::queue::state::Verdict;
 use crate::queue::stored::head_of;
+use crate::signal::{DropReason, Signal};
 use crate::store::file::bytes::{Bytes, Read};
 use crate::store::file::events::Entries;
 use crate::store::file::facts::{Facts, position_in};
+use crate::store::file::needed;
 use crate::store::file::record::{FactKind, Record, Records};
 
 /// Publications that wait for their time, as the log has them.
@@ -77,15 +79,9 @@ impl Restored {
     /// What the facts of a log say of the subscription with that number; none if they say nothing.
     pub(crate) fn read(facts: &Facts, number: u32) -> Option<Self> {
         let (_, progress) = facts.under(FactKind::Progress, number).next()?;
-        let mut restored = Self::default();
-        let mut read = Bytes(progress);
-        restored.to = Seq(read.number().ok()?);
-        let mut again = Vec::new();
-        let mut before = 0;
-        while !read.is_empty() {
-            before += read.number().ok()?;
-            again.push(Seq(before));
-        }
+        let (to, but) = needed::progress(progress).ok()?;
+        let mut restored = Self { to: Seq(to), ..Self::default() };
+        let mut again: Vec<Seq> = but.into_iter().map(Seq).collect();
         let behind = facts.under(FactKind::Behind, number);
         again.extend(behind.filter_map(|(mut name, _)| position_in(&mut name).ok().map(Seq)));
         restored.held.extend(again.into_iter().map(|seq| (seq, Held::Again)));
@@ -123,20 +119,23 @@ fn state_of(mut name: Bytes<'_>, value: &[u8]) -> Read<(String, Key, Vec<u8>)> {
 }
 
 impl Subscription {
+    /// It begins there, with what the log has.
+    pub(crate) fn begin_with(&self, at: Seq) {
+        self.inner.lock().begin_with(at);
+    }
+
     /// Puts back what the log says was there. `events` are those that are held, as far as they can be
     /// read.
     pub(crate) fn restore(
         &self,
         restored: Restored,
-        next: Seq,
         died: &[Seq],
         mut events: BTreeMap<Seq, Kept>,
         topic: impl Fn(&str) -> TopicId,
     ) {
         let now = Timestamp::now().as_millis();
         let mut inner = self.inner.lock();
-        inner.source.restore(restored.to);
-        (inner.earlier, inner.seen) = (next, next);
+        inner.begin_with(restored.to);
         inner.suspects.extend(restored.died);
         for seq in died {
             let waits = *seq >= restored.to || restored.held.iter().any(|(of, _)| of == seq);
@@ -147,8 +146,14 @@ impl Subscription {
                 inner.news.iter_mut().for_each(|news| news.died(*seq, times));
             }
         }
+        let mut lost = 0;
         for (seq, held) in restored.held {
-            let Some(mut kept) = events.remove(&seq) else { continue };
+            let Some(mut kept) = events.remove(&seq) else {
+                // Its channel is not kept, or the log is damaged there.
+                inner.news.iter_mut().for_each(|news| news.done(seq, true));
+                lost += 1;
+                continue;
+            };
             let key = kept.key.clone();
             match held {
                 Held::Again => {
@@ -186,6 +191,11 @@ impl Subscription {
             }
             let wait = std::time::Duration::from_millis(fact.due.saturating_sub(now));
             inner.delayed.push_again(fact.number, self.clock.now().after(wait), events);
+        }
+        drop(inner);
+        if lost > 0 {
+            let (processor, reason) = (&self.name, DropReason::Lost);
+            self.signals.state(&Signal::Dropped { processor, events: lost, reason });
         }
     }
 }

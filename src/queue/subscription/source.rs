@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::{Inner, Subscription};
 use crate::message::Seq;
-use crate::queue::batch::{Batch, Load};
+use crate::queue::batch::{Batch, Load, Run};
 use crate::queue::waiting::Line;
 
 /// So many bytes are read ahead of a subscription that is behind; more is read when half of it has
@@ -58,13 +58,15 @@ fn end_of(batch: &Batch) -> Seq {
 }
 
 impl Subscription {
-    /// A batch is there, and whether it goes into the line depends on where that stands.
+    /// A batch is there, and whether it goes into the line depends on where that stands. What it misses
+    /// by that: what is not in the log either.
     pub(super) fn push_kept(
         &self,
         inner: &mut Inner,
         batch: Arc<Batch>,
         gone: &mut Vec<Arc<Batch>>,
-    ) {
+    ) -> Load {
+        let mut missed = Load::default();
         let end = end_of(&batch);
         inner.seen = inner.seen.max(end);
         let bound = self.settings.bound;
@@ -76,27 +78,42 @@ impl Subscription {
                 inner.line.push(batch, &self.wanted);
             }
             Source::Live { have } => {
+                missed = self.not_in_log(&batch);
                 inner.source = Source::Lagging { have: *have, asked: false };
             }
-            Source::Lagging { have, .. } if batch.first <= *have && end > *have => {
-                // Nothing lies between: it is read as it comes from now on, if there is room.
-                if batch.first == *have && inner.line.load.fits(bound) {
-                    inner.source = Source::Live { have: end };
-                    inner.line.push(batch, &self.wanted);
-                }
+            // Nothing lies between: it is read as it comes from now on.
+            Source::Lagging { have, .. }
+                if batch.first == *have && inner.line.load.fits(bound) && end > *have =>
+            {
+                inner.source = Source::Live { have: end };
+                inner.line.push(batch, &self.wanted);
             }
-            Source::Lagging { .. } => {}
+            Source::Lagging { .. } => missed = self.not_in_log(&batch),
             Source::Joining { have, asked, behind, .. } => {
                 if behind.load.fits(bound) {
                     behind.push(batch, &self.wanted);
                 } else {
                     let line = std::mem::take(behind);
+                    missed = self.not_in_log(&batch);
+                    let more = line.batches.iter().map(|waiting| self.not_in_log(&waiting.batch));
+                    more.for_each(|more| missed.add(more));
                     gone.extend(line.batches.into_iter().map(|waiting| waiting.batch));
                     inner.source = Source::Lagging { have: *have, asked: *asked };
                 }
             }
         }
         self.note_hunger(inner);
+        missed
+    }
+
+    /// What is wanted of a batch, and never in the log.
+    fn not_in_log(&self, batch: &Batch) -> Load {
+        let events = &batch.events;
+        let loads = events.runs().iter().zip(events.loads());
+        let lost = |run: &Run| !run.stored && self.wanted.which(run.head.topic).is_some();
+        loads
+            .filter(|(run, _)| lost(run))
+            .fold(Load::default(), |sum, (_, (_, load))| sum.and(load))
     }
 
     /// More is to be read from the log for it.
@@ -120,6 +137,11 @@ impl Subscription {
         let inner = self.inner.lock();
         let waits = || !(inner.line.batches.is_empty() && inner.in_hand.is_empty());
         inner.source.is_lagging() || (inner.news.is_some() && waits())
+    }
+
+    /// It reads from the log.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.inner.lock().source.is_lagging()
     }
 
     /// Whether somebody is to read for it; said once.

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::waiting::Wanted;
-use crate::queue::{QueueSettings, WhenFull};
+use crate::queue::{QueueSettings, StartFrom, WhenFull};
 use crate::signal::{ProcessorName, Signals};
 
 /// One that waits for nothing.
@@ -23,6 +23,7 @@ pub(super) fn subscription() -> Subscription {
         instances: 1,
         hosts: 1,
         shared: false,
+        start_from: StartFrom::Now,
     };
     let name = ProcessorName { index: 0, name: "test".into() };
     let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));

@@ -160,7 +160,7 @@ fn is_left_over(name: &[u8], known: &mut HashSet<u32>) -> bool {
 }
 
 /// All facts in their order: those of a checkpoint, and what changed since.
-fn merge(
+pub(super) fn merge(
     before: Option<&Segment>,
     changes: &Changes,
     put: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
@@ -191,7 +191,10 @@ fn merge(
         })?;
         std::mem::replace(&mut failed, Ok(()))?;
         if read == 0 {
-            break;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the last checkpoint is damaged",
+            ));
         }
     }
     for (name, change) in changes {

@@ -12,6 +12,7 @@ use super::keeper::{Floor, Keeper, Pace};
 use super::log::{Commit, Log, Sizes, segment_number};
 use super::record::{FactKind, Records, put_deleted, put_fact};
 use super::recovery::{Found, open};
+use super::spares::Spares;
 
 const SIZES: Sizes = Sizes { segment: 4096 + 300, frame: 100 };
 const PACE: Pace = Pace(500);
@@ -38,10 +39,11 @@ fn opened(disk: &CrashDisk, seed: u64) -> Option<(Log, Keeper, Found, Facts)> {
     floor.set(u64::MAX);
     let newest = std::mem::take(&mut found.checkpoints);
     let random = fastrand::Rng::with_seed(seed + 1);
-    let keeper = Keeper::new(of, log.segments(), PACE, random, newest, floor);
+    let spares = Spares::new(of.clone(), SIZES.segment, None);
+    let keeper = Keeper::new(of, log.segments(), PACE, random, newest, floor, spares.clone());
     keeper.clear().ok()?;
     let (full, _) = crossbeam_channel::bounded(1);
-    log.reuse(keeper.spares(), full);
+    log.reuse(spares, full);
     Some((log, keeper, found, facts))
 }
 
@@ -69,10 +71,10 @@ impl World {
         let mut facts = self.history.last().cloned().unwrap_or_default();
         Records::new(&records).flatten().for_each(|record| facts.apply(&record));
         self.history.push(facts);
-        self.log.append(std::iter::once(Commit { records: &records, first: 0, next: 0 }), 7)?;
+        self.log.append(std::iter::once(Commit { records: &records, first: 0, next: 0 }), 0, 7)?;
         self.log.sync()?;
         self.acknowledged = self.history.len() - 1;
-        self.keeper.look(&mut || Ok(()))
+        self.keeper.look(7, &mut || Ok(()))
     }
 
     fn runs(&mut self, steps: usize) {

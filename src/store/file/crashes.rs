@@ -77,7 +77,7 @@ fn append(log: &mut Log, ledger: &mut Ledger, count: usize, size: usize) -> std:
     let bodies: Vec<_> =
         (0..count as u32).map(|more| commit(ledger.attempted + more, size)).collect();
     ledger.attempted += count as u32;
-    log.append(bodies.iter().map(|records| Commit { records, first: 0, next: 0 }), 5)
+    log.append(bodies.iter().map(|records| Commit { records, first: 0, next: 0 }), 0, 5)
 }
 
 /// What is there is the beginning of what was handed over, and all of what was acknowledged.
@@ -199,6 +199,36 @@ fn fault_18_eio_on_fsync() {
             }
         }
     }
+}
+
+/// Rows 19 and 20: a write that is refused is done anew elsewhere, and nobody notices; what follows a
+/// sync that failed is not.
+#[test]
+fn fault_19_a_refused_write_is_done_anew() {
+    let groups = [Op::Group(7), Op::Append(250), Op::Group(2), Op::Append(1)];
+    let ops: Vec<Op> = groups.into_iter().flat_map(|group| [group, Op::Sync]).collect();
+    let whole = CrashDisk::default();
+    let Ok((mut log, ..)) = opened(&whole, 1) else { panic!("it opens") };
+    let begun = whole.done();
+    run(&mut log, &mut Ledger::default(), &ops);
+    let mut went_on = 0;
+    for refused in begun..whole.done() {
+        for code in [libc::EIO, libc::ENOSPC] {
+            let disk = CrashDisk::default();
+            disk.fails(refused, Fault::Refused(code));
+            let Ok((mut log, ..)) = opened(&disk, 1) else { panic!("it opens") };
+            let mut ledger = Ledger::default();
+            run(&mut log, &mut ledger, &ops);
+            let what = || format!("{code} at {refused}");
+            went_on += u32::from(ledger.acknowledged == 11);
+            for seed in 0..4 {
+                let left = disk.after_crash(&mut fastrand::Rng::with_seed(seed));
+                recovers(&left, ledger, seed, &what);
+            }
+        }
+    }
+    let writes = 2 * (whole.done() - begun) as u32;
+    assert!((writes / 3..writes).contains(&went_on), "{went_on} of {writes}");
 }
 
 /// Whole frames behind the cut fit behind nothing any more, however alike what is written then.

@@ -84,6 +84,23 @@ mod flag {
 }
 
 impl Run {
+    /// The same without its first few events, which are counted as skipped.
+    fn without(&self, events: u32) -> Self {
+        let later = |id: u128| id.wrapping_add(u128::from(events));
+        let chain = |chain: Chain| match chain.steps {
+            true => Chain { first: later(chain.first), ..chain },
+            false => chain,
+        };
+        Self {
+            skipped: self.skipped + events,
+            count: self.count - events,
+            first: later(self.first),
+            correlation: self.correlation.map(chain),
+            causation: self.causation.map(chain),
+            ..self.clone()
+        }
+    }
+
     fn put(&self, into: &mut Vec<u8>, base: u128) {
         let mut flags = if self.skipped > 0 { flag::SKIPS } else { 0 };
         let mut set = |chain: Option<Chain>, there, steps| {
@@ -198,6 +215,40 @@ impl<'a> Events<'a> {
     pub(crate) fn end(&self) -> u64 {
         let positions = self.runs.iter().map(|run| u64::from(run.skipped) + u64::from(run.count));
         self.first.saturating_add(positions.sum())
+    }
+
+    /// What is left of the runs, and of the bytes, if only some events are kept: asked for each with
+    /// its channel and its position.
+    pub(crate) fn only(&self, keep: impl Fn(u32, u64) -> bool) -> Read<(Vec<Run>, Vec<u8>)> {
+        let (mut runs, mut bytes) = (Vec::<Run>::new(), Vec::new());
+        let mut entries = Entries::new(self.entries);
+        let (mut position, mut skipped) = (self.first, 0);
+        for run in &self.runs {
+            skipped += run.skipped;
+            position += u64::from(run.skipped);
+            let mut open = false;
+            for at in 0..run.count {
+                let before = entries.rest();
+                entries.next().ok_or(Malformed)??;
+                let entry = &before[..before.len() - entries.rest().len()];
+                if keep(run.channel, position) {
+                    bytes.extend_from_slice(entry);
+                    match runs.last_mut().filter(|_| open) {
+                        Some(last) => last.count += 1,
+                        None => runs.push(Self::one(run, at, std::mem::take(&mut skipped))),
+                    }
+                    open = true;
+                } else {
+                    (skipped, open) = (skipped + 1, false);
+                }
+                position += 1;
+            }
+        }
+        Ok((runs, bytes))
+    }
+
+    fn one(run: &Run, at: u32, skipped: u32) -> Run {
+        Run { skipped, count: 1, ..run.without(at) }
     }
 
     pub(super) fn read(mut content: Bytes<'a>) -> Read<Self> {

@@ -2,21 +2,22 @@
 //! more are given back to be written again. Decided whenever a segment is full, by one thread, or by a
 //! test.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use super::checkpoint::{self, Changes, Reach, checkpoint_name, checkpoints};
 use super::disk::Disk;
 use super::layout::{End, FRAMES};
-use super::log::{Segment, segment_name};
+use super::log::{Segment, segment_number};
+use super::needed::{Index, Needed};
 use super::reader::{Segments, read_frames};
-
-/// Segments that are kept to be written again.
-const SPARES: usize = 2;
+use super::spares::Spares;
+use super::tidy::Learned;
+use crate::store::channel::Retention;
 
 /// When a checkpoint is worth it: after so many bytes of log, or twice its own size.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,8 @@ struct Position {
     floor: AtomicU64,
     /// When the floor reaches that, a segment is free, and the keeper is to look.
     wanted: AtomicU64,
+    /// One more than the last subscription that began in the past.
+    begun: AtomicU64,
     looks: Sender<()>,
 }
 
@@ -43,7 +46,17 @@ impl Floor {
     /// The keeper is told there that it is to look.
     pub(crate) fn new(looks: Sender<()>) -> Self {
         let (floor, wanted) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self(Arc::new(Position { floor, wanted, looks }))
+        Self(Arc::new(Position { floor, wanted, begun: AtomicU64::new(0), looks }))
+    }
+
+    /// A subscription of that number begins with what is there already.
+    pub(crate) fn begins(&self, subscription: u32) {
+        self.0.begun.store(u64::from(subscription) + 1, SeqCst);
+    }
+
+    /// The last one that did.
+    pub(super) fn begun(&self) -> Option<u32> {
+        self.0.begun.load(SeqCst).checked_sub(1).map(|number| number as u32)
     }
 
     pub(crate) fn set(&self, position: u64) {
@@ -54,12 +67,12 @@ impl Floor {
         }
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.floor.load(SeqCst)
     }
 
     /// Tells when it reaches that, also if it has already.
-    fn wait_for(&self, position: u64) {
+    pub(super) fn wait_for(&self, position: u64) {
         self.0.wanted.store(position, SeqCst);
         self.set(self.get());
     }
@@ -67,35 +80,27 @@ impl Floor {
 
 /// Writes checkpoints, and takes away what is not needed.
 pub(crate) struct Keeper {
-    disk: Arc<dyn Disk>,
-    segments: Segments,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) segments: Segments,
     pace: Pace,
-    random: fastrand::Rng,
+    pub(super) random: fastrand::Rng,
     /// The last two, the newest last: if one is damaged there is another, and all that is needed to
     /// bring it up to date.
-    checkpoints: VecDeque<(Reach, Segment)>,
-    floor: Floor,
-    spares: Spares,
-}
-
-/// Segments to be written again, by their names.
-#[derive(Clone)]
-pub(crate) struct Spares {
-    give: Sender<String>,
-    take: Receiver<String>,
-}
-
-impl Default for Spares {
-    fn default() -> Self {
-        let (give, take) = crossbeam_channel::bounded(SPARES);
-        Self { give, take }
-    }
-}
-
-impl Spares {
-    pub(super) fn take(&self) -> Option<String> {
-        self.take.try_recv().ok()
-    }
+    pub(super) checkpoints: VecDeque<(Reach, Segment)>,
+    pub(super) floor: Floor,
+    pub(super) spares: Spares,
+    /// For how long events are kept that everybody has consumed, by channel.
+    pub(super) retention: HashMap<String, Retention>,
+    /// What segments hold, as far as it is known.
+    pub(super) indexes: HashMap<u64, Index>,
+    /// Segments that are left as they are: they are damaged.
+    pub(super) damaged: HashSet<u64>,
+    /// What is needed by the newest checkpoint and what was written since, up to there.
+    pub(super) needed: Option<(Learned, Needed)>,
+    /// The checkpoint that was read to its end.
+    pub(super) read: Option<u64>,
+    /// How many bytes compaction has written.
+    pub(super) copied: u64,
 }
 
 impl Keeper {
@@ -106,17 +111,35 @@ impl Keeper {
         random: fastrand::Rng,
         mut newest: Vec<(Reach, Segment)>,
         floor: Floor,
+        spares: Spares,
     ) -> Self {
         newest.reverse();
-        let (checkpoints, spares) = (newest.into(), Spares::default());
-        Self { disk, segments, pace, random, checkpoints, floor, spares }
+        let checkpoints = newest.into();
+        Self {
+            disk,
+            segments,
+            pace,
+            random,
+            checkpoints,
+            floor,
+            spares,
+            retention: HashMap::new(),
+            indexes: HashMap::new(),
+            damaged: HashSet::new(),
+            needed: None,
+            read: None,
+            copied: 0,
+        }
     }
 
-    pub(crate) fn spares(&self) -> Spares {
-        self.spares.clone()
+    /// Events of some channels are kept although everybody has consumed them.
+    pub(crate) fn retain(mut self, retention: HashMap<String, Retention>) -> Self {
+        self.retention = retention;
+        self
     }
 
-    /// Files that an earlier process did not finish, or meant to use again, are taken away.
+    /// Files that an earlier process did not finish are taken away, those that it meant to use again
+    /// are taken over, and as many more are made ready as there are to be.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let kept: Vec<u64> = self.checkpoints.iter().map(|(reach, _)| reach.segment).collect();
         for number in checkpoints(&*self.disk)? {
@@ -129,17 +152,58 @@ impl Keeper {
             let stem = name.strip_suffix(ending).unwrap_or_default();
             stem.len() == 16 && stem.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
+        let all = self.segments.all();
+        let merged = |number: u64| {
+            let of = all.partition_point(|of| of.head.covers < number);
+            all.get(of).is_some_and(|of| of.head.number < number)
+        };
         for name in self.disk.names()? {
-            if ours(&name, ".new") || ours(&name, ".spare") {
+            if ours(&name, ".new") || segment_number(&name).is_some_and(merged) {
                 self.disk.remove(&name)?;
+            } else if ours(&name, ".spare") {
+                self.spares.give(&name)?;
             }
         }
+        self.provide()?;
         self.disk.sync_names()
     }
 
-    /// Does what is to be done by now. `pause` is called often, to leave the disk to others; if it fails,
-    /// that is the end of it, and what was begun is begun anew another time.
-    pub(crate) fn look(&mut self, pause: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+    /// Whether there is room for all that is to be ready.
+    fn provide(&self) -> io::Result<bool> {
+        self.spares.provide(self.used())
+    }
+
+    /// No more can be made ready.
+    pub(crate) fn is_short(&self) -> bool {
+        self.spares.is_short()
+    }
+
+    /// The newest checkpoint, by the segment that it reaches to.
+    pub(crate) fn checkpoint(&self) -> Option<u64> {
+        self.checkpoints.back().map(|(reach, _)| reach.segment)
+    }
+
+    /// How many bytes compaction has written.
+    pub(crate) fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// How many bytes are used on disk.
+    pub(crate) fn used(&self) -> u64 {
+        let length = |segment: &Segment| segment.file.length().unwrap_or(0);
+        let checkpoints = self.checkpoints.iter().map(|(_, segment)| segment);
+        let segments = self.segments.all();
+        segments.iter().chain(checkpoints).map(length).sum::<u64>() + self.spares.bytes()
+    }
+
+    /// Does what is to be done at that time, in milliseconds since 1970. `pause` is called often, to leave
+    /// the disk to others; if it fails, that is the end of it, and what was begun is begun anew another
+    /// time.
+    pub(crate) fn look(
+        &mut self,
+        now: u64,
+        pause: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
         let all = self.segments.all();
         let full = &all[..all.len().saturating_sub(1)];
         let reached = self.checkpoints.back().map(|(reach, _)| reach.segment);
@@ -149,10 +213,13 @@ impl Keeper {
             .collect();
         let bytes: u64 = since.iter().map(|segment| segment.length - FRAMES).sum();
         let size = self.checkpoints.back().map_or(0, |(_, segment)| segment.length - FRAMES);
-        if bytes >= self.pace.0.max(2 * size) && !since.is_empty() {
+        let due = bytes >= self.pace.0.max(2 * size) || self.spares.is_short();
+        if due && !since.is_empty() {
             self.write(&since, &all, pause)?;
         }
-        self.give_back(&all)
+        drop(all);
+        self.tidy(now, pause)?;
+        self.provide().map(drop)
     }
 
     fn write(
@@ -164,17 +231,21 @@ impl Keeper {
         let mut changes = Changes::new();
         let mut time = self.checkpoints.back().map_or(0, |(reach, _)| reach.time);
         for segment in since {
-            let mut at = FRAMES;
+            let (mut at, mut index) = (FRAMES, Index::default());
             // Damaged ones are gaps: what they said is lost, and was said when the log was opened.
             while at < segment.length {
                 let read = read_frames(segment, &mut at, |head, body| {
                     time = time.max(head.time);
                     checkpoint::note(&mut changes, body);
+                    index.note(body, head.time);
                 })?;
                 if read == 0 {
+                    self.damaged.insert(segment.head.number);
                     at = super::reader::behind_damage(segment, at)?;
                 }
             }
+            index.length = segment.length;
+            self.indexes.insert(segment.head.number, index);
             pause()?;
         }
         let Some(last) = since.last() else { return Ok(()) };
@@ -184,40 +255,21 @@ impl Keeper {
         let reach = Reach { segment: last.head.covers, end, next: next.head.first, time };
         let before = self.checkpoints.back().map(|(_, segment)| segment);
         let written =
-            checkpoint::write(&*self.disk, &mut self.random, reach, before, &changes, pause)?;
-        self.checkpoints.push_back((reach, written));
-        while self.checkpoints.len() > 2 {
-            if let Some((old, _)) = self.checkpoints.pop_front() {
-                self.disk.remove(&checkpoint_name(old.segment))?;
+            checkpoint::write(&*self.disk, &mut self.random, reach, before, &changes, pause);
+        let written = written.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                self.checkpoints.pop_back(); // the one before it is merged with what is since then
             }
-        }
-        Ok(())
+        })?;
+        self.checkpoints.push_back((reach, written));
+        self.remove_checkpoints(2)
     }
 
-    /// Segments whose facts are in both checkpoints, and whose events nobody needs, are free.
-    fn give_back(&mut self, all: &[Segment]) -> io::Result<()> {
-        if self.checkpoints.len() < 2 {
-            return Ok(());
-        }
-        let Some((oldest, _)) = self.checkpoints.front() else { return Ok(()) };
-        let (reached, floor) = (oldest.segment, self.floor.get());
-        for pair in all.windows(2) {
-            let (segment, next) = (&pair[0], &pair[1]);
-            if segment.head.covers > reached {
-                break; // the next checkpoint is to come first
-            }
-            if next.head.first > floor {
-                self.floor.wait_for(next.head.first);
-                break;
-            }
-            self.segments.remove_first();
-            let name = segment_name(segment.head.number);
-            let spare = format!("{:016x}.spare", segment.head.number);
-            if self.spares.give.is_full() {
-                self.disk.remove(&name)?;
-            } else {
-                self.disk.rename(&name, &spare)?;
-                self.spares.give.try_send(spare).ok();
+    /// Leaves so many.
+    pub(super) fn remove_checkpoints(&mut self, leave: usize) -> io::Result<()> {
+        while self.checkpoints.len() > leave {
+            if let Some((old, _)) = self.checkpoints.pop_front() {
+                self.disk.remove(&checkpoint_name(old.segment))?;
             }
         }
         Ok(())

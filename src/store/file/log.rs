@@ -8,9 +8,9 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::disk::{Disk, DiskFile, write_all};
-use super::keeper::Spares;
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
 use super::reader::Segments;
+use super::spares::{Spares, is_no_space};
 
 /// Sizes of the log, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -72,18 +72,30 @@ pub(crate) struct Log {
     random: fastrand::Rng,
     current: Segment,
     end: End,
-    /// All frames before this one are on disk.
-    synced: u64,
     /// The position of the next event.
     next: u64,
     time: u64,
+    /// How many commits have been written.
+    commits: u64,
+    /// What is on disk.
+    safe: Safe,
     buffer: Vec<u8>,
     /// What can be read.
     segments: Segments,
     /// Segments to be written again; and who is told that one is full.
     spares: Option<(Spares, Sender<()>)>,
-    /// A write failed: what is behind the end is unknown, and nothing may follow it.
+    /// Nothing may be written any more.
     broken: bool,
+}
+
+/// How far the log is on disk.
+#[derive(Debug, Clone, Copy)]
+struct Safe {
+    end: End,
+    next: u64,
+    commits: u64,
+    /// Of the segment that is written to.
+    length: u64,
 }
 
 /// Where a log stands that is opened.
@@ -117,18 +129,20 @@ impl Log {
         Stand { end, next, time }: Stand,
         segments: Segments,
     ) -> Self {
-        segments.synced(current.length, next);
+        segments.show(current.length, next);
         let (buffer, spares, broken) = (Vec::new(), None, false);
-        let synced = end.next;
+        let (commits, length) = (0, current.length);
+        let safe = Safe { end, next, commits, length };
         Self {
             disk,
             sizes,
             random,
             current,
             end,
-            synced,
             next,
             time,
+            commits,
+            safe,
             buffer,
             segments,
             spares,
@@ -162,22 +176,44 @@ impl Log {
     }
 
     /// Writes commits, in their order, each whole within one frame. They are on disk after
-    /// [`Log::sync`].
+    /// [`Log::sync`]. `unsynced` are all that are not on disk, and so many of them were written
+    /// before: where a write fails, all are written anew to another segment.
     ///
     /// # Errors
     ///
     /// What the file system says. Nothing may be written any more: the log is to be opened anew.
     pub(crate) fn append<'a>(
         &mut self,
-        commits: impl Iterator<Item = Commit<'a>>,
+        unsynced: impl Iterator<Item = Commit<'a>> + Clone,
+        written: usize,
         now: u64,
     ) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::other("an earlier write failed"));
+        self.check()?;
+        let begin = self.commits - written as u64;
+        let mut appended = self.write(unsynced.clone().skip(written), now);
+        if let Err(error) = &appended
+            && !self.broken
+            && let Some(safe) = self.safe.commits.checked_sub(begin)
+        {
+            tracing::error!(%error, "a write to the log failed: it is done anew in another segment");
+            appended = self.renew().and_then(|()| self.write(unsynced.skip(safe as usize), now));
         }
-        let appended = self.write(commits, now);
-        self.broken = appended.is_err();
+        self.broken |= appended.is_err();
         appended
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.broken { Err(io::Error::other("an earlier write failed")) } else { Ok(()) }
+    }
+
+    /// Goes on behind what is on disk, in another segment: what is behind that in this one is
+    /// unknown, and nothing may follow it.
+    fn renew(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        let Safe { end, next, commits, length } = self.safe;
+        (self.end, self.next, self.commits, self.current.length) = (end, next, commits, length);
+        self.show();
+        self.begin_next()
     }
 
     fn write<'a>(&mut self, commits: impl Iterator<Item = Commit<'a>>, now: u64) -> io::Result<()> {
@@ -190,11 +226,13 @@ impl Log {
             self.buffer.extend_from_slice(commit.records);
             let (first, mut next) = (commit.first, commit.next);
             let length = |log: &Self| log.buffer.len() - begin - FRAME_HEAD;
+            let mut count = 1;
             while let Some(small) =
                 commits.next_if(|more| length(self) + more.records.len() <= self.sizes.frame)
             {
                 self.buffer.extend_from_slice(small.records);
                 next = small.next;
+                count += 1;
             }
             let frame = self.buffer.len() - begin;
             if self.current.length + self.buffer.len() as u64 > self.sizes.segment {
@@ -202,6 +240,7 @@ impl Log {
             }
             self.seal(frame, first);
             self.next = self.next.max(next);
+            self.commits += count;
         }
         self.flush(self.buffer.len())
     }
@@ -215,7 +254,7 @@ impl Log {
             check: 0,
             before,
             number,
-            behind: u32::try_from(number - self.synced).unwrap_or(u32::MAX),
+            behind: u32::try_from(number - self.safe.end.next).unwrap_or(u32::MAX),
             first,
             time: self.time,
         };
@@ -235,14 +274,36 @@ impl Log {
     fn roll(&mut self, begin: usize) -> io::Result<()> {
         self.flush(begin)?;
         self.sync_current()?;
+        self.begin_next()
+    }
+
+    fn here(&self) -> Safe {
+        let Self { end, next, commits, .. } = *self;
+        Safe { end, next, commits, length: self.current.length }
+    }
+
+    /// Goes on in another segment. Where there is no room for one, it waits for it: all that was
+    /// acknowledged is safe.
+    fn begin_next(&mut self) -> io::Result<()> {
         let number = self.current.head.covers + 1;
-        if let Some(spare) = self.spares.as_ref().and_then(|(spares, _)| spares.take()) {
-            self.disk.rename(&spare, &segment_name(number))?;
-        }
-        let fresh =
-            begin_segment(&*self.disk, self.sizes, &mut self.random, number, self.end, self.next)?;
+        let mut spare = self.spares.as_ref().and_then(|(spares, _)| spares.take());
+        let fresh = loop {
+            if let Some(spare) = spare {
+                self.disk.rename(&spare, &segment_name(number))?;
+            }
+            let (end, next) = (self.end, self.next);
+            let begun = begin_segment(&*self.disk, self.sizes, &mut self.random, number, end, next);
+            match (begun, &self.spares) {
+                (Err(error), Some((spares, full))) if is_no_space(&error) => {
+                    full.try_send(()).ok();
+                    spare = Some(spares.wait().ok_or(error)?);
+                }
+                (begun, _) => break begun?,
+            }
+        };
         self.segments.add(fresh.clone());
         self.current = fresh;
+        self.safe = self.here();
         if let Some((_, full)) = &self.spares {
             full.try_send(()).ok(); // once is enough
         }
@@ -256,19 +317,21 @@ impl Log {
     /// What the file system says. What was written since the last time may be there or not, and
     /// nothing more is written: the log is to be opened anew.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::other("an earlier write failed"));
-        }
-        let synced = self.sync_current();
-        self.broken = synced.is_err();
-        synced
+        self.check()?;
+        self.sync_current()
+    }
+
+    /// What is written may be read, although it is not on disk yet.
+    pub(crate) fn show(&self) {
+        self.segments.show(self.current.length, self.next);
     }
 
     fn sync_current(&mut self) -> io::Result<()> {
-        if self.synced < self.end.next {
-            self.current.file.sync()?;
-            self.synced = self.end.next;
-            self.segments.synced(self.current.length, self.next);
+        if self.safe.end.next < self.end.next {
+            // What was written before a sync that failed may be lost although the next one succeeds.
+            self.current.file.sync().inspect_err(|_| self.broken = true)?;
+            self.safe = self.here();
+            self.show();
         }
         Ok(())
     }

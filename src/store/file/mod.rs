@@ -10,6 +10,9 @@ pub(crate) mod bytes;
 pub(crate) mod checkpoint;
 #[cfg(test)]
 mod checkpoints;
+mod compact;
+#[cfg(test)]
+mod compactions;
 #[cfg(test)]
 pub(crate) mod crash;
 #[cfg(test)]
@@ -22,8 +25,11 @@ pub(crate) mod facts;
 pub(crate) mod keeper;
 pub(crate) mod layout;
 pub(crate) mod log;
+pub(crate) mod needed;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod scan;
+pub(crate) mod spares;
+pub(crate) mod tidy;
 pub(crate) mod writer;

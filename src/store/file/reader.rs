@@ -8,17 +8,20 @@ use memchr::memmem;
 use parking_lot::RwLock;
 
 use super::disk::read_up_to;
-use super::layout::{FRAME_HEAD, FRAMES, FrameHead};
+use super::layout::{FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
 use super::log::Segment;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 256 << 10;
+/// So much is passed over where it cannot be read.
+const PAGE: u64 = 4096;
 
-/// The segments of a log, for whoever reads it. `length` is what is on disk of each.
+/// The segments of a log, for whoever reads it. `length` is what may be read of each:
+/// what is on disk, and what is buffered.
 #[derive(Clone, Default)]
 pub(crate) struct Segments {
     all: Arc<RwLock<Vec<Segment>>>,
-    /// Everything before that position is on disk.
+    /// Everything before that position may be read.
     next: Arc<AtomicU64>,
 }
 
@@ -26,7 +29,16 @@ pub(crate) struct Segments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     segment: u64,
+    generation: u32,
     at: u64,
+}
+
+impl Place {
+    /// The beginning of a segment.
+    fn begin(segment: &Segment) -> Self {
+        let SegmentHead { number, generation, .. } = segment.head;
+        Self { segment: number, generation, at: FRAMES }
+    }
 }
 
 impl Segments {
@@ -34,15 +46,15 @@ impl Segments {
         self.all.write().push(segment);
     }
 
-    /// So much of the last one is on disk, and all events before that position.
-    pub(super) fn synced(&self, length: u64, next: u64) {
+    /// So much of the last one may be read, and all events before that position.
+    pub(super) fn show(&self, length: u64, next: u64) {
         if let Some(last) = self.all.write().last_mut() {
             last.length = length;
         }
         self.next.store(next, SeqCst);
     }
 
-    /// Everything before that position is on disk.
+    /// Everything before that position may be read.
     pub(crate) fn next(&self) -> u64 {
         self.next.load(SeqCst)
     }
@@ -51,8 +63,51 @@ impl Segments {
     pub(crate) fn seek(&self, position: u64) -> Place {
         let all = self.all.read();
         let behind = all.partition_point(|segment| segment.head.first <= position);
-        let segment = all.get(behind.saturating_sub(1)).map_or(0, |of| of.head.number);
-        Place { segment, at: FRAMES }
+        let none = Place { segment: 0, generation: 0, at: FRAMES };
+        all.get(behind.saturating_sub(1)).map_or(none, Place::begin)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.read().len()
+    }
+
+    /// How many bytes there are from that position on.
+    pub(crate) fn bytes_from(&self, position: u64) -> u64 {
+        let all = self.all.read();
+        let behind = all.partition_point(|segment| segment.head.first <= position);
+        all[behind.saturating_sub(1)..].iter().map(|segment| segment.length).sum()
+    }
+
+    /// The position of the first event that can be there.
+    pub(crate) fn first(&self) -> u64 {
+        self.all.read().first().map_or(0, |of| of.head.first)
+    }
+
+    /// The position of the first event that was written at that time, or later; none if all are older.
+    pub(crate) fn position_at(&self, time: u64) -> io::Result<Option<u64>> {
+        let all = self.all();
+        // Time never goes back: the last segment that begins before it.
+        let (mut from, mut to) = (0, all.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            let mut first = None;
+            read_frames(&all[middle], &mut FRAMES.clone(), |head, _| {
+                first.get_or_insert(head.time);
+            })?;
+            if first.is_some_and(|first| first < time) { from = middle + 1 } else { to = middle }
+        }
+        let mut place = all.get(from.saturating_sub(1)).map(Place::begin);
+        let mut found = None;
+        while let Some(place) = &mut place
+            && found.is_none()
+            && self.read(place, |head, _| {
+                if head.time >= time {
+                    found.get_or_insert(head.first);
+                }
+            })?
+        {}
+        Ok(found)
     }
 
     /// All of them, in order.
@@ -61,8 +116,16 @@ impl Segments {
     }
 
     /// The first one is gone.
-    pub(super) fn remove_first(&self) {
-        self.all.write().remove(0);
+    pub(super) fn remove_first(&self) -> Segment {
+        self.all.write().remove(0)
+    }
+
+    /// One is in the place of all that it covers, which come back.
+    pub(super) fn replace(&self, by: Segment) -> Vec<Segment> {
+        let mut all = self.all.write();
+        let from = all.partition_point(|of| of.head.number < by.head.number);
+        let to = all.partition_point(|of| of.head.number <= by.head.covers);
+        all.splice(from..to, [by]).collect()
     }
 
     /// The segment with that number, or the next one that is there; and whether it is the last one.
@@ -73,6 +136,10 @@ impl Segments {
     }
 
     /// Reads some more frames, and moves the place behind them. False at the end of what is on disk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says; the next time it is read behind that.
     pub(crate) fn read(
         &self,
         place: &mut Place,
@@ -80,21 +147,27 @@ impl Segments {
     ) -> io::Result<bool> {
         loop {
             let Some((segment, is_last)) = self.segment(place.segment) else { return Ok(false) };
-            if segment.head.number > place.segment {
-                *place = Place { segment: segment.head.number, at: FRAMES };
+            let here = (segment.head.number, segment.head.generation);
+            if here != (place.segment, place.generation) {
+                // What was there is gone, or was written anew: read again, as far as it is there.
+                *place = Place::begin(&segment);
             }
             let left = usize::try_from(segment.length.saturating_sub(place.at)).unwrap_or(0);
             if left == 0 {
                 if is_last {
                     return Ok(false);
                 }
-                *place = Place { segment: segment.head.covers + 1, at: FRAMES };
+                *place = Place { segment: segment.head.covers + 1, generation: 0, at: FRAMES };
                 continue;
             }
-            if read_frames(&segment, &mut place.at, &mut visit)? == 0 {
-                place.at = behind_damage(&segment, place.at)?;
-            }
-            return Ok(true);
+            let read = match read_frames(&segment, &mut place.at, &mut visit) {
+                Ok(0) => behind_damage(&segment, place.at).map(|behind| place.at = behind),
+                read => read.map(drop),
+            };
+            // What cannot be read is passed over.
+            return read.map(|()| true).inspect_err(|_| {
+                place.at = (place.at + PAGE).min(segment.length);
+            });
         }
     }
 }

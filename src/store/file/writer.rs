@@ -6,18 +6,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::log::{Commit, Log};
 use crate::clock::Timestamp;
 
-/// What the writer writes at once: records, commit by commit.
+/// What is not on disk yet: records, commit by commit.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) records: Vec<u8>,
     /// Where each commit's records end, and the positions of its events.
     commits: Vec<(usize, u64, u64)>,
+    /// Within that time it is to be on disk.
+    within: Option<Duration>,
 }
 
 impl Group {
@@ -29,7 +32,12 @@ impl Group {
         }
     }
 
-    fn commits(&self) -> impl Iterator<Item = Commit<'_>> {
+    /// What was put into `records` is to be on disk within that time.
+    pub(crate) fn within(&mut self, within: Duration) {
+        self.within = Some(self.within.map_or(within, |before| before.min(within)));
+    }
+
+    fn commits(&self) -> impl Iterator<Item = Commit<'_>> + Clone {
         let begins = std::iter::once(0).chain(self.commits.iter().map(|(end, ..)| *end));
         let each = begins.zip(&self.commits);
         each.map(|(begin, &(end, first, next))| {
@@ -38,13 +46,10 @@ impl Group {
         })
     }
 
-    fn is_empty(&self) -> bool {
-        self.commits.is_empty()
-    }
-
     fn clear(&mut self) {
         self.records.clear();
         self.commits.clear();
+        self.within = None;
     }
 }
 
@@ -53,12 +58,25 @@ impl Group {
 pub(crate) trait Feed: Send + 'static {
     /// Puts all that waits into the group, in order. Returns whether there was anything at all.
     fn take(&mut self, group: &mut Group) -> bool;
-    /// What was taken is kept.
-    fn kept(&mut self);
+    /// What was taken last is written; and all that is written is on disk, if it is `synced`.
+    fn written(&mut self, synced: bool);
+    /// What that took.
+    fn wrote(&mut self, wrote: Wrote);
+    /// All that is written is on disk.
+    fn synced(&mut self);
     /// What was taken may be on disk or not, and nothing more will be.
     fn failed(&mut self, error: &io::Error);
     /// The writer has nothing to do; asked once more whether anything waits after it has said so.
     fn is_idle(&mut self) -> bool;
+}
+
+/// What was written at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wrote {
+    pub(crate) commits: u64,
+    pub(crate) bytes: u64,
+    /// Until it was on disk.
+    pub(crate) synced: Option<Duration>,
 }
 
 /// Where the writer is rung for.
@@ -122,6 +140,9 @@ impl Drop for Writer {
     }
 }
 
+/// So many bytes are on their way to the disk at most.
+const MOST_UNSYNCED: usize = 4 << 20;
+
 fn run(
     mut log: Log,
     mut feed: impl Feed,
@@ -130,28 +151,61 @@ fn run(
     ends: &AtomicBool,
 ) -> Log {
     let mut group = Group::default();
+    // When the group is to be on disk.
+    let mut due: Option<Instant> = None;
     loop {
         let ending = ends.load(SeqCst);
-        group.clear();
-        if feed.take(&mut group) {
-            let written = match group.is_empty() {
-                true => Ok(()),
-                false => log
-                    .append(group.commits(), Timestamp::now().as_millis())
-                    .and_then(|()| log.sync()),
-            };
-            match written {
-                Ok(()) => feed.kept(),
-                Err(error) => feed.failed(&error),
+        let (before, bytes_before) = (group.commits.len(), group.records.len());
+        let any = feed.take(&mut group);
+        if let Some(within) = group.within.take() {
+            let more = Instant::now() + within;
+            due = Some(due.map_or(more, |due| due.min(more)));
+        }
+        let much = group.records.len() >= MOST_UNSYNCED;
+        let is_due = due.is_some_and(|due| ending || much || due <= Instant::now());
+        let (commits, bytes) = (group.commits.len() - before, group.records.len());
+        let begun = Instant::now();
+        let written = match commits > 0 {
+            true => log.append(group.commits(), before, Timestamp::now().as_millis()),
+            false => Ok(()),
+        };
+        let written = written.and_then(|()| {
+            if is_due {
+                return log.sync();
             }
+            log.show();
+            Ok(())
+        });
+        if written.is_ok() && (commits > 0 || is_due) {
+            let bytes = (bytes - bytes_before) as u64;
+            let synced = is_due.then(|| begun.elapsed());
+            feed.wrote(Wrote { commits: commits as u64, bytes, synced });
+        }
+        match written {
+            Ok(()) if any => feed.written(is_due || due.is_none()),
+            Ok(()) if is_due => feed.synced(),
+            Ok(()) => {}
+            Err(error) => feed.failed(&error),
+        }
+        if is_due {
+            group.clear();
+            due = None;
+        }
+        if any || is_due {
             continue;
         }
         if ending {
             return log;
         }
         bell.asleep.store(true, SeqCst);
-        if feed.is_idle() && rung.recv().is_err() {
-            return log;
+        if feed.is_idle() {
+            let woken = match due {
+                None => rung.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => rung.recv_deadline(due),
+            };
+            if woken == Err(RecvTimeoutError::Disconnected) {
+                return log;
+            }
         }
         bell.asleep.store(false, SeqCst);
     }

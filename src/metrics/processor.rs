@@ -1,0 +1,110 @@
+//! What is counted of a processor.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+
+use super::catalog;
+use super::recorder::Recorder;
+use crate::signal::{Cause, DropReason, Hook, ProcessorName, RestartCause};
+
+/// The metrics of a processor; members of a pool count as one.
+pub(super) struct ProcessorHandles {
+    pub(super) handled: Counter,
+    pub(super) filtered: Counter,
+    pub(super) retried: Vec<Counter>,
+    pub(super) parked: Vec<Counter>,
+    pub(super) resubmitted: Counter,
+    pub(super) dropped: Vec<Counter>,
+    pub(super) restarts: Vec<Counter>,
+    pub(super) start_failures: Vec<Counter>,
+    pub(super) hook_failures: Vec<Counter>,
+    pub(super) waiting: Histogram,
+    pub(super) handling: Histogram,
+    pub(super) end_to_end: Histogram,
+    pub(super) restarting: Histogram,
+    queue_events: Gauge,
+    queue_bytes: Gauge,
+    queue_oldest: Gauge,
+    retrying: Gauge,
+    parked_now: Gauge,
+    behind: Gauge,
+    stopped: Gauge,
+}
+
+/// What is read of a processor when metrics are scraped.
+pub(crate) struct Gauges {
+    pub(crate) name: ProcessorName,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest: Duration,
+    pub(crate) retrying: usize,
+    pub(crate) parked: usize,
+    pub(crate) behind: usize,
+    pub(crate) stopped: bool,
+}
+
+impl Gauges {
+    /// Of two that are counted as one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.oldest = self.oldest.max(other.oldest);
+        self.retrying += other.retrying;
+        self.parked += other.parked;
+        self.behind += other.behind;
+        self.stopped |= other.stopped;
+    }
+}
+
+impl ProcessorHandles {
+    pub(super) fn new(recorder: &Recorder, name: &str) -> Self {
+        let causes = |metric| -> Vec<Counter> {
+            Cause::ALL.iter().map(|of| recorder.counter(metric, &[name, of.as_str()])).collect()
+        };
+        let restart_causes = |metric| -> Vec<Counter> {
+            RestartCause::ALL
+                .iter()
+                .map(|of| recorder.counter(metric, &[name, of.as_str()]))
+                .collect()
+        };
+        Self {
+            handled: recorder.counter(&catalog::HANDLED, &[name]),
+            filtered: recorder.counter(&catalog::FILTERED, &[name]),
+            retried: causes(&catalog::RETRIED),
+            parked: causes(&catalog::PARKED),
+            resubmitted: recorder.counter(&catalog::RESUBMITTED, &[name]),
+            dropped: DropReason::ALL
+                .iter()
+                .map(|of| recorder.counter(&catalog::DROPPED, &[name, of.as_str()]))
+                .collect(),
+            restarts: restart_causes(&catalog::RESTARTS),
+            start_failures: restart_causes(&catalog::START_FAILURES),
+            hook_failures: Hook::ALL
+                .iter()
+                .map(|of| recorder.counter(&catalog::HOOK_FAILURES, &[name, of.as_str()]))
+                .collect(),
+            waiting: recorder.histogram(&catalog::WAITING, &[name]),
+            handling: recorder.histogram(&catalog::HANDLING, &[name]),
+            end_to_end: recorder.histogram(&catalog::END_TO_END, &[name]),
+            restarting: recorder.histogram(&catalog::RESTARTING, &[name]),
+            queue_events: recorder.gauge(&catalog::QUEUE_EVENTS, &[name]),
+            queue_bytes: recorder.gauge(&catalog::QUEUE_BYTES, &[name]),
+            queue_oldest: recorder.gauge(&catalog::QUEUE_OLDEST, &[name]),
+            retrying: recorder.gauge(&catalog::HELD, &[name, "retrying"]),
+            parked_now: recorder.gauge(&catalog::HELD, &[name, "parked"]),
+            behind: recorder.gauge(&catalog::HELD, &[name, "waiting_behind"]),
+            stopped: recorder.gauge(&catalog::STOPPED, &[name]),
+        }
+    }
+
+    pub(super) fn set(&self, now: &Gauges) {
+        self.queue_events.set(now.events as f64);
+        self.queue_bytes.set(now.bytes as f64);
+        self.queue_oldest.set(now.oldest.as_secs_f64());
+        self.retrying.set(now.retrying as f64);
+        self.parked_now.set(now.parked as f64);
+        self.behind.set(now.behind as f64);
+        self.stopped.set(f64::from(u8::from(now.stopped)));
+    }
+}

@@ -1,0 +1,70 @@
+//! What an application may say about a channel of the log.
+
+use std::time::Duration;
+
+/// How long the events of a channel stay in the log when every subscription has consumed them: for
+/// subscriptions that come later and [begin](crate::ProcessorSpec::start_from) in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retention {
+    /// Not at all.
+    #[default]
+    None,
+    /// So long, by the time at which they were written. A clock that jumps makes nothing expire sooner.
+    Age(Duration),
+    /// As long as there are not so many bytes of newer ones.
+    Size(u64),
+}
+
+/// When an event counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on disk: it survives a power failure.
+    #[default]
+    Synced,
+    /// When the operating system has it: it survives the end of the process, however that comes. A power
+    /// failure, or a crash of the operating system, may take what was published within the last `every`.
+    /// Several times quicker where few events are published at a time.
+    Buffered {
+        /// How often it is put on disk.
+        every: Duration,
+    },
+    /// At once: it is not kept. An event is lost when the process ends before it is handled, and also to
+    /// a subscription that is so far behind that it reads from the log (counted as `missed`).
+    NotKept,
+}
+
+/// What is said of a channel; given to [`RuntimeBuilder::channel`](crate::RuntimeBuilder::channel). It
+/// matters with a log on disk.
+///
+/// ```
+/// # use cueline::prelude::*;
+/// # use cueline::{Channel, Retention};
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Departed;
+/// # cueline::event!(Departed, "flight.departed");
+/// let week = Retention::Age(hours(7 * 24));
+/// let builder = Runtime::builder("airline")
+///     .store(Store::directory("./data"))
+///     .channel::<Departed>(Channel::default().retain(week));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Channel {
+    pub(crate) retention: Retention,
+    pub(crate) durability: Durability,
+}
+
+impl Channel {
+    /// When its events count as kept. Default: when they are on disk.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How long its events stay when everybody has consumed them. A little longer, in fact: whole
+    /// segments are given back. Default: not at all.
+    pub fn retain(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+}

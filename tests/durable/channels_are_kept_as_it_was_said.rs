@@ -1,0 +1,166 @@
+//! Channels that are kept less well, where that was asked for, and everything else as ever.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use cueline::prelude::*;
+use cueline::{Channel, DropReason, Durability, Observer, Signal, WhenFull};
+
+use crate::support::{
+    Directory, Doubled, Log, Number, Sum, adder, fine, idle, publish, stop, total, within,
+};
+
+fn begin(directory: &Directory, durability: Durability, log: &Log) -> Runtime {
+    let tests = Supervisor::new("tests").child(adder("adder", log, fine)).child(total());
+    Runtime::builder("test")
+        .threads(2)
+        .store(Store::directory(directory.path()))
+        .channel::<Number>(Channel::default().durability(durability))
+        .channel::<Doubled>(Channel::default().durability(durability))
+        .supervise(tests)
+        .start()
+        .unwrap()
+}
+
+fn sum(range: std::ops::Range<u64>) -> Sum {
+    Sum { events: range.end - range.start, sum: range.sum() }
+}
+
+#[test]
+fn what_is_buffered_goes_on_after_a_restart() {
+    let (directory, log) = (Directory::new("buffered"), Log::default());
+    for every in [millis(0), millis(3), hours(1)] {
+        let before = log.attempts().len() as u64;
+        let runtime = begin(&directory, Durability::Buffered { every }, &log);
+        publish(&runtime, before..before + 500);
+        for value in before + 500..before + 600 {
+            runtime.publish(Number { value, key: value % 7 }).wait().unwrap();
+        }
+        idle(&runtime);
+        assert_eq!(runtime.state("adder", "all"), Some(sum(0..before + 600)));
+        stop(runtime);
+    }
+    let runtime = begin(&directory, Durability::Synced, &log);
+    idle(&runtime);
+    assert_eq!(log.take(), (0..1_800).collect::<Vec<_>>());
+    assert_eq!(runtime.state::<Sum>("total", "all").map(|of| of.events), Some(1_800));
+    stop(runtime);
+}
+
+/// The child of `what_is_buffered_survives_a_kill`: acknowledges as many as it is told, and dies.
+#[test]
+#[ignore = "run by the test that kills it"]
+fn publishes_and_is_killed() {
+    let directory = std::env::var("CUELINE_BUFFERED").unwrap();
+    let directory = Directory::at(directory.into());
+    let every = hours(1);
+    let runtime = begin(&directory, Durability::Buffered { every }, &Log::default());
+    publish(&runtime, 0..1_000);
+    runtime.publish(Number { value: 1_000, key: 0 }).wait().unwrap();
+    std::process::abort();
+}
+
+#[test]
+fn what_is_buffered_survives_a_kill() {
+    let directory = Directory::new("buffered-kill");
+    let killed = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "channels_are_kept_as_it_was_said::publishes_and_is_killed"])
+        .env("CUELINE_BUFFERED", directory.path())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!killed.success());
+    let log = Log::default();
+    let runtime = begin(&directory, Durability::Synced, &log);
+    idle(&runtime);
+    assert_eq!(runtime.state("adder", "all"), Some(sum(0..1_001)));
+    stop(runtime);
+}
+
+#[test]
+fn what_is_not_kept_is_handled_as_in_memory_and_gone_afterwards() {
+    let (directory, log) = (Directory::new("not-kept"), Log::default());
+    let runtime = begin(&directory, Durability::NotKept, &log);
+    publish(&runtime, 0..100);
+    idle(&runtime);
+    runtime.pause("adder").unwrap();
+    publish(&runtime, 100..200);
+    within("it stops", move || runtime.shutdown(millis(1)).wait()).unwrap();
+    assert_eq!(log.take(), (0..100).collect::<Vec<_>>());
+
+    let runtime = begin(&directory, Durability::NotKept, &log);
+    idle(&runtime);
+    assert_eq!(log.take(), Vec::<u64>::new());
+    assert_eq!(runtime.state("adder", "all"), Some(sum(0..100)), "what it keeps is kept");
+    publish(&runtime, 200..300);
+    idle(&runtime);
+    assert_eq!(log.take(), (200..300).collect::<Vec<_>>());
+    stop(runtime);
+    // No payload is in the log: a value of those was 1 to 3 bytes.
+    let files = std::fs::read_dir(directory.path()).unwrap();
+    let has_numbers = files
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .any(|bytes| bytes.windows(5).any(|window| window == b"value"));
+    assert!(!has_numbers);
+}
+
+#[derive(Default)]
+struct Missed(AtomicU64);
+
+impl Observer for &'static Missed {
+    fn observe(&self, signal: &Signal<'_>) {
+        if let Signal::Dropped { events, reason: DropReason::Missed, .. } = signal {
+            self.0.fetch_add(*events, SeqCst);
+        }
+    }
+}
+
+/// Reads both channels.
+struct Both(Log);
+impl Processor for Both {}
+impl Handle<Number> for Both {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        self.0.note(event.value, cx.attempt());
+        Ok(())
+    }
+}
+impl Handle<Doubled> for Both {
+    async fn handle(&mut self, event: &Doubled, cx: &mut Context) -> Outcome {
+        self.0.note(1_000_000 + event.0, cx.attempt());
+        Ok(())
+    }
+}
+
+/// Who reads from the log does not see there what is not kept: publishers wait for it, or it is counted.
+#[test]
+fn who_is_behind_misses_what_is_not_kept() {
+    static MISSED: Missed = Missed(AtomicU64::new(0));
+    for (when_full, missed) in [(WhenFull::Block, 0), (WhenFull::DropNewest, 10)] {
+        let (directory, log) = (Directory::new("behind"), Log::default());
+        let seen = log.clone();
+        let both = processor("both", move || Both(seen.clone())).on::<Number>().on::<Doubled>();
+        let runtime = Runtime::builder("test")
+            .store(Store::directory(directory.path()))
+            .channel::<Doubled>(Channel::default().durability(Durability::NotKept))
+            .observe(&MISSED)
+            .supervise(Supervisor::new("tests").child(both.bound(1_000).when_full(when_full)))
+            .start()
+            .unwrap();
+        runtime.pause("both").unwrap();
+        runtime.publish_all((0..100).map(Doubled)).wait().unwrap();
+        publish(&runtime, 0..5_000);
+        for value in 100..110 {
+            let full = runtime.try_publish(Doubled(value)).is_err();
+            assert_eq!(full, when_full == WhenFull::Block);
+        }
+        within("they are missed", move || while MISSED.0.load(SeqCst) < missed {});
+        runtime.resume("both").unwrap();
+        idle(&runtime);
+        let (of_log, others): (Vec<_>, Vec<_>) =
+            log.take().into_iter().partition(|value| *value < 1_000_000);
+        assert_eq!(of_log, (0..5_000).collect::<Vec<_>>());
+        assert_eq!(others, (1_000_000..1_000_100).collect::<Vec<_>>());
+        assert_eq!(MISSED.0.swap(0, SeqCst), missed);
+        stop(runtime);
+    }
+}
