@@ -54,6 +54,36 @@ impl Timestamp {
     }
 }
 
+/// What time it is, as far as that is to be believed: a clock that jumps makes nothing expire before its
+/// time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trusted {
+    /// Milliseconds since 1970, when it begins.
+    begun_at: u64,
+    begun: std::time::Instant,
+}
+
+/// A clock may be set right by so much.
+const SMALL_JUMP: u64 = 3_600_000;
+
+impl Trusted {
+    pub(crate) fn new(begun_at: u64) -> Self {
+        Self { begun_at, begun: std::time::Instant::now() }
+    }
+
+    /// In milliseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at(Timestamp::now().as_millis(), passed)
+    }
+
+    /// When the wall clock says that, so many milliseconds after it began.
+    fn at(&self, wall: u64, passed: u64) -> u64 {
+        let most = self.begun_at.saturating_add(passed).saturating_add(SMALL_JUMP);
+        wall.clamp(self.begun_at, most)
+    }
+}
+
 /// How long one tick lasts while there is work.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without any work after which the ticker sleeps, so that an idle runtime uses no CPU.

@@ -26,9 +26,14 @@ pub enum ErrorKind {
     /// What must outlive the process cannot be read or written; the text says what the file system
     /// said.
     Storage,
+    /// What must outlive the process is damaged, and somebody has to decide what to do; the text says what
+    /// is lost.
+    Damaged,
     /// The disk is full, or the log has reached its limit: nothing new is taken in until enough has
     /// been consumed, or there is room again.
     NoSpace,
+    /// An event, or what is to be kept together, is larger than a log takes.
+    TooLarge,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,
 }
@@ -70,6 +75,16 @@ impl Error {
             "the disk is full, or the log has reached its limit: publish again when processors have \
              worked something off; free some room, raise `limit`, or look who is slow (`cueline-log \
              stats`)",
+        )
+    }
+
+    pub(crate) fn too_large(what: &str, most: usize) -> Self {
+        Self::new(
+            ErrorKind::TooLarge,
+            format!(
+                "{what} of more than {} MiB: keep what is large elsewhere, and publish where it is",
+                most >> 20
+            ),
         )
     }
 

@@ -80,18 +80,22 @@ mod runtime;
 mod signal;
 mod store;
 mod supervise;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 #[cfg(feature = "tools")]
 #[doc(hidden)]
 pub mod tools;
 
 pub use broker::publish::Publish;
 pub use broker::publish_all::PublishAll;
+pub use broker::publish_batch::{Batch, PublishBatch};
 pub use broker::topics::TopicReport;
 pub use clock::{Timestamp, hours, millis, secs};
 pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};
 pub use guard::redact_panics;
 pub use message::{Envelope, Event, EventId, Key, Message, Payload, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
+pub use processor::acknowledgement::Acknowledgement;
 pub use processor::actor::{ActorSpec, actor, actor_with};
 pub use processor::dispatch::On;
 pub use processor::outcome::Retry;
@@ -102,7 +106,7 @@ pub use processor::{Context, Handle, Processor};
 pub use queue::backoff::Backoff;
 pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
-pub use queue::{StartFrom, Unsettled, WhenFull};
+pub use queue::{Acknowledge, StartFrom, Unsettled, WhenFull};
 pub use runtime::{
     Asked, Idle, PoolChild, PoolHandle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown,
     SubscriptionReport, SupervisorHandle, Undone, Watching,

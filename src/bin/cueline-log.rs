@@ -1,4 +1,4 @@
-//! Looks into the log of a cueline runtime, also while that runs. `cueline-log --help`
+//! Looks into the log of a cueline runtime, copies and mends it. `cueline-log --help`
 
 use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use cueline::tools::{Command, run};
 
-/// Looks into the log of a cueline runtime, also while that runs; changes nothing.
+/// Looks into the log of a cueline runtime, also while that runs; copies it; and mends one that no
+/// runtime has open.
 #[derive(Parser)]
 #[command(version)]
 struct Options {

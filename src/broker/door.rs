@@ -21,17 +21,14 @@ const CREDIT: u64 = 4096;
 const BEFORE_BROKER: u64 = 262_144;
 /// And how many bytes of them may lie there that are not on disk yet.
 const UNWRITTEN: u64 = 16 << 20;
-/// How many a handler gets to publish before it asks again.
-const LEASE: u64 = 256;
-
 #[derive(Default)]
-struct TopicDoor {
+pub(super) struct TopicDoor {
     /// All that was ever published.
-    published: Load,
+    pub(super) published: Load,
     /// Allowed to outside publishers, not published yet.
     credit: Load,
     /// Allowed to handlers, not published yet.
-    leased: Load,
+    pub(super) leased: Load,
     gates: Vec<usize>,
     /// On which lanes the subscriptions are, a bit each.
     lanes: u64,
@@ -69,7 +66,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn topic(&mut self, topic: TopicId) -> &mut TopicDoor {
+    pub(super) fn topic(&mut self, topic: TopicId) -> &mut TopicDoor {
         let index = usize::from(topic.0);
         if self.topics.len() <= index {
             self.topics.resize_with(index + 1, TopicDoor::default);
@@ -148,13 +145,33 @@ impl Door {
             None => true,
             Some((first, _)) => Some(*first) == ticket,
         };
-        if !my_turn || !(load.fits(door.credit) || self.refill(topic, load)) {
+        my_turn && self.admit_out_of_turn(topic, load)
+    }
+
+    /// As [`Door::admit`], whoever else waits.
+    pub(super) fn admit_out_of_turn(&mut self, topic: TopicId, load: Load) -> bool {
+        let need = self.need(topic, load);
+        if !(need.fits(self.topic(topic).credit) || self.refill(topic, need)) {
             return false;
         }
         let door = self.topic(topic);
         door.credit = door.credit.less(load);
         door.published.add(load);
         true
+    }
+
+    /// It was let in, and is not published after all.
+    pub(super) fn take_back(&mut self, topic: TopicId, load: Load) {
+        let door = self.topic(topic);
+        door.published.take_away(load);
+        door.credit.add(load);
+    }
+
+    /// What a log takes in is bounded by what is not written yet: something larger waits until that is
+    /// all written.
+    pub(super) fn need(&self, topic: TopicId, load: Load) -> Load {
+        let most = if self.keeps_in_log(topic) { UNWRITTEN } else { u64::MAX };
+        Load::new(load.events, load.weight.min(most))
     }
 
     /// Whether `load` is more than some subscription may ever hold.
@@ -168,7 +185,7 @@ impl Door {
     }
 
     fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
-        let keeps = self.keeps(topic);
+        let keeps = self.keeps_in_log(topic);
         let block = move |gate: &&Gate| !keeps && !gate.subscription.is_detached();
         let gates = self.gates_of(topic).filter(block);
         let settings = gates.map(|gate| &gate.subscription.settings);
@@ -193,49 +210,6 @@ impl Door {
         door.credit = door.credit.less(load);
         door.published.add(load);
         1 + more
-    }
-
-    /// Lets a handler publish `need`, from the reserve if it must; allows it more than it needs if
-    /// there is plenty, so that it need not ask each time.
-    pub(crate) fn lease(&mut self, topic: TopicId, need: Load) -> Option<Load> {
-        let mut room = self.room(topic, true);
-        if !need.fits(room) {
-            self.withdraw_credits(topic);
-            room = self.room(topic, true);
-            if !need.fits(room) {
-                return None;
-            }
-        }
-        let plenty = Load::new(room.events / 8, room.weight / 8);
-        let mut lease = Load::new(LEASE, need.weight.saturating_mul(LEASE)).min(plenty);
-        lease = Load::new(lease.events.max(need.events), lease.weight.max(need.weight));
-        self.topic(topic).leased.add(lease);
-        Some(lease)
-    }
-
-    /// A handler's publications take their place; what it did not use comes back.
-    pub(crate) fn settle_lease(&mut self, topic: TopicId, published: Load, unused: Load) {
-        let door = self.topic(topic);
-        door.leased = door.leased.less(published).less(unused);
-        door.published.add(published);
-    }
-
-    /// Publications whose room was not kept for them after all.
-    pub(crate) fn publish_unleased(&mut self, topic: TopicId, published: Load) {
-        self.topic(topic).published.add(published);
-    }
-
-    /// Publications that were allowed long ago, or that only the reserve must hold.
-    pub(crate) fn admit_from_reserve(&mut self, topic: TopicId, load: Load) -> bool {
-        let Some(lease) = self.lease(topic, load) else { return false };
-        self.settle_lease(topic, load, lease.less(load));
-        true
-    }
-
-    /// Whether what handlers publish on a topic lives off the reserve by now. Asked for bounds that
-    /// hold a whole claim, where a short pause pays.
-    pub(crate) fn lives_off_reserve(&self, topic: TopicId, claim: u64) -> bool {
-        self.least_bound(topic) >= claim && self.room(topic, false).events == 0
     }
 
     /// Joins the queue of those who wait for room, or stays where it is in it.
@@ -309,16 +283,16 @@ impl Door {
     }
 
     /// What is published on the topic goes into a log: whoever is slow reads from there.
-    fn keeps(&self, topic: TopicId) -> bool {
+    pub(super) fn keeps_in_log(&self, topic: TopicId) -> bool {
         self.keeps && self.durability.keeps_topic(topic)
     }
 
     /// The least room among the blocking subscriptions of a topic, beyond what is already allowed.
-    fn room(&self, topic: TopicId, with_reserve: bool) -> Load {
+    pub(super) fn room(&self, topic: TopicId, with_reserve: bool) -> Load {
         let before = self.before_broker.and(self.unwritten);
         let before = if with_reserve { Load::default() } else { before };
         let mut room = Load::new(BEFORE_BROKER, u64::MAX).less(Load::new(before.events, 0));
-        if self.keeps(topic) {
+        if self.keeps_in_log(topic) {
             room.weight = UNWRITTEN.saturating_sub(before.weight);
             return room;
         }
@@ -343,7 +317,7 @@ impl Door {
         room
     }
 
-    fn least_bound(&self, topic: TopicId) -> u64 {
+    pub(super) fn least_bound(&self, topic: TopicId) -> u64 {
         self.blocking(topic).map(|settings| settings.bound.events).min().unwrap_or(0)
     }
 
@@ -361,7 +335,7 @@ impl Door {
             room = self.room(topic, false);
         }
         // Where others go into a log, they are let in whoever is full: it is looked again each time.
-        let most = if self.keeps && !self.keeps(topic) { need.events } else { CREDIT };
+        let most = if self.keeps && !self.keeps_in_log(topic) { need.events } else { CREDIT };
         let credit = room.min(Load::new(most.max(need.events), u64::MAX / 4));
         self.topic(topic).credit = credit;
         need.fits(credit)
@@ -369,7 +343,7 @@ impl Door {
 
     /// Takes back what other topics were allowed and have not used, where they share a
     /// subscription with this one.
-    fn withdraw_credits(&mut self, topic: TopicId) {
+    pub(super) fn withdraw_credits(&mut self, topic: TopicId) {
         let shared: Vec<TopicId> = self
             .gates_of(topic)
             .flat_map(|gate| gate.topics.iter().map(|(of, _, _)| *of))

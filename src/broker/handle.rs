@@ -1,15 +1,13 @@
-//! The broker as everybody else knows it: what handlers publish, who subscribes, who waits for rest.
+//! The broker as everybody else knows it: what handlers publish, who subscribes.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use parking_lot::MutexGuard;
 
-use super::door::Door;
+use super::dedup::Dedup;
 use super::durability::Durabilities;
 use super::holders::Holder;
 use super::intake::{Entry, Inner, Intake, Watch};
@@ -79,6 +77,7 @@ impl Broker {
             let inner = &mut *intake.lock();
             inner.door.keeps = log.is_some();
             let durability = Arc::new(Durabilities::new(channels, &mut inner.topics));
+            inner.dedup = Dedup::new(channels, &mut inner.topics);
             inner.door.durability = durability.clone();
             durability
         };
@@ -109,6 +108,10 @@ impl Broker {
         let topic = inner.topics.topic::<E>()?;
         inner.topics.saw(publisher, topic);
         Ok(topic)
+    }
+
+    pub(crate) fn name_of(&self, topic: TopicId) -> &'static str {
+        self.intake.lock().topics.name(topic)
     }
 
     /// A driver begins that publishes.
@@ -285,16 +288,16 @@ impl Broker {
     }
 
     /// Resolves when all that is known by now is in the log, if there is one.
-    pub(crate) async fn is_kept(&self) {
-        let Some(journal) = &self.journal else { return };
+    pub(crate) async fn is_kept(&self) -> Result<(), Error> {
+        let Some(journal) = &self.journal else { return Ok(()) };
         let group = {
             let inner = self.intake.lock();
             if inner.has_none() { inner.taken.checked_sub(1) } else { Some(inner.taken) }
         };
-        let Some(group) = group else { return };
+        let Some(group) = group else { return Ok(()) };
         self.sequencer.take_turn();
         let due = Due { group, written: false };
-        std::future::poll_fn(|task| journal.poll_kept(due, task.waker())).await.ok();
+        std::future::poll_fn(|task| journal.poll_kept(due, task.waker())).await
     }
 
     /// Has the log read for a subscription that is behind, if it wants that.
@@ -349,12 +352,6 @@ impl Broker {
         self.intake.lock().closed
     }
 
-    /// Ready when `rest` says so; asked again whenever somebody made progress.
-    pub(crate) fn rest(&self, rest: fn(&Door) -> bool) -> Rest<'_> {
-        self.intake.watch(Watch::Rest);
-        Rest { broker: self, rest, number: self.intake.next_rester() }
-    }
-
     #[inline]
     pub(super) fn gathered(&self, inner: MutexGuard<'_, Inner>, lanes: u64) {
         let much = inner.door.before_broker.events >= GATHER;
@@ -364,32 +361,5 @@ impl Broker {
         if wanted || much {
             self.sequencer.take_turn();
         }
-    }
-}
-
-/// Resolves when the runtime rests.
-pub(crate) struct Rest<'a> {
-    broker: &'a Broker,
-    rest: fn(&Door) -> bool,
-    number: u64,
-}
-
-impl Future for Rest<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
-        self.broker.intake.await_rest(self.number, task.waker());
-        let inner = self.broker.intake.lock();
-        if inner.is_empty() && (self.rest)(&inner.door) {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Rest<'_> {
-    fn drop(&mut self) {
-        self.broker.intake.unwatch(Watch::Rest);
-        self.broker.intake.forget_rester(self.number);
     }
 }

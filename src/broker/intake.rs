@@ -10,15 +10,18 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::dedup::{Dedup, First, Known, Once};
 use super::door::Door;
+use super::journal::Due;
 use super::topics::{OUTSIDE, Topics};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, Trusted};
 use crate::message::EventId;
 use crate::message::Message;
 use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::{IdSource, IdSpace};
 use crate::queue::Subscription;
 use crate::queue::batch::{Events, Load};
+use crate::queue::once::{KeyNote, Keyed};
 use crate::signal::Signals;
 
 /// What lies before the broker, in order.
@@ -44,6 +47,8 @@ pub(crate) struct Inner {
     seen_outside: Vec<bool>,
     pub(crate) door: Door,
     pub(crate) topics: Topics,
+    pub(crate) dedup: Dedup,
+    trusted: Trusted,
     /// No more from outside.
     pub(crate) closed: bool,
     ended: bool,
@@ -71,6 +76,9 @@ pub(crate) enum Watch {
 /// Outboxes smaller than this are joined to what lies there already.
 const JOINED: u32 = 32;
 
+/// So many bytes that are to be stored are a batch.
+const LARGE: usize = 1 << 20;
+
 impl Intake {
     pub(crate) fn new(ids: Arc<IdSpace>, signals: Arc<Signals>) -> Self {
         let inner = Inner {
@@ -85,6 +93,8 @@ impl Intake {
             seen_outside: Vec::new(),
             door: Door::default(),
             topics: Topics::default(),
+            dedup: Dedup::default(),
+            trusted: Trusted::new(Timestamp::now().as_millis()),
             closed: false,
             ended: false,
             taken: 0,
@@ -166,9 +176,8 @@ impl Inner {
             self.ids.advance(now);
             now
         });
-        if self.seen_outside.get(usize::from(topic.0)) != Some(&true) {
-            self.see_outside(topic);
-        }
+        self.sees_outside(topic);
+        self.seal_if_large();
         self.door.before_broker.events += events.len() as u64;
         if let Some(stored) = stored {
             self.door.before_broker.weight += stored.len() as u64;
@@ -186,6 +195,41 @@ impl Inner {
         }
     }
 
+    /// What is known of a publication's key.
+    pub(crate) fn look(&mut self, topic: TopicId, once: &Once) -> Known {
+        let mut forgotten = Vec::new();
+        let known = self.dedup.look(topic, once, self.trusted.now(), &mut forgotten);
+        self.tell_keys(forgotten);
+        known
+    }
+
+    /// What was pushed last was published under that key.
+    pub(crate) fn note(&mut self, topic: TopicId, once: &Once, id: EventId, due: Due) {
+        let at = Timestamp::now().as_millis();
+        let keyed = Keyed { id, digest: once.digest, at };
+        let first = First { keyed, due: Some(due) };
+        let key = once.key.clone();
+        let mut notes = vec![KeyNote { topic, key: key.clone(), first: Some(keyed) }];
+        self.dedup.note(topic, key, first, &mut notes);
+        self.tell_keys(notes);
+    }
+
+    /// Together with what is published next, if there is a log.
+    fn tell_keys(&mut self, notes: Vec<KeyNote>) {
+        if self.door.keeps {
+            let durability = self.door.durability.clone();
+            self.open.note(notes.into_iter().filter(|note| durability.keeps_topic(note.topic)));
+        }
+    }
+
+    /// The application publishes on that topic.
+    #[inline]
+    pub(crate) fn sees_outside(&mut self, topic: TopicId) {
+        if self.seen_outside.get(usize::from(topic.0)) != Some(&true) {
+            self.see_outside(topic);
+        }
+    }
+
     #[cold]
     fn see_outside(&mut self, topic: TopicId) {
         let index = usize::from(topic.0);
@@ -200,6 +244,7 @@ impl Inner {
     pub(crate) fn push_outbox(&mut self, outbox: Events) {
         let stored = outbox.stored().len() as u64;
         self.door.before_broker.add(Load::new(u64::from(outbox.len()), stored));
+        self.seal_if_large();
         if self.open.is_empty() || outbox.len() < JOINED {
             self.open.append(outbox);
         } else {
@@ -219,6 +264,14 @@ impl Inner {
 
     pub(crate) fn take_news(&mut self) -> Vec<Arc<Subscription>> {
         std::mem::take(&mut self.news)
+    }
+
+    /// What is written at once is not to grow much: it is lost together, if the disk damages it.
+    #[inline]
+    fn seal_if_large(&mut self) {
+        if self.open.stored().len() >= LARGE {
+            self.seal();
+        }
     }
 
     fn seal(&mut self) {

@@ -2,11 +2,10 @@
 //! written and synced, and then handed out as it would be without a log. Whoever published waits for
 //! that.
 
-use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -14,71 +13,20 @@ use super::durability::Durabilities;
 use super::needs::Needs;
 use super::reading::{ChannelNames, Requests};
 use super::sequencer::{Placed, Sequencer};
-use crate::error::{Error, ErrorKind, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
+use crate::message::Seq;
 use crate::message::envelope::TopicId;
-use crate::message::{Message, Seq, codec};
 use crate::queue::Subscription;
 use crate::queue::batch::Batch;
+use crate::queue::once::KeyNote;
 use crate::queue::stored::run_of;
 use crate::signal::Signal;
-use crate::store::file::events::{Entry, Run};
+use crate::store::file::events::Run;
 use crate::store::file::facts::name_of;
 use crate::store::file::record::{FactKind, put_deleted, put_events, put_fact};
 use crate::store::file::spares::Spares;
 use crate::store::file::writer::{Bell, Feed, Group, Wrote};
-
-thread_local! {
-    static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
-}
-
-/// Events as the log has them.
-pub(crate) struct StoredBytes {
-    entries: Vec<u8>,
-    payload: Vec<u8>,
-    /// Where each ends, if they are several.
-    ends: Vec<usize>,
-}
-
-impl StoredBytes {
-    /// `Serialize` and `key` are code of the application: no lock may be held.
-    pub(crate) fn of<E: Message>(events: &[E]) -> Result<Self, Failure> {
-        let [entries, payload] = SCRATCH.take();
-        let ends = Vec::with_capacity(if events.len() > 1 { events.len() } else { 0 });
-        let mut stored = Self { entries, payload, ends };
-        stored.entries.clear();
-        for event in events {
-            stored.payload.clear();
-            codec::encode_into(&mut stored.payload, event)?;
-            let key = event.key();
-            let key = key.as_ref().map(|key| key.as_str().as_bytes());
-            Entry { key, payload: &stored.payload }.put(&mut stored.entries);
-            if events.len() > 1 {
-                stored.ends.push(stored.entries.len());
-            }
-        }
-        Ok(stored)
-    }
-
-    /// The first so many of them.
-    pub(crate) fn first(&self, count: usize) -> &[u8] {
-        let end = count.checked_sub(1).and_then(|last| self.ends.get(last));
-        &self.entries[..end.copied().unwrap_or(self.entries.len())]
-    }
-}
-
-impl Drop for StoredBytes {
-    /// The next one on this thread uses the room again.
-    fn drop(&mut self) {
-        let room = [std::mem::take(&mut self.entries), std::mem::take(&mut self.payload)];
-        if room.iter().all(|room| room.capacity() <= MOST_ROOM) {
-            SCRATCH.try_with(|scratch| scratch.replace(room)).ok();
-        }
-    }
-}
-
-/// No thread keeps more than so much room.
-const MOST_ROOM: usize = 1 << 20;
 
 /// What publishers know of the log.
 pub(crate) struct Journal {
@@ -96,6 +44,12 @@ pub(crate) struct Journal {
     spares: Spares,
     /// Subscriptions that are to be forgotten.
     forgotten: Mutex<Vec<u32>>,
+    /// Other facts that are to be written.
+    facts: Mutex<Vec<u8>>,
+    /// Since when what was taken is being written, in milliseconds after the journal began, and one more;
+    /// 0 if nothing is.
+    writes_since: AtomicU64,
+    begun: Instant,
 }
 
 /// What somebody waits for.
@@ -131,6 +85,9 @@ impl Journal {
             readers: Mutex::new(Some(readers)),
             spares,
             forgotten: Mutex::default(),
+            facts: Mutex::default(),
+            writes_since: AtomicU64::new(0),
+            begun: Instant::now(),
         }
     }
 
@@ -150,6 +107,24 @@ impl Journal {
     pub(crate) fn forget(&self, subscription: u32) {
         self.forgotten.lock().push(subscription);
         self.bell.ring();
+    }
+
+    /// These facts are to be written.
+    pub(crate) fn put(&self, records: &[u8]) {
+        self.facts.lock().extend_from_slice(records);
+        self.bell.ring();
+    }
+
+    /// How long it has been writing what it took last.
+    pub(crate) fn writing(&self) -> Duration {
+        let now = self.begun.elapsed().as_millis() as u64;
+        let since = self.writes_since.load(Relaxed).checked_sub(1);
+        since.map_or(Duration::ZERO, |since| Duration::from_millis(now.saturating_sub(since)))
+    }
+
+    fn writes(&self, writes: bool) {
+        let since = if writes { self.begun.elapsed().as_millis() as u64 + 1 } else { 0 };
+        self.writes_since.store(since, Relaxed);
     }
 
     fn take_forgotten(&self) -> Vec<u32> {
@@ -323,6 +298,14 @@ impl Journalist {
             at = run.offset + run.length;
             group.within(self.durability.within(run.head.topic));
         }
+        for KeyNote { topic, key, first } in batch.events.notes() {
+            let number = self.number(*topic, &mut group.records);
+            let name = [&name_of(FactKind::Dedup, number), key.as_bytes()].concat();
+            match first {
+                Some(first) => put_fact(&mut group.records, &name, &first.write()),
+                None => put_deleted(&mut group.records, &name),
+            }
+        }
         let first = batch.first.0;
         if !self.runs.is_empty() {
             put_events(&mut group.records, first, &self.runs, batch.events.stored());
@@ -334,18 +317,23 @@ impl Journalist {
 
 impl Feed for Journalist {
     fn take(&mut self, group: &mut Group) -> bool {
+        self.journal.writes(true);
         let mut taken = std::mem::take(&mut self.taken);
-        let any = self.sequencer.take(&mut taken);
         let forgotten = self.journal.take_forgotten();
+        let facts = std::mem::take(&mut *self.journal.facts.lock());
+        let more = !(forgotten.is_empty() && facts.is_empty());
+        let any = self.sequencer.take(&mut taken, more);
         for number in &forgotten {
             for kind in [FactKind::Subscription, FactKind::Progress] {
                 put_deleted(&mut group.records, &name_of(kind, *number));
             }
-            group.within(SETTLED);
-            group.commit(self.next, self.next);
             self.told.push((*number, None));
         }
-        let any = any || !forgotten.is_empty();
+        if more {
+            group.records.extend_from_slice(&facts);
+            group.within(SETTLED);
+            group.commit(self.next, self.next);
+        }
         for placed in &taken {
             match placed {
                 Placed::Batch(batch) => self.put(batch, group),
@@ -391,6 +379,9 @@ impl Feed for Journalist {
     }
 
     fn is_idle(&mut self) -> bool {
-        self.journal.forgotten.lock().is_empty() && self.sequencer.intake.lock().has_no_events()
+        self.journal.writes(false);
+        let nothing =
+            self.journal.forgotten.lock().is_empty() && self.journal.facts.lock().is_empty();
+        nothing && self.sequencer.intake.lock().has_no_events()
     }
 }

@@ -4,19 +4,25 @@
 //! place; after that nothing waits. [`routes`] and [`topics`] know who wants and who says what.
 
 pub(crate) mod actor;
+pub(crate) mod dedup;
 pub(crate) mod door;
 pub(crate) mod durability;
+pub(crate) mod encoded;
 pub(crate) mod handle;
 pub(crate) mod holders;
 pub(crate) mod intake;
 pub(crate) mod journal;
 pub(crate) mod lane;
+mod leases;
 pub(crate) mod needs;
+pub(crate) mod offer;
 pub(crate) mod publish;
 pub(crate) mod publish_all;
+pub(crate) mod publish_batch;
 pub(crate) mod reading;
-mod rest;
+pub(crate) mod rest;
 pub(crate) mod routes;
 pub(crate) mod sequencer;
+mod together;
 pub(crate) mod topics;
 mod turn_of_the_log;

@@ -15,7 +15,7 @@ use crate::queue::batch::{Batch, Events};
 use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
 use crate::queue::stored::head_of;
-use crate::queue::{Subscription, Wanted};
+use crate::queue::{ReadBack, Subscription, Wanted};
 use crate::signal::Signals;
 use crate::store::file::events::{Entries, Run};
 use crate::store::file::reader::{Place, Segments};
@@ -52,6 +52,19 @@ impl Reading {
         Self { segments, names, intake, clock, signals, topics, places }
     }
 
+    /// Reads single events back for that subscription.
+    pub(crate) fn back(&self, wanted: &Wanted) -> ReadBack {
+        let (segments, names, intake) =
+            (self.segments.clone(), self.names.clone(), self.intake.clone());
+        let (clock, signals, wanted) = (self.clock.clone(), self.signals.clone(), wanted.clone());
+        Box::new(move |seqs| {
+            let Some(intake) = intake.upgrade() else { return BTreeMap::new() };
+            let (segments, names) = (segments.clone(), names.clone());
+            let mut reading = Self::new(segments, names, &intake, clock.clone(), signals.clone());
+            reading.events_at(seqs, &wanted)
+        })
+    }
+
     /// Reads for whoever asks, until nobody can ask any more.
     pub(crate) fn run(mut self, asked: &Receiver<Arc<Subscription>>) {
         while let Ok(subscription) = asked.recv() {
@@ -60,6 +73,7 @@ impl Reading {
     }
 
     fn read_for(&mut self, subscription: &Subscription) {
+        subscription.fetch();
         let Some((from, ahead)) = subscription.reads_from() else { return };
         // Before it is looked what there is.
         let next = Seq(self.segments.next());

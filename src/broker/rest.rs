@@ -1,6 +1,12 @@
 //! Whether there is anything left to do: asked by whoever waits for the runtime to rest.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use super::door::{Door, Gate};
+use super::handle::Broker;
+use super::intake::Watch;
 use crate::queue::state::Counts;
 
 impl Door {
@@ -30,5 +36,40 @@ impl Door {
             && of_held(subscription.counts()) == 0
             && !subscription.has_untold();
         rests || subscription.is_halted() || subscription.is_detached()
+    }
+}
+
+impl Broker {
+    /// Ready when `rest` says so; asked again whenever somebody made progress.
+    pub(crate) fn rest(&self, rest: fn(&Door) -> bool) -> Rest<'_> {
+        self.intake.watch(Watch::Rest);
+        Rest { broker: self, rest, number: self.intake.next_rester() }
+    }
+}
+
+/// Resolves when the runtime rests.
+pub(crate) struct Rest<'a> {
+    broker: &'a Broker,
+    rest: fn(&Door) -> bool,
+    number: u64,
+}
+
+impl Future for Rest<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        self.broker.intake.await_rest(self.number, task.waker());
+        let inner = self.broker.intake.lock();
+        if inner.is_empty() && (self.rest)(&inner.door) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.broker.intake.unwatch(Watch::Rest);
+        self.broker.intake.forget_rester(self.number);
     }
 }

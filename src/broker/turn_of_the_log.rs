@@ -6,16 +6,17 @@ use crate::queue::Subscription;
 use crate::queue::batch::Load;
 
 impl Sequencer {
-    /// Gives what lies in the intake its place, for whoever writes it before it is handed out.
-    /// Whether there was anything.
-    pub(crate) fn take(&self, into: &mut Vec<Placed>) -> bool {
+    /// Gives what lies in the intake its place, for whoever writes it before it is handed out; with
+    /// `more` that is to be written in any case. Whether there is anything: a group, that is, and each
+    /// has its number.
+    pub(crate) fn take(&self, into: &mut Vec<Placed>, more: bool) -> bool {
         let order = &mut *self.order.lock();
-        let (entries, news) = {
+        let (entries, news, any) = {
             let mut inner = self.intake.lock();
             let (entries, news) = (inner.take(), inner.take_news());
-            inner.writing = !(entries.is_empty() && news.is_empty());
+            inner.writing = more || !(entries.is_empty() && news.is_empty());
             inner.taken += u64::from(inner.writing);
-            (entries, news)
+            (entries, news, inner.writing)
         };
         let mut begun = Vec::new();
         for entry in entries {
@@ -31,7 +32,7 @@ impl Sequencer {
         for subscription in begun.into_iter().chain(news) {
             into.extend(self.news(order, &subscription));
         }
-        !into.is_empty()
+        any
     }
 
     /// What a subscription has to tell to the log.

@@ -57,6 +57,8 @@ catalog! {
         "Events that no subscription wanted.";
     REFUSED = "cueline_events_refused_total", Counter, Count, ["topic", "how"],
         "Events that found no room at the door: dropped by tell, or returned by try_publish.";
+    DUPLICATES = "cueline_events_duplicate_total", Counter, Count, ["topic"],
+        "Events that had been published under their key before, and were not again.";
     HANDLED = "cueline_events_handled_total", Counter, Count, ["processor"],
         "Deliveries that succeeded, those left out by a filter included.";
     FILTERED = "cueline_events_filtered_total", Counter, Count, ["processor"],
@@ -112,6 +114,8 @@ catalog! {
         "Times that the log was written to, with all commits that waited.";
     LOG_SYNC = "cueline_log_sync_seconds", Histogram, Seconds, [],
         "How long it took to write what waited and to have it on disk.";
+    LOG_WRITING = "cueline_log_writing_seconds", Gauge, Seconds, [],
+        "How long what is being written now has taken so far: a disk that is slow, or stands still.";
     LOG_CHECKPOINT = "cueline_log_checkpoint_seconds", Histogram, Seconds, [],
         "How long it took to write a checkpoint, pauses included.";
     LOG_COMPACTED = "cueline_log_compacted_bytes_total", Counter, Bytes, [],

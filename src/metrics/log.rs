@@ -20,6 +20,7 @@ pub(super) struct LogHandles {
     segments: Gauge,
     short: Gauge,
     recovery: Gauge,
+    writing: Gauge,
 }
 
 /// What is read of a log when metrics are scraped.
@@ -28,6 +29,7 @@ pub(crate) struct LogGauges {
     pub(crate) segments: usize,
     pub(crate) short: bool,
     pub(crate) recovery: Duration,
+    pub(crate) writing: Duration,
     /// By subscription: how many events it is behind the end, and how many bytes are kept for it.
     pub(crate) subscriptions: Vec<(String, u64, u64)>,
 }
@@ -46,6 +48,7 @@ impl LogHandles {
             segments: recorder.gauge(&catalog::LOG_SEGMENTS, &[]),
             short: recorder.gauge(&catalog::LOG_SHORT, &[]),
             recovery: recorder.gauge(&catalog::LOG_RECOVERY, &[]),
+            writing: recorder.gauge(&catalog::LOG_WRITING, &[]),
         }
     }
 
@@ -54,6 +57,7 @@ impl LogHandles {
         self.segments.set(now.segments as f64);
         self.short.set(f64::from(u8::from(now.short)));
         self.recovery.set(now.recovery.as_secs_f64());
+        self.writing.set(now.writing.as_secs_f64());
         for (name, behind, bytes) in &now.subscriptions {
             recorder.gauge(&catalog::LOG_LAG, &[name]).set(*behind as f64);
             recorder.gauge(&catalog::LOG_HELD_FOR, &[name]).set(*bytes as f64);

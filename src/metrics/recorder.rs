@@ -28,6 +28,7 @@ struct TopicHandles {
     unrouted: Counter,
     dropped: Counter,
     returned: Counter,
+    duplicates: Counter,
 }
 
 /// Observes a runtime and counts.
@@ -139,6 +140,7 @@ impl Recorder {
             unrouted: self.counter(&catalog::UNROUTED, &[name]),
             dropped: self.counter(&catalog::REFUSED, &[name, "dropped"]),
             returned: self.counter(&catalog::REFUSED, &[name, "returned"]),
+            duplicates: self.counter(&catalog::DUPLICATES, &[name]),
         })
     }
 
@@ -248,6 +250,9 @@ impl Observer for Arc<Recorder> {
                     handles.unrouted.increment(*events);
                 }
             }
+            Signal::Duplicate { index, topic } => {
+                self.topic(*index, topic).duplicates.increment(1);
+            }
             Signal::Refused { index, topic, dropped } => {
                 let handles = self.topic(*index, topic);
                 if *dropped { &handles.dropped } else { &handles.returned }.increment(1);
@@ -268,6 +273,10 @@ impl Observer for Arc<Recorder> {
             }
             Signal::Retried { processor, cause, .. } => {
                 self.processor(processor).retried[place(&Cause::ALL, cause)].increment(1);
+            }
+            Signal::Forgone { processor, .. } => {
+                let place = place(&DropReason::ALL, &DropReason::AtMostOnce);
+                self.processor(processor).dropped[place].increment(1);
             }
             Signal::Parked { processor, cause, .. } => {
                 self.processor(processor).parked[place(&Cause::ALL, cause)].increment(1);

@@ -13,7 +13,7 @@ use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 use crate::guard::{Contained, Quiet, contain};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
-use crate::queue::{QueueSettings, StartFrom, WhenFull};
+use crate::queue::{Acknowledge, QueueSettings, StartFrom, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Says, Seat};
 use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, Reason, into_child};
 
@@ -123,6 +123,7 @@ impl<A: Actor<Context = Context<A>>> Child for ActorSpec<A> {
                 hosts: 1,
                 shared: false,
                 start_from: StartFrom::Now,
+                acknowledge: Acknowledge::AfterSuccess,
             },
             blocking: false,
             timeout: Duration::from_secs(30),

@@ -10,10 +10,9 @@ use super::outcome::Ended;
 use crate::clock::Moment;
 use crate::error::{Failure, Outcome};
 use crate::message::envelope::{Head, Origin};
-use crate::message::{Envelope, Event, Key, Message, Seq};
-use crate::queue::Cursor;
+use crate::message::{Envelope, Event, Key, Seq};
 use crate::queue::batch::{Batch, Events};
-use crate::queue::kept::{Body, Kept};
+use crate::queue::kept::Kept;
 use crate::store::memory::{KeptState, StateKey, Value, initial, typed_mut};
 use crate::supervise::Reason;
 
@@ -58,6 +57,8 @@ pub struct Context {
     refused: Option<Ended>,
     /// The child is to end, if the handler succeeds.
     ends: Option<Reason>,
+    /// The handler took the acknowledgement along.
+    takes_along: bool,
     /// The hook says that there is nothing to do.
     pub(super) ignores: bool,
 }
@@ -75,6 +76,7 @@ impl Context {
             delayed: Vec::new(),
             refused: None,
             ends: None,
+            takes_along: false,
             ignores: false,
         }
     }
@@ -100,6 +102,11 @@ impl Context {
     fn refuse(&mut self, why: Ended) {
         self.touched = Touched::More;
         self.refused = Some(why);
+    }
+
+    /// The handler takes the acknowledgement along.
+    pub(super) fn takes_along(&mut self) {
+        (self.touched, self.takes_along) = (Touched::More, true);
     }
 
     /// Works out what publications inherit: once a run, and the ids for each event.
@@ -330,19 +337,6 @@ impl Context {
         self.ignores = true;
     }
 
-    /// The event in hand as a value that can be sent on.
-    pub(crate) fn delivered<E: Message>(&self) -> Option<super::recipient::Delivered<E>> {
-        let envelope = self.envelope()?;
-        let (batch, at) = match &self.hand {
-            InHand::Batch { batch, run, .. } => (batch, Cursor { run: *run, index: self.index }),
-            InHand::Kept {
-                kept: Kept { body: Body::Pinned { batch, run, index }, .. }, ..
-            } => (batch, Cursor { run: *run, index: *index }),
-            _ => return None,
-        };
-        super::recipient::Delivered::in_batch(batch.clone(), at, envelope)
-    }
-
     /// The handler succeeded. What it did is staged, unless something about it is refused.
     #[inline]
     pub(crate) fn refuses(&mut self) -> Option<Box<Ended>> {
@@ -359,6 +353,13 @@ impl Context {
     fn stage(&mut self) -> Option<Box<Ended>> {
         if let Some(refused) = self.refused.take() {
             return Some(Box::new(refused));
+        }
+        let does_more = !(self.states.is_empty() && self.delayed.is_empty());
+        if std::mem::take(&mut self.takes_along) && (does_more || self.link.has_published()) {
+            return Some(Box::new(Ended::Misused(Failure::permanent(
+                "it took its acknowledgement along, and published or kept something by its context: \
+                 that would happen again with each delivery; publish by the runtime when it is done",
+            ))));
         }
         let mut stored = Vec::new();
         if self.link.broker.journal.is_some() {
@@ -390,7 +391,7 @@ impl Context {
         if std::mem::take(&mut self.touched) == Touched::Nothing {
             return;
         }
-        (self.refused, self.ends) = (None, None);
+        (self.refused, self.ends, self.takes_along) = (None, None, false);
         let states = std::mem::take(&mut self.states);
         let delayed = std::mem::take(&mut self.delayed);
         self.link.drop_publications();

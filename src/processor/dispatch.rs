@@ -165,7 +165,7 @@ where
             }
             link.reached(Cursor { run, index: index + 1 });
             *budget -= 1;
-            if *budget == 0 || before > tick + 1 {
+            if *budget == 0 || before > tick + 1 || link.heavy.get() {
                 return Ran::Yield(index + 1);
             }
         }

@@ -3,6 +3,7 @@
 //! events from the subscription, run the handler in place ([`executor`]) and settle what became of
 //! it. [`outcome`] decides; [`context`] is what a handler sees.
 
+pub(crate) mod acknowledgement;
 pub(crate) mod actor;
 pub(crate) mod context;
 pub(crate) mod dispatch;

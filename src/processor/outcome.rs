@@ -52,6 +52,8 @@ pub(crate) enum Ended {
     Blocked(Duration),
     /// The process died while an earlier delivery was at it, so many times.
     Died(u32),
+    /// Nobody acknowledged it while its lease lasted, so long.
+    LeaseOver(Duration),
     /// It succeeded, but what it published found no room.
     Overflowed(&'static str),
     /// It succeeded, but the disk is full.
@@ -115,6 +117,13 @@ impl Ended {
                      or a panic within a panic",
                 ),
             ),
+            Self::LeaseOver(lease) => (
+                Cause::LeaseOver,
+                Failure::transient(format!(
+                    "it was not acknowledged within its lease of {lease:?}, or the acknowledgement was \
+                     dropped: raise the lease, or `extend` it"
+                )),
+            ),
             Self::Overflowed(topic) => (
                 Cause::Overflow,
                 Failure::transient(format!(
@@ -160,7 +169,7 @@ pub(crate) fn decide(
         Cause::Permanent | Cause::HopLimit | Cause::Undecodable | Cause::Orphaned => false,
         // Delivered once more, by a fresh instance, then parked: it may be the event's fault.
         Cause::Panicked | Cause::TimedOut | Cause::Crashed => broke < 2,
-        Cause::Failed | Cause::Overflow => failures < retry.attempts,
+        Cause::Failed | Cause::Overflow | Cause::LeaseOver => failures < retry.attempts,
         Cause::NoSpace => true,
     };
     if !again {

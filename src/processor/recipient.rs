@@ -14,7 +14,7 @@ use crate::error::{Failure, Outcome};
 use crate::message::{Envelope, Event, Message, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
-use crate::queue::kept::Body;
+use crate::queue::kept::{Body, Kept};
 
 enum Source<E> {
     Batch(Arc<Batch>, Cursor),
@@ -118,5 +118,20 @@ impl<E: Event> Handle<E> for Forward<E> {
             }
         };
         sent.map_err(|error| Failure::transient(format!("the actor did not answer: {error}")))?
+    }
+}
+
+impl Context {
+    /// The event in hand as a value that can be sent on.
+    pub(crate) fn delivered<E: Message>(&self) -> Option<Delivered<E>> {
+        let envelope = self.envelope()?;
+        let (batch, at) = match &self.hand {
+            InHand::Batch { batch, run, .. } => (batch, Cursor { run: *run, index: self.index }),
+            InHand::Kept {
+                kept: Kept { body: Body::Pinned { batch, run, index }, .. }, ..
+            } => (batch, Cursor { run: *run, index: *index }),
+            _ => return None,
+        };
+        Delivered::in_batch(batch.clone(), at, envelope)
     }
 }

@@ -13,7 +13,7 @@ use crate::guard::Quiet;
 use crate::message::{Declared, Event, Key};
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
-use crate::queue::{QueueSettings, StartFrom, WhenFull};
+use crate::queue::{Acknowledge, QueueSettings, StartFrom, WhenFull};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Seat};
 use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, into_child};
 
@@ -135,6 +135,7 @@ fn declare<P: Processor>(
             hosts: 1,
             shared: false,
             start_from: StartFrom::Now,
+            acknowledge: Acknowledge::AfterSuccess,
         },
         blocking: false,
         count: Count::default(),
@@ -271,6 +272,13 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     #[must_use]
     pub fn start_from(mut self, start_from: StartFrom) -> Self {
         self.settings.start_from = start_from;
+        self
+    }
+
+    /// When an event counts as handled. Default: when its handler has succeeded.
+    #[must_use]
+    pub fn acknowledge(mut self, acknowledge: Acknowledge) -> Self {
+        self.settings.acknowledge = acknowledge;
         self
     }
 

@@ -6,63 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::column::{Column, Stored, Typed};
+pub(crate) use super::load::Load;
+use super::once::KeyNote;
 use crate::clock::{Moment, Timestamp};
 use crate::error::Error;
 use crate::message::envelope::{Head, Origin, TopicId};
 use crate::message::{EventId, Message, Seq};
 use crate::signal::{During, Signals};
 use crate::store::file::events::Entries;
-
-/// How much something takes up of a bound: a number of events and their weight in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Load {
-    pub(crate) events: u64,
-    pub(crate) weight: u64,
-}
-
-impl Load {
-    pub(crate) const fn new(events: u64, weight: u64) -> Self {
-        Self { events, weight }
-    }
-
-    #[inline]
-    pub(crate) fn is_zero(self) -> bool {
-        self == Self::default()
-    }
-
-    #[inline]
-    pub(crate) fn fits(self, room: Self) -> bool {
-        self.events <= room.events && self.weight <= room.weight
-    }
-
-    #[inline]
-    pub(crate) fn add(&mut self, more: Self) {
-        self.events = self.events.saturating_add(more.events);
-        self.weight = self.weight.saturating_add(more.weight);
-    }
-
-    pub(crate) fn take_away(&mut self, other: Self) {
-        *self = self.less(other);
-    }
-
-    #[must_use]
-    pub(crate) fn and(mut self, more: Self) -> Self {
-        self.add(more);
-        self
-    }
-
-    #[inline]
-    pub(crate) fn less(self, other: Self) -> Self {
-        Self {
-            events: self.events.saturating_sub(other.events),
-            weight: self.weight.saturating_sub(other.weight),
-        }
-    }
-
-    pub(crate) fn min(self, other: Self) -> Self {
-        Self { events: self.events.min(other.events), weight: self.weight.min(other.weight) }
-    }
-}
 
 /// Consecutive events of one type: a stretch of a column, with one head.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +38,8 @@ pub(crate) struct Events {
     expected: u32,
     /// Those that are to be stored, as bytes, one after the other as the log has them.
     stored: Vec<u8>,
+    /// What was published here under a key, for the log.
+    notes: Vec<KeyNote>,
     signals: Arc<Signals>,
 }
 
@@ -98,7 +51,7 @@ const MOST_STORED_EXPECTED: usize = 1 << 20;
 impl Events {
     pub(crate) fn new(signals: Arc<Signals>) -> Self {
         let (columns, runs, stored) = (Vec::new(), Vec::new(), Vec::new());
-        Self { columns, runs, length: 0, expected: 0, stored, signals }
+        Self { columns, runs, length: 0, expected: 0, stored, notes: Vec::new(), signals }
     }
 
     /// A fresh, empty one, likely to become as large as this one is.
@@ -214,6 +167,15 @@ impl Events {
         self.length += count;
     }
 
+    /// What the log is to be told of keys together with the events.
+    pub(crate) fn note(&mut self, notes: impl IntoIterator<Item = KeyNote>) {
+        self.notes.extend(notes);
+    }
+
+    pub(crate) fn notes(&self) -> &[KeyNote] {
+        &self.notes
+    }
+
     /// Those that are to be stored, as bytes.
     pub(crate) fn stored(&self) -> &[u8] {
         &self.stored
@@ -306,6 +268,7 @@ impl Events {
         }
         self.length += other.length;
         self.stored.append(&mut other.stored);
+        self.notes.append(&mut other.notes);
         other.length = 0;
     }
 

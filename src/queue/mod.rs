@@ -9,6 +9,9 @@ pub(crate) mod column;
 mod delayed;
 pub(crate) mod fence;
 pub(crate) mod kept;
+mod lines;
+mod load;
+pub(crate) mod once;
 pub(crate) mod report;
 mod settings;
 pub(crate) mod settlement;
@@ -20,7 +23,9 @@ mod subscription;
 mod waiting;
 
 pub(crate) use settings::QueueSettings;
-pub use settings::{StartFrom, WhenFull};
+pub use settings::{Acknowledge, StartFrom, WhenFull};
 pub use subscription::Unsettled;
-pub(crate) use subscription::{Claim, Driver, Restored, Subscription, Told, key_of};
+pub(crate) use subscription::{
+    Claim, Driver, FailedLease, Late, ReadBack, Restored, Said, Subscription, Told, key_of,
+};
 pub(crate) use waiting::{Cursor, Wanted};

@@ -54,6 +54,53 @@ impl Report {
     }
 }
 
+/// What many reports have in common.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ReportText {
+    cause: Cause,
+    pub(crate) reason: &'static str,
+    chain: Vec<String>,
+    path: Vec<&'static str>,
+}
+
+/// A report in few bytes, where many are kept.
+#[derive(Debug)]
+pub(crate) struct BriefReport {
+    pub(crate) text: Arc<ReportText>,
+    deliveries: u32,
+    pub(crate) broke: u32,
+    first_failed: Timestamp,
+    last_failed: Timestamp,
+}
+
+impl BriefReport {
+    /// `said` is what was said last, here and for the next one.
+    pub(crate) fn of(report: &Report, said: &mut Option<Arc<ReportText>>) -> Self {
+        let Report { cause, reason, deliveries, broke, first_failed, last_failed, .. } = *report;
+        let (chain, path) = (report.chain.clone(), report.path.clone());
+        let text = ReportText { cause, reason, chain, path };
+        let text = match said {
+            Some(said) if **said == text => said.clone(),
+            _ => said.insert(Arc::new(text)).clone(),
+        };
+        Self { text, deliveries, broke, first_failed, last_failed }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let ReportText { cause, reason, chain, path } = &*self.text;
+        Report {
+            cause: *cause,
+            reason,
+            chain: chain.clone(),
+            deliveries: self.deliveries,
+            broke: self.broke,
+            first_failed: self.first_failed,
+            last_failed: self.last_failed,
+            path: path.clone(),
+        }
+    }
+}
+
 /// A report as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredReport {

@@ -1,5 +1,7 @@
 //! The bounds and rules of a subscription.
 
+use std::time::Duration;
+
 use super::batch::Load;
 use super::state::OnPark;
 use crate::clock::Timestamp;
@@ -34,6 +36,25 @@ pub enum StartFrom {
     Time(Timestamp),
 }
 
+/// When an event counts as handled; set with [`acknowledge`](crate::ProcessorSpec::acknowledge).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acknowledge {
+    /// When its handler has succeeded: every event is handled at least once, and what the handler
+    /// publishes and keeps happens once.
+    #[default]
+    AfterSuccess,
+    /// Before its handler is called: every event is handled at most once, for what must on no account be
+    /// done twice. With a log that costs a sync an event, which several instances share. An event whose
+    /// handler fails, panics or is interrupted is gone, counted as `at_most_once` and logged.
+    BeforeHandling,
+    /// When somebody says so who has its
+    /// [`Acknowledgement`](crate::Acknowledgement); when its handler succeeds, if that did not take it.
+    ByHand {
+        /// For so long nobody else gets the event.
+        lease: Duration,
+    },
+}
+
 /// The bounds and rules of one subscription.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueSettings {
@@ -50,6 +71,7 @@ pub(crate) struct QueueSettings {
     /// Several children share it, and compete for its events.
     pub(crate) shared: bool,
     pub(crate) start_from: StartFrom,
+    pub(crate) acknowledge: Acknowledge,
 }
 
 impl QueueSettings {

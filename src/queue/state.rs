@@ -6,8 +6,9 @@
 //! at once costs it nothing. With one instance and no exceptions ([`State::is_clear`]) a whole
 //! range may start without asking.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::lines::{KeyHash, Lines, Passed};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
 
@@ -57,18 +58,12 @@ pub(crate) enum Status {
     Behind,
 }
 
-#[derive(Debug, Clone)]
+/// An event that failed, or has the turn of its key after another.
+#[derive(Debug, Clone, Copy)]
 struct Held {
-    key: Option<Key>,
+    key: Option<KeyHash>,
     failures: u32,
     status: Status,
-}
-
-/// The events of one key, from the one that has its turn.
-#[derive(Debug)]
-struct Line {
-    head: Seq,
-    behind: VecDeque<Seq>,
 }
 
 /// How many events are held, by where they stand.
@@ -91,6 +86,9 @@ impl Counts {
     }
 }
 
+/// Among so many keys the first event that is held is looked for.
+const FEW_KEYS: usize = 1024;
+
 /// The state machine of one subscription.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -99,7 +97,11 @@ pub(crate) struct State {
     crew: bool,
     most_held: usize,
     held: BTreeMap<Seq, Held>,
-    lines: HashMap<Key, Line, foldhash::fast::RandomState>,
+    lines: Lines,
+    /// How many wait behind another and are not in `held`.
+    followers: usize,
+    /// Nothing that is held is before that.
+    low: Seq,
     due: BTreeSet<(Moment, Seq)>,
     ready: BTreeSet<Seq>,
     parked: usize,
@@ -115,7 +117,9 @@ impl State {
             crew,
             most_held,
             held: BTreeMap::new(),
-            lines: HashMap::default(),
+            lines: Lines::default(),
+            followers: 0,
+            low: Seq(u64::MAX),
             due: BTreeSet::new(),
             ready: BTreeSet::new(),
             parked: 0,
@@ -132,7 +136,26 @@ impl State {
 
     /// So many events are held.
     pub(crate) fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.followers
+    }
+
+    fn is_held(&mut self, seq: Seq) {
+        self.low = if self.held() == 0 { seq } else { self.low.min(seq) };
+    }
+
+    /// All that wait behind another.
+    pub(crate) fn all_behind(&self) -> impl Iterator<Item = Seq> {
+        self.lines.all_behind()
+    }
+
+    /// No event that is held is before that one; where there are many keys, some before it may have been.
+    pub(crate) fn first_held(&self) -> Option<Seq> {
+        if self.lines.len() > FEW_KEYS {
+            return Some(self.low);
+        }
+        // Who is behind came later than the head, unless the key went on without it once.
+        let first = self.held.keys().next().copied();
+        first.into_iter().chain(self.lines.first_behind()).min()
     }
 
     /// Holds as many as come from now on.
@@ -142,7 +165,7 @@ impl State {
 
     /// No more events may be held; nothing new is taken until some have left.
     pub(crate) fn is_full(&self) -> bool {
-        self.held.len() >= self.most_held
+        self.held() >= self.most_held
     }
 
     /// Asks whether the next event in the order may start.
@@ -153,31 +176,40 @@ impl State {
         let Some(key) = key else {
             return Offer::Start;
         };
+        let key = self.lines.hash(key);
         if self.wait_behind(seq, key) {
-            let held = Held { key: Some(key.clone()), failures: 0, status: Status::Behind };
-            self.held.insert(seq, held);
+            self.followers += 1;
+            self.is_held(seq);
             return Offer::Behind;
         }
         if self.crew {
-            self.lines.insert(key.clone(), Line { head: seq, behind: VecDeque::new() });
+            self.lines.take(key, seq);
         }
         Offer::Start
     }
 
     /// Whether an event of this key has its turn, so that others wait behind it.
     pub(crate) fn is_taken(&self, key: &Key) -> bool {
-        self.lines.contains_key(key)
+        self.lines.head(self.lines.hash(key)).is_some()
     }
 
     /// The events that wait behind this key's head.
     pub(crate) fn behind(&self, key: &Key) -> impl Iterator<Item = Seq> {
-        self.lines.get(key).into_iter().flat_map(|line| line.behind.iter().copied())
+        self.lines.behind(self.lines.hash(key))
+    }
+
+    /// The events that wait behind that one.
+    pub(crate) fn behind_event(&self, seq: Seq) -> impl Iterator<Item = Seq> {
+        let key = self.held.get(&seq).and_then(|held| held.key);
+        let head = key.filter(|key| self.lines.head(*key) == Some(seq));
+        head.into_iter().flat_map(|key| self.lines.behind(key))
     }
 
     /// Whether an event behind this key's head waits for something that is held itself, and so
     /// may wait long.
     pub(crate) fn waits_long(&self, key: &Key) -> bool {
-        self.lines.get(key).is_some_and(|line| self.held.contains_key(&line.head))
+        let head = self.lines.head(self.lines.hash(key));
+        head.is_some_and(|head| self.held.contains_key(&head))
     }
 
     /// The next held event to deliver now, and how often it failed before.
@@ -187,7 +219,7 @@ impl State {
                 break;
             }
             self.due.pop_first();
-            self.make_ready(seq);
+            self.make_ready(seq, None);
         }
         let seq = self.ready.pop_first()?;
         let held = self.held.get_mut(&seq)?;
@@ -208,9 +240,9 @@ impl State {
 
     /// The event is done with: handled, filtered out, or dropped.
     pub(crate) fn finished(&mut self, seq: Seq, key: Option<&Key>) {
+        let key = key.map(|key| self.lines.hash(key));
         let held = self.forget(seq);
-        let key = held.as_ref().and_then(|held| held.key.as_ref()).or(key);
-        self.pass_turn(seq, key);
+        self.pass_turn(seq, held.and_then(|held| held.key).or(key));
     }
 
     /// The event in hand failed for the `failures`-th time.
@@ -230,10 +262,15 @@ impl State {
     }
 
     fn hold(&mut self, seq: Seq, key: Option<Key>, failures: u32, status: Status) {
+        let key = key.map(|key| self.lines.hash(&key));
+        self.is_held(seq);
         let key = self.forget(seq).and_then(|held| held.key).or(key);
         // One that was parked before it may have been handed back meanwhile, and have the turn.
-        if status != Status::Parked && key.as_ref().is_some_and(|key| self.wait_behind(seq, key)) {
-            self.held.insert(seq, Held { key, failures, status: Status::Behind });
+        if status != Status::Parked && key.is_some_and(|key| self.wait_behind(seq, key)) {
+            match failures {
+                0 => self.followers += 1,
+                _ => drop(self.held.insert(seq, Held { key, failures, status: Status::Behind })),
+            }
             return;
         }
         match status {
@@ -246,19 +283,19 @@ impl State {
             Status::Parked => self.parked += 1,
             Status::InHand | Status::Behind => {}
         }
-        self.held.insert(seq, Held { key: key.clone(), failures, status });
+        self.held.insert(seq, Held { key, failures, status });
         let Some(key) = key else { return };
         if status == Status::Parked && self.on_park == OnPark::LetKeyGo {
-            self.pass_turn(seq, Some(&key));
+            self.pass_turn(seq, Some(key));
             return;
         }
-        let line = self.lines.entry(key).or_insert(Line { head: seq, behind: VecDeque::new() });
-        if status == Status::Parked && line.head == seq {
-            self.behind_parked += line.behind.len();
+        let behind = self.lines.take(key, seq);
+        if status == Status::Parked {
+            self.behind_parked += behind.unwrap_or(0);
         }
     }
 
-    /// How often a held event has failed.
+    /// How often an event has failed that is held, and does not wait behind another for the first time.
     pub(crate) fn failures(&self, seq: Seq) -> Option<u32> {
         self.held.get(&seq).map(|held| held.failures)
     }
@@ -272,30 +309,24 @@ impl State {
         let Some(held) = self.held.get_mut(&seq) else { return false };
         held.failures = 0;
         held.status = Status::Behind;
-        let key = held.key.clone();
-        let Some(key) = key else {
-            self.make_ready(seq);
+        let Some(key) = held.key else {
+            self.make_ready(seq, None);
             return true;
         };
         // If the key went on without it, it is next in its line, in the old order.
-        if !self.wait_behind(seq, &key) {
-            let line = self.lines.entry(key);
-            let line = line.or_insert_with(|| Line { head: seq, behind: VecDeque::new() });
-            self.behind_parked -= line.behind.len();
-            self.make_ready(seq);
+        if !self.wait_behind(seq, key) {
+            self.behind_parked -= self.lines.take(key, seq).unwrap_or(0);
+            self.make_ready(seq, Some(key));
         }
         true
     }
 
     /// A parked event is given up. False if it is not parked.
     pub(crate) fn discard(&mut self, seq: Seq) -> bool {
-        let parked = self.is_parked(seq);
-        if parked {
-            self.finished(seq, None);
-        }
-        parked
+        self.is_parked(seq).then(|| self.finished(seq, None)).is_some()
     }
 
+    /// Where an event stands that is held, and does not wait behind another for the first time.
     pub(crate) fn status(&self, seq: Seq) -> Option<Status> {
         self.held.get(&seq).map(|held| held.status)
     }
@@ -312,13 +343,8 @@ impl State {
     }
 
     /// If another event has the key's turn, this one has its place behind it from now on, in order.
-    fn wait_behind(&mut self, seq: Seq, key: &Key) -> bool {
-        let Some(line) = self.lines.get_mut(key).filter(|line| line.head != seq) else {
-            return false;
-        };
-        let place = line.behind.partition_point(|&other| other < seq);
-        line.behind.insert(place, seq);
-        let head = line.head;
+    fn wait_behind(&mut self, seq: Seq, key: KeyHash) -> bool {
+        let Some(head) = self.lines.wait_behind(seq, key) else { return false };
         self.behind += 1;
         self.behind_parked += usize::from(self.is_parked(head));
         true
@@ -328,11 +354,15 @@ impl State {
         self.status(seq) == Some(Status::Parked)
     }
 
-    fn make_ready(&mut self, seq: Seq) {
-        if let Some(held) = self.held.get_mut(&seq) {
-            held.status = Status::Ready;
-            self.ready.insert(seq);
+    fn make_ready(&mut self, seq: Seq, key: Option<KeyHash>) {
+        match self.held.get_mut(&seq) {
+            Some(held) => held.status = Status::Ready,
+            None => {
+                self.followers -= 1;
+                self.held.insert(seq, Held { key, failures: 0, status: Status::Ready });
+            }
         }
+        self.ready.insert(seq);
     }
 
     /// Takes the event out of the record, with all that counts it.
@@ -349,32 +379,19 @@ impl State {
             Status::Behind => self.behind -= 1,
             Status::Parked => {
                 self.parked -= 1;
-                if let Some(line) = held.key.as_ref().and_then(|key| self.lines.get(key))
-                    && line.head == seq
-                {
-                    self.behind_parked -= line.behind.len();
-                }
+                let behind = held.key.map(|key| self.lines.count_behind(key, seq));
+                self.behind_parked -= behind.unwrap_or(0);
             }
         }
         Some(held)
     }
 
     /// If the event has its key's turn, the next one behind it has it now.
-    fn pass_turn(&mut self, seq: Seq, key: Option<&Key>) {
+    fn pass_turn(&mut self, seq: Seq, key: Option<KeyHash>) {
         let Some(key) = key else { return };
-        let Some(line) = self.lines.get_mut(key) else { return };
-        if line.head != seq {
-            return;
-        }
-        match line.behind.pop_front() {
-            Some(next) => {
-                line.head = next;
-                self.behind -= 1;
-                self.make_ready(next);
-            }
-            None => {
-                self.lines.remove(key);
-            }
+        if let Passed::To(next) = self.lines.pass(key, seq) {
+            self.behind -= 1;
+            self.make_ready(next, Some(key));
         }
     }
 }

@@ -78,13 +78,21 @@ impl Model {
         }
     }
 
+    /// Where an event stands that is held; those behind another are known by its key only.
+    fn status(&self, event: usize) -> Option<Status> {
+        let seq = Seq(event as u64);
+        let mut behind = self.keys[event].iter().flat_map(|key| self.state.behind(key));
+        let behind = behind.any(|other| other == seq).then_some(Status::Behind);
+        self.state.status(seq).or(behind)
+    }
+
     fn in_hand(&self) -> Vec<usize> {
         let hand = |place: &Place| matches!(place, Place::InHand);
         (0..self.places.len()).filter(|&event| hand(&self.places[event])).collect()
     }
 
     fn parked(&self) -> Vec<usize> {
-        let parked = |event: &usize| self.state.status(Seq(*event as u64)) == Some(Status::Parked);
+        let parked = |event: &usize| self.status(*event) == Some(Status::Parked);
         (0..self.places.len()).filter(parked).collect()
     }
 
@@ -102,7 +110,7 @@ impl Model {
             // Every earlier event of the key is done with, or was let go and has not its turn yet.
             for earlier in 0..event {
                 if self.keys[earlier].as_ref() == Some(key) && self.places[earlier] != Place::Done {
-                    let parked = self.state.status(Seq(earlier as u64)) == Some(Status::Parked);
+                    let parked = self.status(earlier) == Some(Status::Parked);
                     let let_go = self.on_park == OnPark::LetKeyGo
                         && (parked || self.ahead[earlier].contains(&event));
                     assert!(let_go, "{event} overtook {earlier} of its key");
@@ -144,7 +152,7 @@ impl Model {
     }
 
     fn held(&self) -> usize {
-        let held = |event: &usize| self.state.status(Seq(*event as u64)).is_some();
+        let held = |event: &usize| self.status(*event).is_some();
         (0..self.places.len()).filter(held).count()
     }
 
@@ -204,7 +212,7 @@ impl Model {
     fn counted(&self) -> Counts {
         let mut counts = Counts::default();
         for event in 0..self.places.len() {
-            match self.state.status(Seq(event as u64)) {
+            match self.status(event) {
                 Some(Status::Retrying(_)) => counts.retrying += 1,
                 Some(Status::Ready) => counts.ready += 1,
                 Some(Status::InHand) => counts.in_hand += 1,
@@ -222,7 +230,7 @@ impl Model {
     /// The events of that event's key that move by themselves.
     fn active_of(&self, event: usize) -> Vec<usize> {
         let active = |&other: &usize| {
-            let status = self.state.status(Seq(other as u64));
+            let status = self.status(other);
             self.keys[other] == self.keys[event]
                 && (self.places[other] == Place::InHand
                     || matches!(status, Some(Status::Retrying(_) | Status::Ready)))
@@ -232,7 +240,7 @@ impl Model {
 
     fn check(&self) {
         for (event, place) in self.places.iter().enumerate() {
-            let status = self.state.status(Seq(event as u64));
+            let status = self.status(event);
             match place {
                 Place::Fresh | Place::Done => assert_eq!(status, None, "{event} is {place:?}"),
                 Place::Held => assert!(
@@ -250,6 +258,9 @@ impl Model {
             assert_eq!(counts.behind_parked, 0, "held by a parked event that lets its key go");
         }
         assert!(self.held() <= self.most_held + self.instances, "bound on what is held");
+        assert_eq!(self.state.held(), self.held());
+        let first = (0..self.places.len()).find(|event| self.status(*event).is_some());
+        assert_eq!(self.state.first_held(), first.map(|event| Seq(event as u64)));
     }
 
     /// Lets everything come to its end: resubmits what is parked until all is done.

@@ -86,7 +86,7 @@ impl Control {
                 core.subscribe(running);
             }
             // What killed the last process is known before anybody is at it again.
-            core.broker.is_kept().await;
+            core.broker.is_kept().await.ok();
             let mut control = Self::new(core, threads, plans, specs, ready);
             started.send(Ok(())).ok();
             control.obey(&mut commands).await;

@@ -17,6 +17,7 @@ use super::supervisors::SupervisorHandle;
 use crate::broker::door::Door;
 use crate::broker::publish::{Publish, is_inside_handler};
 use crate::broker::publish_all::PublishAll;
+use crate::broker::publish_batch::Batch;
 use crate::broker::topics::TopicReport;
 use crate::error::{Error, ErrorKind, Refused};
 use crate::message::{Event, EventId, Key};
@@ -103,6 +104,11 @@ impl Runtime {
     /// As [`Runtime::publish`]; [`Refused`] gives those back that have not gone in.
     pub fn publish_all<E: Event>(&self, events: impl IntoIterator<Item = E>) -> PublishAll<'_, E> {
         PublishAll::new(&self.core.broker, events.into_iter().collect())
+    }
+
+    /// Begins a batch: events of several types that are published together or not at all.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.core.broker.clone())
     }
 
     /// Publishes an event if there is room; else gives it back, counted as refused.
@@ -364,7 +370,7 @@ impl Runtime {
 /// Resolves when the runtime is idle; made by [`Runtime::idle`].
 #[must_use = "await it, or call `wait`"]
 pub struct Idle<'a> {
-    rest: crate::broker::handle::Rest<'a>,
+    rest: crate::broker::rest::Rest<'a>,
 }
 
 impl Idle<'_> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::clock::Timestamp;
+use crate::clock::Trusted;
 use crate::signal::{Signal, Signals};
 use crate::store::file::keeper::Keeper;
 use crate::store::file::spares::RETRY;
@@ -52,35 +52,6 @@ pub(super) fn keep(
 
 /// How often it is looked whether something has grown old.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
-
-/// What time it is, as far as that is to be believed: a clock that jumps makes nothing expire before its
-/// time.
-#[derive(Clone, Copy)]
-pub(super) struct Trusted {
-    /// Milliseconds since 1970, when the log was opened.
-    opened_at: u64,
-    opened: Instant,
-}
-
-/// A clock may be set right by so much.
-const SMALL_JUMP: u64 = 3_600_000;
-
-impl Trusted {
-    pub(super) fn new(opened_at: u64) -> Self {
-        Self { opened_at, opened: Instant::now() }
-    }
-
-    fn now(&self) -> u64 {
-        let passed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.at(Timestamp::now().as_millis(), passed)
-    }
-
-    /// When the wall clock says that, so many milliseconds after the log was opened.
-    fn at(&self, wall: u64, passed: u64) -> u64 {
-        let most = self.opened_at.saturating_add(passed).saturating_add(SMALL_JUMP);
-        wall.clamp(self.opened_at, most)
-    }
-}
 
 /// Between two writes of a checkpoint, so that it takes a small share of the disk.
 const PAUSE: Duration = Duration::from_millis(5);

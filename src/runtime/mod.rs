@@ -7,6 +7,7 @@ mod asked;
 pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod core;
+mod damage;
 pub(crate) mod handle;
 mod keeping;
 mod leaves;

@@ -1,8 +1,6 @@
 //! The log of a runtime on disk: opened before it starts, ended after it.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -10,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::keeping::{Trusted, keep};
+use super::damage::say_damage;
+use super::keeping::keep;
+use crate::broker::dedup::First;
 use crate::broker::handle::Broker;
 use crate::broker::journal::{Journal, Journalist};
 use crate::broker::needs::Needs;
 use crate::broker::reading::Reading;
+use crate::clock::Trusted;
 use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
 use crate::message::Seq;
+use crate::queue::once::Keyed;
 use crate::queue::{Restored, StartFrom, Subscription};
 use crate::signal::Signal;
 use crate::store::Directory;
@@ -25,16 +27,15 @@ use crate::store::channel::{Channel, Retention};
 use crate::store::file::disk::{Disk, Folder};
 use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::keeper::{Floor, Keeper, Pace};
+use crate::store::file::lock::{Lock, lock};
 use crate::store::file::log::Log;
 use crate::store::file::needed::{Lasts, SubscriptionFact};
 use crate::store::file::reader::Segments;
 use crate::store::file::record::{FactKind, Records};
-use crate::store::file::recovery::{Found, NotOpened, open};
+use crate::store::file::recovery::{NotOpened, open};
+use crate::store::file::retained::retain;
 use crate::store::file::spares::Spares;
 use crate::store::file::writer::{Bell, Writer, bell};
-
-/// Held as long as somebody has the log open.
-const LOCK: &str = "cueline.lock";
 
 /// Which event each thread is at.
 const IN_FLIGHT: &str = "cueline.inflight";
@@ -48,7 +49,7 @@ pub(crate) struct Storage {
     died: Vec<(u32, u64)>,
     asked: Receiver<Arc<Subscription>>,
     keeping: (Keeper, Receiver<()>, Floor, Sender<()>, Trusted),
-    lock: File,
+    lock: Lock,
     recovery: Duration,
     damaged: u64,
 }
@@ -68,7 +69,7 @@ pub(crate) struct Writing {
     /// How long it took to open the log.
     pub(super) recovery: Duration,
     /// Others may open the log when this is gone.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The subscriptions that a log knows, and what it says of them.
@@ -94,6 +95,7 @@ impl Subscriptions {
     pub(super) fn keep(&mut self, subscription: &Subscription, member: bool) {
         let name = subscription.name.as_str().to_owned();
         let topics = self.reading.names_of(&subscription.wanted);
+        subscription.reads_back_by(self.reading.back(&subscription.wanted));
         let known = if member { None } else { self.numbers.remove(&name) };
         let lasts = if member { Lasts::Process } else { Lasts::Named };
         let fact = SubscriptionFact { lasts, name, topics };
@@ -101,13 +103,8 @@ impl Subscriptions {
             subscription.keep(number, (before != fact.topics).then_some(&fact));
             let Some(restored) = Restored::read(&self.facts, number) else { return };
             let died = self.died.remove(&number).unwrap_or_default();
-            let held = restored.held.iter().map(|(seq, _)| *seq);
-            let mut held: Vec<Seq> = held.chain(died.iter().copied()).collect();
-            held.sort_unstable();
-            held.dedup();
-            let events = self.reading.events_at(&held, &subscription.wanted);
             let topic = |name: &str| self.reading.topic_named(name);
-            subscription.restore(restored, &died, events, topic);
+            subscription.restore(restored, &died, topic);
             return;
         }
         self.needs.name(self.next, &fact.name);
@@ -141,25 +138,8 @@ impl Storage {
             Error::new(ErrorKind::Storage, text)
         };
         let folder = Folder::open(path).map_err(|error| refused("make or find", error))?;
-        let lock = folder.path().join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(lock);
-        let lock = lock.map_err(|error| refused("lock", error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "the log in `{}` is in use by another process, or another runtime of this one: \
-                     stop that first, or give this one a directory of its own",
-                    path.display()
-                );
-                return Err(Error::new(ErrorKind::Conflict, text));
-            }
-            Err(TryLockError::Error(error)) => return Err(refused("lock", error)),
-        }
-        let in_flight = folder.path().join(IN_FLIGHT);
-        let in_flight =
-            File::options().create(true).truncate(false).read(true).write(true).open(in_flight);
-        let in_flight = in_flight.and_then(|file| InFlight::open(&file));
+        let lock = lock(&folder)?;
+        let in_flight = folder.file(IN_FLIGHT).and_then(|file| InFlight::open(&file));
         let (in_flight, died) = in_flight.map_err(|error| refused("map", error))?;
         let disk: Arc<dyn Disk> = Arc::new(folder);
         let mut facts = Facts::default();
@@ -177,7 +157,7 @@ impl Storage {
                 ),
             ),
         })?;
-        say(path, &found);
+        say_damage(path, &found, &facts)?;
         let (tell, full) = crossbeam_channel::bounded(1);
         tell.try_send(()).ok(); // an earlier process may have left something to do
         let (floor, newest) = (Floor::new(tell.clone()), std::mem::take(&mut found.checkpoints));
@@ -194,6 +174,7 @@ impl Storage {
         );
         let retention = channels.iter().map(|(name, of)| ((*name).to_owned(), of.retention));
         let retention = retention.filter(|(_, of)| *of != Retention::None).collect();
+        let retained = retain(&facts, &retention);
         let keeper = keeper.retain(retention);
         let trusted = Trusted::new(log.time());
         keeper.clear().map_err(|error| refused("tidy", error))?;
@@ -207,6 +188,7 @@ impl Storage {
         }
         let (readers, asked) = crossbeam_channel::unbounded();
         let journal = Arc::new(Journal::new(bell.clone(), in_flight, names, readers, spares));
+        journal.put(&retained);
         let keeping = (keeper, full, floor, tell, trusted);
         let frames = found.lost.iter().map(|lost| lost.gap.frames.1 - lost.gap.frames.0);
         let (bell, damaged, recovery) = ((bell, rung), frames.sum(), begun.elapsed());
@@ -247,6 +229,7 @@ impl Storage {
                 _ => self.journal.forget(number),
             }
         }
+        self.restore_keys(broker);
         let (keeper, full, floor, looks, trusted) = self.keeping;
         let needs = Needs::new(floor.clone(), opened_at);
         for (name, (number, _)) in &numbers {
@@ -306,6 +289,21 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// What was published under keys of its publishers is known again.
+    fn restore_keys(&self, broker: &Broker) {
+        let names = self.journal.names.read();
+        let inner = &mut *broker.intake.lock();
+        let (dedup, topics) = (&mut inner.dedup, &mut inner.topics);
+        dedup.restore(self.facts.of(FactKind::Dedup).filter_map(|(mut name, value)| {
+            let channel = names.get(number_in(&mut name).ok()? as usize)?;
+            let keyed = Keyed::read(value).ok()?;
+            let key = Arc::from(str::from_utf8(name.0).ok()?);
+            Some((topics.reserve(channel), key, First { keyed, due: None }))
+        }));
+    }
+}
+
 impl Writing {
     /// How many bytes the log takes on disk.
     pub(super) fn used(&self) -> u64 {
@@ -322,19 +320,5 @@ impl Drop for Writing {
         drop(self.writer.stop());
         // Nobody else may open the log before they are through.
         self.others.drain(..).for_each(|thread| drop(thread.join()));
-    }
-}
-
-fn say(path: &Path, found: &Found) {
-    let path = path.display();
-    if found.torn {
-        tracing::warn!(%path, "the end of the log was torn by a crash, and has been cut: what was \
-             lost by it had never been acknowledged");
-    }
-    for lost in &found.lost {
-        let (segment, from, to) = (lost.segment, lost.gap.from, lost.gap.to);
-        let frames = lost.gap.frames.1 - lost.gap.frames.0;
-        tracing::error!(%path, segment, from, to, frames, "a stretch of the log is damaged: what was \
-             in it is lost");
     }
 }

@@ -51,6 +51,7 @@ impl Core {
             segments: writing.segments.count(),
             short: self.broker.is_short(),
             recovery: writing.recovery,
+            writing: self.broker.journal.as_ref()?.writing(),
             subscriptions,
         })
     }

@@ -32,6 +32,9 @@ pub struct ProcessorReport {
     pub paused: bool,
 }
 
+/// A disk that takes so long for a write stands still.
+const SLOW: Duration = Duration::from_secs(5);
+
 impl Core {
     /// Sets what is not counted as it happens, but read.
     pub(crate) fn set_gauges(&self) {
@@ -95,6 +98,14 @@ impl Core {
             why.push(format!(
                 "the log cannot be written: {failure}; nothing is handled or acknowledged until the \
                  runtime is started anew"
+            ));
+        }
+        let writing =
+            self.broker.journal.as_ref().map_or(Duration::ZERO, |journal| journal.writing());
+        if writing >= SLOW {
+            why.push(format!(
+                "the disk is slow: it has been writing for {writing:.1?}, and nothing is acknowledged \
+                 until it is through"
             ));
         }
         if self.broker.is_short() {

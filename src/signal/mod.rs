@@ -2,13 +2,12 @@
 //! seam, where it is logged (`tracing`, ids only, never payloads); metrics, a console and tests
 //! observe it.
 
+mod logged;
 mod reasons;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tracing::{debug, error, info, warn};
 
 use crate::guard::{Quiet, contain};
 use crate::message::EventId;
@@ -59,6 +58,13 @@ pub enum Signal<'a> {
         /// Whether it is gone (`tell`) or was given back (`try_publish`).
         dropped: bool,
     },
+    /// What came under a key of its publisher had come before, and was not published again.
+    Duplicate {
+        /// The topic's number within this runtime.
+        index: usize,
+        /// The topic.
+        topic: &'static str,
+    },
     /// Handlers succeeded.
     Handled {
         /// By whom.
@@ -82,6 +88,17 @@ pub enum Signal<'a> {
         cause: Cause,
         /// After how long it is due.
         wait: Duration,
+    },
+    /// An event failed that counted as handled already: it is gone, and counted as dropped.
+    Forgone {
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// Which event.
+        event: EventId,
+        /// Why.
+        cause: Cause,
+        /// What its handler said.
+        error: &'a str,
     },
     /// An event was parked: it waits for a person or a repairer.
     Parked {
@@ -281,7 +298,7 @@ impl Signals {
     }
 
     pub(crate) fn state(&self, signal: &Signal<'_>) {
-        let logged = contain(|| log(signal)).is_ok();
+        let logged = contain(|| logged::log(signal)).is_ok();
         let told = |observer: &dyn Observer| contain(|| observer.observe(signal)).is_ok();
         let panicked = self.observers.iter().filter(|observer| !told(&****observer)).count();
         if (panicked > 0 || !logged)
@@ -300,79 +317,6 @@ impl Signals {
     pub(crate) fn contain(&self, during: During, event: Option<EventId>, run: impl FnOnce()) {
         if contain(run).is_err() {
             self.state(&Signal::PanicContained { during, event });
-        }
-    }
-}
-
-fn log(signal: &Signal<'_>) {
-    match signal {
-        Signal::Published { .. }
-        | Signal::Handled { .. }
-        | Signal::Written { .. }
-        | Signal::Checkpointed { .. }
-        | Signal::Damaged { .. } => {} // each stretch was told when it was found
-        Signal::Refused { topic, dropped, .. } => {
-            debug!(topic, dropped, "no room for an event");
-        }
-        Signal::Retried { processor, event, attempt, cause, wait } => {
-            let (cause, wait) = (cause.as_str(), wait.as_millis() as u64);
-            info!(%processor, %event, attempt, cause, wait_ms = wait, "will be delivered again");
-        }
-        Signal::Parked { processor, event, attempts, cause } => {
-            warn!(%processor, %event, attempts, cause = cause.as_str(), "parked");
-        }
-        Signal::Orphaned { processor, events } => {
-            warn!(%processor, events, "gone; what it had not handled is parked as orphaned");
-        }
-        Signal::Resubmitted { processor, event } => {
-            info!(%processor, %event, "resubmitted");
-        }
-        Signal::Dropped { processor, events, reason: DropReason::Lost } => {
-            error!(%processor, events, "held events are not in the log any more: they are lost");
-        }
-        Signal::Dropped { processor, events, reason } => {
-            debug!(%processor, events, reason = reason.as_str(), "dropped");
-        }
-        Signal::Restarted { processor, cause, event, took } => {
-            let (cause, took) = (cause.as_str(), took.as_micros() as u64);
-            let event = event.map(tracing::field::display);
-            warn!(%processor, cause, event, took_us = took, "restarted");
-        }
-        Signal::StartFailed { processor, cause, wait, error } => {
-            let (cause, wait) = (cause.as_str(), wait.map(|wait| wait.as_millis() as u64));
-            error!(%processor, cause, wait_ms = wait, error, "could not start");
-        }
-        Signal::PanicContained { during, event } => {
-            let event = event.map(tracing::field::display);
-            error!(during = during.as_str(), event, "panic contained");
-        }
-        Signal::HookFailed { processor, hook, error } => {
-            error!(%processor, hook = hook.as_str(), error, "a hook failed");
-        }
-        Signal::GaveUp { supervisor, child, cause } => {
-            error!(supervisor, child, cause, "gave up");
-        }
-        Signal::Restarts { supervisor, child, wait } => {
-            warn!(supervisor, child, wait_ms = wait.as_millis() as u64, "restarts a child");
-        }
-        Signal::Recovered { supervisor, child, took } => {
-            info!(supervisor, child, took_us = took.as_micros() as u64, "a child runs again");
-        }
-        Signal::ThreadLost { processor, stuck } => {
-            let (processor, stuck) = (processor.map(tracing::field::display), stuck.as_millis());
-            error!(processor, stuck_ms = stuck as u64, "a thread is stuck, and was given up");
-        }
-        Signal::Space { short: true, used } => {
-            error!(used, "the disk is full, or the log at its limit: nothing new is taken in");
-        }
-        Signal::Space { short: false, used } => {
-            info!(used, "there is room on disk again: new events are taken in");
-        }
-        Signal::Held { processor, stopped: true } => {
-            error!(%processor, "too many events are held: takes no new ones");
-        }
-        Signal::Held { processor, stopped: false } => {
-            info!(%processor, "takes new events again");
         }
     }
 }

@@ -24,13 +24,15 @@ pub enum Cause {
     Orphaned,
     /// The process died while the handler was at it.
     Crashed,
+    /// Whoever had taken the event along did not acknowledge it within its lease.
+    LeaseOver,
     /// What the handler published found no room on disk. Not charged to the event.
     NoSpace,
 }
 
 impl Cause {
     /// All causes, for counters that start at zero.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Failed,
         Self::Permanent,
         Self::Panicked,
@@ -40,6 +42,7 @@ impl Cause {
         Self::Undecodable,
         Self::Orphaned,
         Self::Crashed,
+        Self::LeaseOver,
         Self::NoSpace,
     ];
 
@@ -60,6 +63,7 @@ impl Cause {
             Self::Undecodable => "undecodable",
             Self::Orphaned => "orphaned",
             Self::Crashed => "crashed",
+            Self::LeaseOver => "lease_over",
             Self::NoSpace => "no_space",
         }
     }
@@ -122,6 +126,9 @@ pub enum DropReason {
     /// The processor was down, stopped or ended, and its subscription full; or the event's channel is
     /// [not kept](crate::Durability::NotKept), and the subscription is behind.
     Missed,
+    /// It counted as handled before it was ([`Acknowledge::BeforeHandling`](crate::Acknowledge)), and its
+    /// handler failed.
+    AtMostOnce,
     /// It was held when the process ended, and the log does not have it: its channel is not kept, or the
     /// log is damaged there.
     Lost,
@@ -129,8 +136,15 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 6] =
-        [Self::Newest, Self::Oldest, Self::Discarded, Self::NeverFits, Self::Missed, Self::Lost];
+    pub const ALL: [Self; 7] = [
+        Self::Newest,
+        Self::Oldest,
+        Self::Discarded,
+        Self::NeverFits,
+        Self::Missed,
+        Self::AtMostOnce,
+        Self::Lost,
+    ];
 
     /// The word used in metrics and reports.
     pub fn as_str(self) -> &'static str {
@@ -140,6 +154,7 @@ impl DropReason {
             Self::Discarded => "discarded",
             Self::NeverFits => "never_fits",
             Self::Missed => "missed",
+            Self::AtMostOnce => "at_most_once",
             Self::Lost => "lost",
         }
     }

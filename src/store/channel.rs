@@ -33,6 +33,20 @@ pub enum Durability {
     NotKept,
 }
 
+/// How long a channel remembers the keys that its publishers gave
+/// ([`Publish::dedup_key`](crate::Publish::dedup_key)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) within: Duration,
+    pub(crate) most: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { within: Duration::from_secs(600), most: 100_000 }
+    }
+}
+
 /// What is said of a channel; given to [`RuntimeBuilder::channel`](crate::RuntimeBuilder::channel). It
 /// matters with a log on disk.
 ///
@@ -52,12 +66,21 @@ pub enum Durability {
 pub struct Channel {
     pub(crate) retention: Retention,
     pub(crate) durability: Durability,
+    pub(crate) dedup: Window,
 }
 
 impl Channel {
     /// When its events count as kept. Default: when they are on disk.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How long the keys of its publications are remembered
+    /// ([`Publish::dedup_key`](crate::Publish::dedup_key)), by the time of the log, and how many at most.
+    /// Default: ten minutes and 100,000. In memory as long as the process lives; on disk over restarts.
+    pub fn dedup(mut self, within: Duration, at_most: usize) -> Self {
+        self.dedup = Window { within, most: at_most };
         self
     }
 

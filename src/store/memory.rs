@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Outcome;
+use crate::error::{Error, Failure, Outcome};
 use crate::message::{Key, codec};
 use crate::signal::{During, Signals};
+use crate::store::LARGEST_EVENT;
 
 /// State that a processor keeps per key: a plain serde type with a default.
 ///
@@ -45,8 +46,12 @@ impl<S: KeptState> Value for Guarded<S> {
     }
 
     fn encode(&self) -> Outcome<StoredValue> {
-        let value = self.value.as_ref().map_or_else(|| Ok(Vec::new()), codec::encode);
-        Ok((type_name::<S>(), value?))
+        let value = self.value.as_ref().map_or_else(|| Ok(Vec::new()), codec::encode)?;
+        if value.len() > LARGEST_EVENT {
+            let error = Error::too_large(&format!("a state `{}`", type_name::<S>()), LARGEST_EVENT);
+            return Err(Failure::permanent(error.to_string()));
+        }
+        Ok((type_name::<S>(), value))
     }
 }
 

@@ -49,6 +49,11 @@ pub struct Directory {
     pub(crate) limit: Option<u64>,
 }
 
+/// A log takes no event that is larger, in bytes as it is encoded.
+pub(crate) const LARGEST_EVENT: usize = 16 << 20;
+/// And no more than so much at once.
+pub(crate) const LARGEST_BATCH: usize = 64 << 20;
+
 /// A log has so many segments, at least, when it has reached its limit.
 const LEAST_SEGMENTS: u64 = 16;
 /// A limit must not be less.

@@ -1,7 +1,9 @@
-//! What `cueline-log` does: it looks into the log of a runtime, also while that runs, and changes
-//! nothing.
+//! What `cueline-log` does: it looks into the log of a runtime, also while that runs, copies it, and
+//! mends one that no runtime has open.
 
+mod backup;
 mod look;
+mod mend;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -45,6 +47,25 @@ pub enum Command {
         #[arg(long)]
         channel: Option<String>,
     },
+    /// Copies the log to another directory, also while a runtime runs; a runtime may be started with the
+    /// copy. Full segments are linked where the file system can.
+    Backup {
+        /// The directory of a runtime's log.
+        directory: PathBuf,
+        /// Where the copy goes: an empty directory, or one that is not there.
+        to: PathBuf,
+    },
+    /// Gives back what nobody needs any more, at once. Not while a runtime runs.
+    Compact {
+        /// The directory of a runtime's log.
+        directory: PathBuf,
+    },
+    /// Decides to go on without what is damaged: the runtime, which refuses to start, starts again. Not
+    /// while a runtime runs.
+    AcceptLoss {
+        /// The directory of a runtime's log.
+        directory: PathBuf,
+    },
 }
 
 /// Does it. True if nothing is damaged.
@@ -72,6 +93,9 @@ pub fn run(command: &Command, out: &mut impl Write) -> io::Result<bool> {
             }
             Ok(intact)
         }
+        Command::Backup { directory, to } => backup::backup(directory, to, out),
+        Command::Compact { directory } => mend::compact(directory, out),
+        Command::AcceptLoss { directory } => mend::accept_loss(directory, out),
         Command::Stats { directory } => {
             let looked = Looked::at(directory, |_, _| Ok(()))?;
             stats(&looked, out)?;

@@ -159,3 +159,24 @@ fn fault_13_interrupted_calls() {
         job.is_right_in_the_end(&data, "interrupted");
     }
 }
+
+/// Row 56: the clock stands ten years ahead, then in 1970, then an hour back: nothing is lost or doubled
+/// by that, and nothing waits for ever.
+#[test]
+fn fault_56_a_clock_that_jumps() {
+    let job = Job::new("clock");
+    let data = Data::new("clock");
+    for (number, clock) in ["+0", "+10y", "1970-01-02 00:00:00", "-1h"].into_iter().enumerate() {
+        let ran = Command::new("faketime")
+            .args(["-f", clock])
+            .arg(built())
+            .args(job.arguments())
+            .args(["--crash-after", &(8 + number).to_string()])
+            .args(["--data".as_ref(), data.0.as_os_str()])
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .output()
+            .expect("`./test` installs faketime");
+        assert!(!ran.status.success(), "{clock}: it was to crash");
+    }
+    job.is_right_in_the_end(&data, "a clock that jumps");
+}

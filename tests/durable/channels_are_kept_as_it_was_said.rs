@@ -26,6 +26,48 @@ fn sum(range: std::ops::Range<u64>) -> Sum {
     Sum { events: range.end - range.start, sum: range.sum() }
 }
 
+/// How often the log was synced.
+#[derive(Clone, Default)]
+struct Syncs(std::sync::Arc<AtomicU64>);
+
+impl Observer for Syncs {
+    fn observe(&self, signal: &Signal<'_>) {
+        if let Signal::Written { synced: Some(_), .. } = signal {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+/// Whatever else is written meanwhile: what is acknowledged has been synced since it was published.
+#[test]
+fn nothing_is_acknowledged_before_a_sync_of_its_own() {
+    let (directory, syncs, log) = (Directory::new("syncs"), Syncs::default(), Log::default());
+    let begin = |name: &str| {
+        Runtime::builder("test")
+            .store(Store::directory(directory.path()))
+            .channel::<Number>(Channel::default().retain(cueline::Retention::Size(1_000)))
+            .supervise(Supervisor::new("tests").child(adder(name, &log, fine)))
+            .observe(syncs.clone())
+            .start()
+            .unwrap()
+    };
+    let publishes = |runtime: &Runtime| {
+        for value in 0..50 {
+            let before = syncs.0.load(SeqCst);
+            runtime.publish(Number { value, key: value }).wait().unwrap();
+            assert!(syncs.0.load(SeqCst) > before, "{value}");
+        }
+    };
+    let runtime = begin("adder");
+    publishes(&runtime);
+    stop(runtime);
+    let runtime = begin("other");
+    publishes(&runtime);
+    runtime.forget_subscription("adder").unwrap();
+    publishes(&runtime);
+    stop(runtime);
+}
+
 #[test]
 fn what_is_buffered_goes_on_after_a_restart() {
     let (directory, log) = (Directory::new("buffered"), Log::default());

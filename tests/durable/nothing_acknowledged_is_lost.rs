@@ -1,163 +1,58 @@
-//! The process is killed under load, again and again, and a ledger is kept outside of it: whatever was
-//! acknowledged is there, whatever is there was published, and nothing is there twice (the total queue
-//! of Jepsen's checkers, and more).
+//! The process is ended under load, again and again, in each of several ways.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
 use cueline::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::support::{Directory, Doubled, Log, Number, adder, fine, idle, start, stop};
+use crate::ledger::{Ledger, begin, delivered, kill, number, publish_from};
+use crate::support::{Directory, Number};
 
-const PUBLISHERS: u64 = 4;
-
-/// Which of 64 values have come, and how often one came that had come before.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Seen {
-    bits: u64,
-    again: u64,
+/// The directory, in the process that is to be ended.
+fn child() -> Option<Directory> {
+    let path = std::env::var_os("CUELINE_LEDGER_CHILD")?;
+    Some(Directory::at(path.into()))
 }
 
-struct Recorder;
-impl Processor for Recorder {}
-impl Handle<Doubled> for Recorder {
-    async fn handle(&mut self, event: &Doubled, cx: &mut Context) -> Outcome {
-        let value = event.0 / 2;
-        let seen = cx.state::<Seen>(value / 64)?;
-        seen.again += seen.bits >> (value % 64) & 1;
-        seen.bits |= 1 << (value % 64);
-        Ok(())
-    }
+fn environment(directory: &Directory, from: u64) -> Vec<(&'static str, String)> {
+    let path = directory.path().to_str().unwrap().to_owned();
+    vec![("CUELINE_LEDGER_CHILD", path), ("CUELINE_FROM", from.to_string())]
 }
 
-fn begin(directory: &Directory) -> Runtime {
-    let log = Log::default();
-    start(directory, |of| {
-        of.child(adder("crew", &log, fine).instances(2))
-            .child(processor("recorder", || Recorder).on::<Doubled>())
-    })
+fn event(value: u64) -> Number {
+    Number { value, key: value % 7 }
 }
 
-/// What the killed process does: publishes from some value on, and says what it is about to publish
-/// and what was acknowledged.
-fn child(directory: Directory, from: u64) {
-    let runtime = begin(&directory);
-    std::mem::forget(directory); // the parent's
-    std::thread::scope(|threads| {
-        for publisher in 0..PUBLISHERS {
-            let runtime = &runtime;
-            threads.spawn(move || {
-                for value in (from + publisher..).step_by(PUBLISHERS as usize) {
-                    println!("try {value}");
-                    let event = Number { value, key: value % 7 };
-                    match runtime.publish(event).wait() {
-                        Ok(_) => println!("ack {value}"),
-                        Err(refused) => return println!("not {refused}"),
-                    }
-                }
-            });
-        }
-    });
-}
-
-#[derive(Debug, Default)]
-struct Ledger {
-    attempted: BTreeSet<u64>,
-    acknowledged: BTreeSet<u64>,
-}
-
-impl Ledger {
-    fn note(&mut self, line: &str) {
-        let Some((word, value)) = line.split_once(' ') else { return };
-        let Ok(value) = value.parse() else { return };
-        match word {
-            "try" => drop(self.attempted.insert(value)),
-            "ack" => drop(self.acknowledged.insert(value)),
-            _ => {}
-        }
-    }
-
-    /// What is wrong with what was delivered, if anything.
-    fn check(&self, delivered: &BTreeSet<u64>, again: u64) -> Result<(), String> {
-        if let Some(lost) = self.acknowledged.difference(delivered).next() {
-            return Err(format!("{lost} was acknowledged, and is lost"));
-        }
-        if let Some(nowhere) = delivered.difference(&self.attempted).next() {
-            return Err(format!("{nowhere} comes from nowhere"));
-        }
-        if again > 0 { Err(format!("{again} came twice")) } else { Ok(()) }
-    }
-}
-
-/// Runs a child until it is killed, some time after its first acknowledgement.
-fn run_and_kill(directory: &Directory, from: u64, time: Duration, ledger: &mut Ledger) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "nothing_acknowledged_is_lost::fault_01_kill_at_any_moment",
-            "--nocapture",
-        ])
-        .env("CUELINE_KILLED_CHILD", directory.path())
-        .env("CUELINE_FROM", from.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut first = None;
-    let before = ledger.acknowledged.len();
-    while let Some(Ok(line)) = lines.next() {
-        ledger.note(&line);
-        assert!(!line.starts_with("not "), "{line}");
-        if ledger.acknowledged.len() > before {
-            let began = *first.get_or_insert_with(Instant::now);
-            if began.elapsed() >= time {
-                child.kill().unwrap();
-                break;
-            }
-        }
-    }
-    for line in lines.map_while(Result::ok) {
-        ledger.note(&line);
-    }
-    child.wait().unwrap();
-    assert!(ledger.acknowledged.len() > before, "it has acknowledged something");
+fn say(kills: u64, ledger: &Ledger) {
+    let (attempted, acknowledged) = (ledger.attempted.len(), ledger.acknowledged.len());
+    let mut out = std::io::stdout();
+    writeln!(out, "{kills} ends: {attempted} attempted, {acknowledged} acknowledged").unwrap();
 }
 
 /// Row 1 of the fault matrix. `CUELINE_KILLS` says how often, `CUELINE_SEED` how long each time.
 #[test]
 fn fault_01_kill_at_any_moment() {
-    let number = |name: &str, usual: u64| -> u64 {
-        std::env::var(name).map_or(usual, |value| value.parse().unwrap())
-    };
-    if let Some(path) = std::env::var_os("CUELINE_KILLED_CHILD") {
-        return child(Directory::at(path.into()), number("CUELINE_FROM", 0));
+    if let Some(directory) = child() {
+        let runtime = begin(&directory, None);
+        std::mem::forget(directory); // the parent's
+        let publish = |value| runtime.publish(event(value)).wait();
+        return publish_from(number("CUELINE_FROM", 0), publish);
     }
     let directory = Directory::new("killed");
     let (kills, seed) = (number("CUELINE_KILLS", 20), number("CUELINE_SEED", 1));
     let mut random = fastrand::Rng::with_seed(seed);
     let mut ledger = Ledger::default();
     for _ in 0..kills {
-        let from = ledger.attempted.last().map_or(0, |last| last + 1);
+        let environment = environment(&directory, ledger.next());
         let time = Duration::from_micros(random.u64(0..60_000));
-        run_and_kill(&directory, from, time, &mut ledger);
+        let test = "nothing_acknowledged_is_lost::fault_01_kill_at_any_moment";
+        ledger.run(test, &environment, time, kill);
     }
-    let runtime = begin(&directory);
-    idle(&runtime);
-    let (mut delivered, mut again) = (BTreeSet::new(), 0);
-    for (key, seen) in runtime.states::<Seen>("recorder") {
-        let first: u64 = key.as_str().parse::<u64>().unwrap() * 64;
-        delivered.extend((0..64).filter(|bit| seen.bits >> bit & 1 == 1).map(|bit| first + bit));
-        again += seen.again;
-    }
-    stop(runtime);
-    let (attempted, acknowledged) = (ledger.attempted.len(), ledger.acknowledged.len());
-    let mut out = std::io::stdout();
-    writeln!(out, "{kills} kills: {attempted} attempted, {acknowledged} acknowledged").unwrap();
+    let (mut delivered, again) = delivered(&directory, None);
+    say(kills, &ledger);
     ledger.check(&delivered, again).unwrap();
-    assert!(acknowledged > 1_000, "{acknowledged}");
+    assert!(ledger.acknowledged.len() > 1_000);
 
     // The checker sees what it is for.
     let lost = *ledger.acknowledged.first().unwrap();
@@ -167,4 +62,110 @@ fn fault_01_kill_at_any_moment() {
     assert!(ledger.check(&delivered, 0).unwrap_err().contains("from nowhere"));
     delivered.remove(&u64::MAX);
     assert!(ledger.check(&delivered, 1).unwrap_err().contains("twice"));
+}
+
+const SMALL: Option<u64> = Some(16 << 20);
+
+/// Row 25: segments are full all the time, given back, compacted and written again, checkpoints written,
+/// and events read that are behind, when it is killed.
+#[test]
+fn fault_25_compaction_races_with_readers_and_kills() {
+    if let Some(directory) = child() {
+        let runtime = begin(&directory, SMALL);
+        std::mem::forget(directory); // the parent's
+        let publish = |value| {
+            let ballast = runtime.publish(Ballast("x".repeat(20_000))).wait();
+            ballast.map_err(|refused| match refused {
+                Refused::NoSpace(_) => Refused::NoSpace(event(value)),
+                other => panic!("{other}"),
+            })?;
+            runtime.publish(event(value)).wait()
+        };
+        return publish_from(number("CUELINE_FROM", 0), publish);
+    }
+    let directory = Directory::new("compacted");
+    let mut random = fastrand::Rng::with_seed(number("CUELINE_SEED", 1));
+    let mut ledger = Ledger::default();
+    let kills = number("CUELINE_KILLS", 20) / 2;
+    for _ in 0..kills {
+        let environment = environment(&directory, ledger.next());
+        let time = Duration::from_micros(random.u64(0..200_000));
+        let test = "nothing_acknowledged_is_lost::fault_25_compaction_races_with_readers_and_kills";
+        ledger.run(test, &environment, time, kill);
+    }
+    let (delivered, again) = delivered(&directory, SMALL);
+    say(kills, &ledger);
+    ledger.check(&delivered, again).unwrap();
+    let newest = std::fs::read_dir(directory.path()).unwrap();
+    let newest = newest.filter_map(|entry| entry.unwrap().file_name().into_string().ok()).max();
+    assert!(ledger.acknowledged.len() > 300, "{newest:?} {}", ledger.acknowledged.len());
+}
+
+/// Nobody wants it.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Ballast(String);
+cueline::event!(Ballast, "ballast");
+
+/// Row 55: whoever does not know whether its event is kept publishes it again under the same key, and it
+/// comes once.
+#[test]
+fn fault_55_a_retry_after_a_kill() {
+    if let Some(directory) = child() {
+        let runtime = begin(&directory, None);
+        std::mem::forget(directory); // the parent's
+        let publish =
+            |value: u64| runtime.publish(event(value)).dedup_key(value.to_string()).wait();
+        for value in std::env::var("CUELINE_UNSURE").unwrap().split_whitespace() {
+            let value = value.parse().unwrap();
+            publish(value).unwrap();
+            println!("ack {value}");
+        }
+        return publish_from(number("CUELINE_FROM", 0), publish);
+    }
+    let directory = Directory::new("retried");
+    let mut random = fastrand::Rng::with_seed(number("CUELINE_SEED", 1));
+    let (mut ledger, mut retried) = (Ledger::default(), 0);
+    let kills = number("CUELINE_KILLS", 20) / 2;
+    for _ in 0..kills {
+        let mut environment = environment(&directory, ledger.next());
+        let unsure: Vec<String> = ledger.unsure().map(|value| value.to_string()).collect();
+        retried += unsure.len();
+        environment.push(("CUELINE_UNSURE", unsure.join(" ")));
+        let time = Duration::from_micros(random.u64(0..40_000));
+        let test = "nothing_acknowledged_is_lost::fault_55_a_retry_after_a_kill";
+        ledger.run(test, &environment, time, kill);
+    }
+    let (delivered, again) = delivered(&directory, None);
+    say(kills, &ledger);
+    ledger.check(&delivered, again).unwrap();
+    assert!(retried as u64 >= kills / 2, "{retried}");
+}
+
+/// Row 8: asked to end under load, it does within its time, and says so with its exit code.
+#[test]
+fn fault_08_sigterm_under_load() {
+    if let Some(directory) = child() {
+        let runtime = begin(&directory, None);
+        std::mem::forget(directory); // the parent's
+        let publish = |value| runtime.publish(event(value)).wait();
+        std::thread::scope(|threads| {
+            threads.spawn(|| publish_from(number("CUELINE_FROM", 0), publish));
+            pollster::block_on(runtime.run(secs(20))).unwrap();
+        });
+        return;
+    }
+    let directory = Directory::new("asked");
+    let mut ledger = Ledger::default();
+    for _ in 0..3 {
+        let environment = environment(&directory, ledger.next());
+        let test = "nothing_acknowledged_is_lost::fault_08_sigterm_under_load";
+        let ended = ledger.run(test, &environment, Duration::from_millis(30), |child| {
+            let id = child.id().to_string();
+            std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        });
+        assert_eq!(ended.code(), Some(0));
+    }
+    let (delivered, again) = delivered(&directory, None);
+    say(3, &ledger);
+    ledger.check(&delivered, again).unwrap();
 }

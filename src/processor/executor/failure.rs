@@ -42,6 +42,10 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     ) -> EventId {
         self.cx.forget();
         self.link.measured.close_span();
+        let ended = match self.settled_before(seq, &kept, ended) {
+            Ok(event) => return event,
+            Err(ended) => ended,
+        };
         let died = if let Ended::Died(times) = ended { times } else { 0 };
         let (cause, failure) = ended.into_failure();
         // It is no fault of the event that the disk is full.

@@ -1,6 +1,7 @@
 //! A driver: claims events, runs their handlers in place, settles what became of them, and
 //! rebuilds the instance that broke.
 
+mod acknowledged;
 mod failure;
 mod instance;
 mod single;
@@ -69,7 +70,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 move |key: Option<&Key>| spec.own.as_ref().is_none_or(|own| own(&*argument, key));
             Box::new(mine) as Mine
         });
-        let link = Link::new(&seat, spec.timeout, mine, ids, crew.waits.clone());
+        let link = Link::new(&seat, (spec.timeout, spec.retry), mine, ids, crew.waits.clone());
         let mut ticks = Vec::new();
         if seat.host == 0 && number == 0 {
             let now = seat.broker.clock.now();
@@ -130,9 +131,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 Work::Claim(Claim::Kept { seq, failures, kept }) => {
                     self.kept(seq, failures, kept).await
                 }
-                Work::Claim(Claim::Late { seq, failures, kept, died }) => {
-                    let blocked = || Ended::Blocked(self.spec.timeout);
-                    let late = died.map_or_else(blocked, Ended::Died);
+                Work::Claim(Claim::Late { seq, failures, kept, why }) => {
+                    let late = self.late(why);
                     self.fail(seq, failures, kept.unpinned(), late);
                     true
                 }

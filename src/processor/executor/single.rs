@@ -14,7 +14,6 @@ use crate::processor::outcome::Ended;
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
 use crate::queue::kept::{Body, Kept};
-use crate::queue::settlement::Settle;
 
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
     /// Handles one event that was handed out by itself. False if its instance is gone.
@@ -25,9 +24,11 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         which: u16,
         home: Option<u64>,
     ) -> bool {
+        let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
+        if !self.acknowledges(seq).await {
+            return !self.seat.fence.is_fenced();
+        }
         let Some((slot, mut instance)) = self.crew.take(home) else { return true };
-        let run = &batch.events.runs()[at.run as usize];
-        let seq = batch.seq(run, at.index);
         let now = self.seat.broker.clock.now();
         let mut began = Some(now);
         self.link.measured.begin(now, true);
@@ -59,9 +60,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 }
             }
         } else {
-            self.seat.fence.succeeds();
-            self.link.count_handled();
-            self.link.commit(Some(Settle::Done { seq, key: None }));
+            self.succeeded(seq, 0, None, || Kept::encoded(&batch, at.run, at.index, which));
         }
         self.crew.put(slot, instance);
         true
@@ -69,6 +68,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Delivers a held event. False if its instance is gone.
     pub(super) async fn kept(&mut self, seq: Seq, failures: u32, kept: Kept) -> bool {
+        if !self.acknowledges(seq).await {
+            return !self.seat.fence.is_fenced();
+        }
         let Some((slot, mut instance)) = self.crew.take(None) else { return true };
         self.budget = self.budget.saturating_sub(1);
         self.link.measured.begin(self.seat.broker.clock.now(), false);
@@ -105,9 +107,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         match ended {
             None => {
-                self.seat.fence.succeeds();
-                self.link.count_handled();
-                self.link.commit(Some(Settle::Done { seq, key: kept.key }));
+                self.succeeded(seq, failures, kept.key.clone(), || kept.unpinned());
             }
             Some(ended) => {
                 let breaks = ended.breaks_instance().map(|cause| (cause, self.telling()));

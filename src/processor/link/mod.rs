@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::emitted::Emitted;
 use super::measured::Measured;
-use super::outcome::Ended;
+use super::outcome::{Ended, Retry};
 use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
 use crate::broker::holders::Holder;
@@ -59,6 +59,7 @@ pub(crate) struct Link {
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) hop_limit: u16,
     pub(crate) timeout: Duration,
+    pub(crate) retry: Retry,
     holder: Holder,
     /// As which it asks for work.
     pub(crate) driver: Driver,
@@ -73,6 +74,8 @@ pub(crate) struct Link {
     /// Where in the outbox the publications of the event in hand begin, and where they end.
     mark: Cell<u32>,
     published: Cell<u32>,
+    /// So many bytes are to be stored that they should be committed.
+    pub(crate) heavy: Cell<bool>,
     pressure: Pressure,
     /// Some lease was too small for what the event in hand published.
     short: Cell<bool>,
@@ -91,7 +94,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(
         seat: &Seat,
-        timeout: Duration,
+        (timeout, retry): (Duration, Retry),
         mine: Option<Mine>,
         ids: Rc<RefCell<IdSource>>,
         waits: Rc<Cell<bool>>,
@@ -118,11 +121,13 @@ impl Link {
             pulse: seat.pulse.clone(),
             hop_limit: seat.hop_limit,
             timeout,
+            retry,
             ends: RefCell::new(None),
             ids,
             chunk: RefCell::new(chunk),
             mark: Cell::new(0),
             published: Cell::new(0),
+            heavy: Cell::new(false),
             pressure: Pressure::default(),
             short: Cell::new(false),
             progress: Cell::new(None),
@@ -241,6 +246,7 @@ impl Link {
                 }
             };
             self.published.set(chunk.outbox.len());
+            self.heavy.set(false);
             chunk.now = None;
             chunk.delayed_load = Load::default();
             let (emitted, in_hand) = (&mut chunk.emitted, &chunk.outbox);

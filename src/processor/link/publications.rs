@@ -3,16 +3,20 @@
 use std::any::TypeId;
 
 use super::{Leases, Link};
+use crate::broker::encoded::StoredBytes;
 use crate::broker::handle::Lease;
-use crate::broker::journal::StoredBytes;
-use crate::broker::publish::too_heavy;
+use crate::broker::offer::too_heavy;
 use crate::clock::Timestamp;
-use crate::error::{Failure, Outcome};
+use crate::error::{Error, Failure, Outcome};
 use crate::message::envelope::Origin;
 use crate::message::{Event, EventId, weight_of};
 use crate::processor::emitted::Emitted;
 use crate::processor::outcome::Ended;
 use crate::queue::batch::{Events, Load};
+use crate::store::LARGEST_BATCH;
+
+/// So many bytes of publications are committed without waiting for more.
+const HEAVY: usize = 1 << 20;
 
 impl Link {
     /// Stages a publication of the event in hand.
@@ -29,7 +33,7 @@ impl Link {
 
     #[cold]
     fn publish_stored<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
-        let stored = StoredBytes::of(std::slice::from_ref(&event))?;
+        let stored = stored_bytes(&event)?;
         self.publish_as(event, origin, Some(stored.first(1)))
     }
 
@@ -58,10 +62,23 @@ impl Link {
             emitted.short.add(load);
             self.short.set(true);
         }
+        if let Some(stored) = stored {
+            self.weigh(chunk.outbox.stored().len() + stored.len())?;
+        }
         let event = std::iter::once(event);
         chunk.outbox.push(emitted.topic, event, weight, stored, id, origin, || now);
         self.published.set(chunk.outbox.len());
         Ok(id)
+    }
+
+    /// So many bytes are in the outbox.
+    fn weigh(&self, bytes: usize) -> Outcome {
+        self.heavy.set(bytes > HEAVY);
+        if bytes > LARGEST_BATCH {
+            let error = Error::too_large("what one event has published", LARGEST_BATCH);
+            return Err(Failure::permanent(error.to_string()));
+        }
+        Ok(())
     }
 
     /// A publication that travels alone, later.
@@ -87,7 +104,7 @@ impl Link {
     #[inline]
     fn stored<E: Event>(&self, event: &E) -> Outcome<Option<StoredBytes>> {
         match self.broker.journal {
-            Some(_) => StoredBytes::of(std::slice::from_ref(event)).map(Some),
+            Some(_) => stored_bytes(event).map(Some),
             None => Ok(None),
         }
     }
@@ -133,6 +150,11 @@ impl Link {
         Ok(())
     }
 
+    /// Whether the event in hand has published anything.
+    pub(crate) fn has_published(&self) -> bool {
+        self.published.get() != self.mark.get()
+    }
+
     /// Drops what the event in hand published.
     pub(crate) fn drop_publications(&self) {
         let dropped = {
@@ -163,4 +185,10 @@ impl Link {
             self.broker.give_back(self.holder, &leases);
         }
     }
+}
+
+/// An event as bytes. That it has none, or too many, does not pass.
+fn stored_bytes<E: Event>(event: &E) -> Outcome<StoredBytes> {
+    let stored = StoredBytes::of(std::slice::from_ref(event));
+    stored.map_err(|error| Failure::permanent(error.to_string()))
 }

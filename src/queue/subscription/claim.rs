@@ -30,8 +30,8 @@ pub(crate) enum Claim {
     One { batch: Arc<Batch>, at: Cursor, which: u16, home: Option<u64> },
     /// A held event, and how often it failed.
     Kept { seq: Seq, failures: u32, kept: Kept },
-    /// An event that blocked a thread for too long, or that the process died of: it has failed.
-    Late { seq: Seq, failures: u32, kept: Kept, died: Option<u32> },
+    /// An event that has failed in another way than by its handler's outcome.
+    Late { seq: Seq, failures: u32, kept: Kept, why: Late },
     /// As `Late`, the first of the front batch.
     LateFirst { batch: Arc<Batch>, at: Cursor, which: u16 },
     /// Publications whose time has come.
@@ -40,6 +40,17 @@ pub(crate) enum Claim {
     Nothing { due: Option<Moment> },
     /// Nothing now and nothing to come.
     Closed,
+}
+
+/// How an event has failed that no handler returned a failure for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// It blocked a thread for too long.
+    Blocked,
+    /// The process died while a handler was at it, so often.
+    Died(u32),
+    /// Whoever had taken it along did not acknowledge it in time.
+    LeaseOver,
 }
 
 impl Subscription {
@@ -126,7 +137,8 @@ impl Subscription {
                     }
                 };
                 let waits = key.as_ref().is_some_and(|key| inner.state.waits_long(key));
-                if waits && kept.is_none() {
+                let logged = inner.news.is_some() && run.stored;
+                if waits && !logged && kept.is_none() {
                     drop(inner);
                     let kept = Kept::encoded(&batch, at.run, at.index, which);
                     known = Some((seq, Ok(key), Some(kept)));
@@ -153,15 +165,15 @@ impl Subscription {
                         inner.in_hand_load.add(load);
                         let hand = InHand { batch: batch.clone(), at, key };
                         let died = inner.suspects.remove(&seq);
-                        let died = died.map(|times| (times, hand.kept(&self.wanted)));
+                        let died = died.map(|times| (Late::Died(times), hand.kept(&self.wanted)));
                         inner.in_hand.insert(seq, hand);
                         self.note_hunger(&mut inner);
                         let more = inner.wake_for_more(&self.wanted);
                         drop(inner);
                         drop(gone);
                         more.wake();
-                        if let Some((times, kept)) = died {
-                            return Claim::Late { seq, failures: 0, kept, died: Some(times) };
+                        if let Some((why, kept)) = died {
+                            return Claim::Late { seq, failures: 0, kept, why };
                         }
                         return Claim::One { batch, at, which, home };
                     }
@@ -169,14 +181,14 @@ impl Subscription {
                         let mut kept =
                             kept.unwrap_or_else(|| Kept::pinned(&batch, at.run, at.index, which));
                         kept.key = key;
-                        inner.kept.insert(seq, kept);
+                        let kept = inner.keep_behind(seq, kept);
                         self.tell_behind(&mut inner, seq);
                         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
                         if inner.counts(&batch) {
                             self.left.add(load);
                         }
                         drop(inner);
-                        drop(gone);
+                        drop((gone, kept));
                         continue;
                     }
                     Offer::Full => {}
@@ -242,7 +254,7 @@ impl Subscription {
             return offer;
         }
         kept.key = Some(key);
-        inner.kept.insert(seq, kept);
+        let kept = inner.keep_behind(seq, kept);
         self.tell_behind(&mut inner, seq);
         let counts = inner.line.batches.front().is_some_and(|front| inner.counts(&front.batch));
         let (load, gone) = inner.line.advance(at.next(), &self.wanted);
@@ -250,7 +262,7 @@ impl Subscription {
             self.left.add(load);
         }
         drop(inner);
-        drop(gone);
+        drop((gone, kept));
         Offer::Behind
     }
 
@@ -282,12 +294,22 @@ impl Inner {
         if let Some((number, events)) = self.delayed.pop(Some(now)) {
             return Some(Claim::Publish(number, events));
         }
-        let (seq, failures) = self.state.next(now)?;
-        let kept = self.kept.get(seq)?.clone();
-        match self.suspects.remove(&seq) {
-            None => Some(Claim::Kept { seq, failures, kept }),
-            died => Some(Claim::Late { seq, failures, kept, died }),
-        }
+        let (seq, failures, kept) = loop {
+            if self.fetches_enough() {
+                return None;
+            }
+            let (seq, failures) = self.state.next(now)?;
+            match self.kept.get(seq) {
+                Some(kept) => break (seq, failures, kept.clone()),
+                None => self.wants(seq),
+            }
+        };
+        let died = self.suspects.remove(&seq).map(Late::Died);
+        let over = self.ends_lease(seq).then_some(Late::LeaseOver);
+        Some(match died.or(over) {
+            None => Claim::Kept { seq, failures, kept },
+            Some(why) => Claim::Late { seq, failures, kept, why },
+        })
     }
 
     /// Whether taking stopped, or goes on, because of what is held; told once a change.
@@ -313,12 +335,12 @@ impl Inner {
         while let Some(seq) = self.late.pop_first() {
             if let Some(hand) = self.in_hand.get(&seq) {
                 let kept = hand.kept(wanted);
-                let late = Claim::Late { seq, failures: 0, kept, died: None };
+                let late = Claim::Late { seq, failures: 0, kept, why: Late::Blocked };
                 return Some((late, Hand::One(seq)));
             }
             if let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq)) {
                 let kept = kept.clone();
-                let late = Claim::Late { seq, failures, kept, died: None };
+                let late = Claim::Late { seq, failures, kept, why: Late::Blocked };
                 return Some((late, Hand::Kept(seq)));
             }
         }

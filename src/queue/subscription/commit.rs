@@ -115,6 +115,7 @@ impl Subscription {
         let seq = match &settle {
             Settle::Done { seq, .. } | Settle::Failed { seq, .. } => *seq,
         };
+        inner.acknowledged.remove(&seq);
         let in_hand = inner.in_hand.remove(&seq);
         if let Some(InHand { batch, at, .. }) = &in_hand {
             let load = load_between(batch, &self.wanted, *at, at.next());
@@ -146,7 +147,7 @@ impl Subscription {
                 if verdict == Verdict::Park {
                     inner.parked.insert(kept.id(), seq);
                 }
-                released.kept.extend(inner.kept.insert(seq, kept));
+                released.kept.extend(inner.keep(seq, kept, verdict));
             }
         }
         released.batches.extend(in_hand.map(|hand| hand.batch));

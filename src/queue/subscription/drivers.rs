@@ -174,3 +174,18 @@ impl Drivers {
         self.idle.iter().position(at).and_then(|place| self.wake_at(place))
     }
 }
+
+/// Whom to wake after the lock is released; rarely more than one.
+#[derive(Default)]
+pub(super) struct Wakers {
+    pub(super) first: Option<Waker>,
+    pub(super) more: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(super) fn wake(self) {
+        for waker in self.first.into_iter().chain(self.more) {
+            waker.wake();
+        }
+    }
+}

@@ -233,13 +233,13 @@ impl Subscription {
             let mut value = Vec::new();
             put_number(&mut value, to.0);
             let mut before = 0;
-            for seq in inner.in_hand.keys() {
+            for seq in inner.in_hand.keys().filter(|seq| !inner.acknowledged.contains(seq)) {
                 put_number(&mut value, seq.0 - before);
                 before = seq.0;
             }
             put_fact(&mut records, &name_of(FactKind::Progress, news.number), &value);
         }
-        let held = inner.kept.iter().next().map(|(seq, _)| *seq);
+        let held = inner.state.first_held();
         let in_hand = inner.in_hand.keys().next().copied();
         let needs = held.into_iter().chain(in_hand).fold(to, Seq::min);
         let needs = (!news.gone).then_some(needs);

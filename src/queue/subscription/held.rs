@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::message::{EventId, Seq};
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::Kept;
-use crate::queue::report::ParkedEvent;
+use crate::queue::report::{ParkedEvent, Report};
 use crate::queue::state::{Status, Verdict};
 use crate::queue::waiting::Cursor;
 use crate::signal::{DropReason, Signal};
@@ -45,11 +45,18 @@ impl Unsettled {
 impl Subscription {
     /// All parked events, in their order.
     pub(crate) fn parked(&self, name_of: impl Fn(&Kept) -> &'static str) -> Vec<ParkedEvent> {
-        let parked: Vec<(Seq, Kept)> = {
+        let (mut parked, shelved): (Vec<(Seq, Kept)>, Vec<(Seq, Report)>) = {
             let inner = self.inner.lock();
             let seqs = inner.parked.values();
-            seqs.filter_map(|seq| Some((*seq, inner.kept.get(*seq)?.clone()))).collect()
+            let here = seqs.filter_map(|seq| Some((*seq, inner.kept.get(*seq)?.clone()))).collect();
+            (here, inner.kept.shelved().map(|(seq, of)| (*seq, of.report())).collect())
         };
+        let seqs: Vec<Seq> = shelved.iter().map(|(seq, _)| *seq).collect();
+        let mut found = self.read_back(&seqs);
+        parked.extend(shelved.into_iter().filter_map(|(seq, report)| {
+            let report = Some(Arc::new(report));
+            Some((seq, Kept { report, ..found.remove(&seq)? }))
+        }));
         let mut events: Vec<_> = parked
             .into_iter()
             .filter_map(|(seq, kept)| {
@@ -83,8 +90,8 @@ impl Subscription {
         let inner = self.inner.lock();
         let mut by_reason = BTreeMap::new();
         for seq in inner.parked.values() {
-            if let Some(report) = inner.kept.get(*seq).and_then(|kept| kept.report.as_ref()) {
-                *by_reason.entry(report.reason).or_default() += 1;
+            if let Some(reason) = inner.kept.reason(*seq) {
+                *by_reason.entry(reason).or_default() += 1;
             }
         }
         by_reason
@@ -144,16 +151,19 @@ impl Subscription {
                 .iter()
                 .map(|waiting| (waiting.batch.clone(), waiting.at, waiting.end))
                 .collect();
-            waiting.extend(
-                inner.in_hand.values().map(|hand| (hand.batch.clone(), hand.at, hand.at.next())),
-            );
+            // What counts as handled already is nobody's to do again.
+            let undone = |(seq, _): &(&Seq, &super::InHand)| !inner.acknowledged.contains(seq);
+            let in_hand = inner.in_hand.iter().filter(undone);
+            waiting.extend(in_hand.map(|(_, hand)| (hand.batch.clone(), hand.at, hand.at.next())));
             let held: Vec<_> = inner
                 .kept
                 .iter()
-                .filter_map(|(seq, kept)| {
-                    let status = inner.state.status(*seq)?;
-                    let stood = Unsettled::of(status, inner.state.failures(*seq)?);
-                    Some((*seq, kept.clone(), stood))
+                .filter(|(seq, _)| !inner.acknowledged.contains(seq))
+                .map(|(seq, kept)| {
+                    // Those that wait behind another for the first time are not known one by one.
+                    let status = inner.state.status(*seq).unwrap_or(Status::Behind);
+                    let failures = inner.state.failures(*seq).unwrap_or_default();
+                    (*seq, kept.clone(), Unsettled::of(status, failures))
                 })
                 .collect();
             (waiting, held)

@@ -66,11 +66,18 @@ impl Subscription {
         let hands = inner.drivers.leave_all(host);
         host.shut();
         for hand in hands {
+            if let Hand::One(seq) | Hand::Kept(seq) = hand {
+                inner.ends_lease(seq);
+            }
             match (hand, blocked) {
                 (Hand::Range, Some(late)) => {
                     inner.late_in_line.insert(late);
                 }
                 (Hand::One(seq) | Hand::Kept(seq), Some(late)) if seq == late => {
+                    inner.late.insert(seq);
+                }
+                // It counts as handled, and has failed.
+                (Hand::One(seq) | Hand::Kept(seq), _) if inner.acknowledged.contains(&seq) => {
                     inner.late.insert(seq);
                 }
                 (Hand::Kept(seq), _) => inner.state.give_back(seq, None),
@@ -93,8 +100,7 @@ impl Subscription {
     /// Whether that event has broken an instance before.
     pub(crate) fn has_broken(&self, seq: Seq) -> bool {
         let inner = self.inner.lock();
-        let report = inner.kept.get(seq).and_then(|kept| kept.report.as_ref());
-        report.is_some_and(|report| report.broke > 0)
+        inner.kept.broke(seq) > 0
     }
 
     /// An event that was in hand for its first delivery is held, and delivered as if for the first

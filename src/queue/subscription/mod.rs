@@ -1,5 +1,6 @@
 //! One processor's place in the order: what waits for it, what is held, what it keeps.
 
+mod acknowledge;
 mod claim;
 mod commit;
 mod drivers;
@@ -9,13 +10,14 @@ mod keeps;
 mod life;
 mod orphan;
 mod restore;
+mod shelf;
 mod source;
 #[cfg(test)]
 mod tests_support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -28,20 +30,22 @@ use crate::queue::batch::{Batch, Load};
 use crate::queue::delayed::DelayedEvents;
 use crate::queue::fence::Fence;
 use crate::queue::kept::{Kept, KeptEvents};
-use crate::queue::settings::{QueueSettings, WhenFull};
+use crate::queue::settings::{Acknowledge, QueueSettings, WhenFull};
 use crate::queue::settlement::Left;
 use crate::queue::state::{Counts, State};
 use crate::queue::waiting::{Cursor, Line, Wanted};
 use crate::signal::{DropReason, ProcessorName, Signal, Signals};
 use crate::store::memory::StateTable;
 
-pub(crate) use claim::Claim;
+pub(crate) use acknowledge::{FailedLease, Said};
+pub(crate) use claim::{Claim, Late};
 pub(crate) use drivers::Driver;
-use drivers::{Drivers, Hand};
+use drivers::{Drivers, Hand, Wakers};
 use durable::News;
 pub(crate) use durable::Told;
 pub use held::Unsettled;
 pub(crate) use restore::Restored;
+pub(crate) use shelf::ReadBack;
 use source::Source;
 
 /// Ticks after which work that lies here is offered to another idle driver.
@@ -69,6 +73,9 @@ struct Inner {
     line: Line,
     state: State,
     kept: KeptEvents,
+    /// Events that have their turn, and only the log has; and those that are being fetched from there.
+    fetch: BTreeSet<Seq>,
+    fetching: BTreeSet<Seq>,
     /// What may be held at most, in bytes.
     most_held_weight: u64,
     parked: BTreeMap<EventId, Seq>,
@@ -86,6 +93,10 @@ struct Inner {
     /// Events that a handler was at when the process died, and how often: when their turn comes, they
     /// have failed.
     suspects: BTreeMap<Seq, u32>,
+    /// Events in hand that count as handled already.
+    acknowledged: BTreeSet<Seq>,
+    /// Events that somebody took along, to acknowledge them later.
+    leases: acknowledge::Leases,
     /// Events before that were published by an earlier process: nobody here counts on them.
     earlier: Seq,
     /// What the log is to be told, if there is one.
@@ -132,6 +143,8 @@ pub(crate) struct Subscription {
     /// What was done and has not been told yet: until then the runtime does not rest.
     untold: AtomicU32,
     inner: Mutex<Inner>,
+    /// Reads events back that only the log has, if there is one.
+    log: OnceLock<shelf::ReadBack>,
     clock: Arc<Clock>,
     signals: Arc<Signals>,
 }
@@ -149,6 +162,8 @@ impl Subscription {
             line: Line::default(),
             state: State::new(settings.on_park, crew, settings.most_held),
             kept: KeptEvents::default(),
+            fetch: BTreeSet::new(),
+            fetching: BTreeSet::new(),
             most_held_weight: settings.bound.weight,
             parked: BTreeMap::new(),
             in_hand: BTreeMap::new(),
@@ -160,6 +175,8 @@ impl Subscription {
             late_in_line: BTreeSet::new(),
             late: BTreeSet::new(),
             suspects: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            leases: BTreeMap::new(),
             earlier: Seq(0),
             news: None,
             source: Source::Memory,
@@ -173,7 +190,9 @@ impl Subscription {
             orphaned: false,
             stopped: false,
         };
-        let one_by_one = crew || settings.when_full == WhenFull::DropOldest;
+        let one_by_one = crew
+            || settings.when_full == WhenFull::DropOldest
+            || settings.acknowledge != Acknowledge::AfterSuccess;
         Self {
             name,
             settings,
@@ -190,6 +209,7 @@ impl Subscription {
             hungry: AtomicBool::new(false),
             untold: AtomicU32::new(0),
             inner: Mutex::new(inner),
+            log: OnceLock::new(),
             clock,
             signals,
         }
@@ -306,7 +326,8 @@ impl Subscription {
     /// Whether nothing more will come, and nothing is left of what came.
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
-        inner.is_finished() && inner.kept.is_empty() && !self.has_untold()
+        let nothing = inner.kept.is_empty() && inner.state.held() == 0;
+        inner.is_finished() && nothing && !self.has_untold()
     }
 
     /// Something is done and about to be told by that host; the runtime does not rest before
@@ -369,19 +390,4 @@ impl Inner {
 pub(crate) fn key_of(batch: &Batch, at: Cursor) -> Result<Option<Key>, String> {
     let run = &batch.events.runs()[at.run as usize];
     contain(|| batch.events.column(run).key((run.start + at.index) as usize))
-}
-
-/// Whom to wake after the lock is released; rarely more than one.
-#[derive(Default)]
-struct Wakers {
-    first: Option<Waker>,
-    more: Vec<Waker>,
-}
-
-impl Wakers {
-    fn wake(self) {
-        for waker in self.first.into_iter().chain(self.more) {
-            waker.wake();
-        }
-    }
 }

@@ -20,10 +20,13 @@ impl Subscription {
     /// The processor is gone: all that waits, is held, or comes yet is parked. No user code runs: the
     /// events stay where they are, and nobody asks for their keys.
     pub(crate) fn orphan(&self) {
-        let mut inner = self.inner.lock();
-        inner.orphaned = true;
-        inner.halted = true;
-        self.park_all(inner);
+        {
+            let mut inner = self.inner.lock();
+            inner.orphaned = true;
+            inner.halted = true;
+        }
+        self.bring_all_back();
+        self.park_all(self.inner.lock());
     }
 
     pub(super) fn park_all(&self, mut inner: MutexGuard<'_, Inner>) {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Subscription;
 use super::durable::HeldFact;
-use crate::clock::Timestamp;
+use super::{Inner, Subscription};
+use crate::clock::{Moment, Timestamp};
 use crate::message::envelope::{Path, TopicId};
 use crate::message::{Key, Seq, codec};
 use crate::queue::batch::Events;
@@ -118,19 +118,45 @@ fn state_of(mut name: Bytes<'_>, value: &[u8]) -> Read<(String, Key, Vec<u8>)> {
     Ok((of, key, value.to_vec()))
 }
 
+/// So many events that are held are read at a time, for their keys and ids.
+const AT_A_TIME: usize = 4_096;
+
+impl Inner {
+    fn restore_held(&mut self, seq: Seq, held: &Held, mut kept: Kept, wall: u64, now: Moment) {
+        let key = kept.key.clone();
+        match held {
+            Held::Again => {
+                self.state.give_back(seq, key);
+                // It may have been in hand, which it is not any more.
+                self.news.iter_mut().for_each(|news| news.behind(seq));
+            }
+            Held::Failed { failures, due, report } => {
+                kept.report.clone_from(report);
+                let verdict = due.map_or(Verdict::Park, |due| {
+                    let wait = std::time::Duration::from_millis(due.saturating_sub(wall));
+                    Verdict::Retry(now.after(wait))
+                });
+                if verdict == Verdict::Park {
+                    self.parked.insert(kept.id(), seq);
+                }
+                self.state.failed(seq, key, *failures, verdict);
+                self.keep(seq, kept, verdict);
+            }
+        }
+    }
+}
+
 impl Subscription {
     /// It begins there, with what the log has.
     pub(crate) fn begin_with(&self, at: Seq) {
         self.inner.lock().begin_with(at);
     }
 
-    /// Puts back what the log says was there. `events` are those that are held, as far as they can be
-    /// read.
+    /// Puts back what the log says was there.
     pub(crate) fn restore(
         &self,
         restored: Restored,
         died: &[Seq],
-        mut events: BTreeMap<Seq, Kept>,
         topic: impl Fn(&str) -> TopicId,
     ) {
         let now = Timestamp::now().as_millis();
@@ -147,33 +173,18 @@ impl Subscription {
             }
         }
         let mut lost = 0;
-        for (seq, held) in restored.held {
-            let Some(mut kept) = events.remove(&seq) else {
-                // Its channel is not kept, or the log is damaged there.
-                inner.news.iter_mut().for_each(|news| news.done(seq, true));
-                lost += 1;
-                continue;
-            };
-            let key = kept.key.clone();
-            match held {
-                Held::Again => {
-                    inner.state.give_back(seq, key);
-                    // It may have been in hand, which it is not any more.
-                    inner.news.iter_mut().for_each(|news| news.behind(seq));
-                }
-                Held::Failed { failures, due, report } => {
-                    kept.report = report;
-                    let verdict = due.map_or(Verdict::Park, |due| {
-                        let wait = std::time::Duration::from_millis(due.saturating_sub(now));
-                        Verdict::Retry(self.clock.now().after(wait))
-                    });
-                    if verdict == Verdict::Park {
-                        inner.parked.insert(kept.id(), seq);
-                    }
-                    inner.state.failed(seq, key, failures, verdict);
-                }
+        for some in restored.held.chunks(AT_A_TIME) {
+            let seqs: Vec<Seq> = some.iter().map(|(seq, _)| *seq).collect();
+            let mut events = self.read_back(&seqs);
+            for (seq, held) in some {
+                let Some(kept) = events.remove(seq) else {
+                    // Its channel is not kept, or the log is damaged there.
+                    inner.news.iter_mut().for_each(|news| news.done(*seq, true));
+                    lost += 1;
+                    continue;
+                };
+                inner.restore_held(*seq, held, kept, now, self.clock.now());
             }
-            inner.kept.insert(seq, kept);
         }
         for (of, key, bytes) in restored.states {
             inner.table.put_stored(of, key, bytes);

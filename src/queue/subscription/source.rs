@@ -129,6 +129,9 @@ impl Subscription {
             *asked = true;
             self.hungry.store(true, SeqCst);
         }
+        if !inner.fetch.is_empty() && inner.fetching.is_empty() {
+            self.hungry.store(true, SeqCst);
+        }
     }
 
     /// Something of the log has yet to be read, or handled: what an earlier process left is counted

@@ -24,6 +24,7 @@ pub(super) fn subscription() -> Subscription {
         hosts: 1,
         shared: false,
         start_from: StartFrom::Now,
+        acknowledge: crate::queue::Acknowledge::AfterSuccess,
     };
     let name = ProcessorName { index: 0, name: "test".into() };
     let (clock, signals) = (Arc::new(Clock::new()), Signals::new(Vec::new()));

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ pub(crate) trait Disk: Send + Sync {
 /// A file, read and written at places, by several threads at a time.
 pub(crate) trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
+    /// Under how many names it is there: a backup may have another one.
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
     /// Reads from a place; less than asked for is no error.
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Writes at a place; less than asked for is no error.
@@ -79,7 +83,7 @@ impl Folder {
     /// The folder is made if it is not there; its path must not change afterwards.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if !path.exists() {
-            fs::create_dir_all(path)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             // It is there after a crash only if its parent says so.
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 File::open(parent)?.sync_all()?;
@@ -87,11 +91,20 @@ impl Folder {
         }
         let path = path.canonicalize()?;
         let folder = File::open(&path)?;
+        if folder.metadata()?.mode() & 0o002 != 0 {
+            let text = "anybody may write to it: take that away with `chmod o-w`";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, text));
+        }
         Ok(Self { path, folder })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A file beside the log, which is made if it is not there.
+    pub(crate) fn file(&self, name: &str) -> io::Result<File> {
+        Self::options().create(true).truncate(false).open(self.path.join(name))
     }
 
     fn options() -> OpenOptions {
@@ -134,6 +147,10 @@ impl Disk for Folder {
 impl DiskFile for File {
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.nlink())
     }
 
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {

@@ -23,6 +23,10 @@ impl Facts {
         }
     }
 
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.get(name).map(|value| &**value)
+    }
+
     /// All of one kind; their names without what says the kind.
     pub(crate) fn of(&self, kind: FactKind) -> impl Iterator<Item = (Bytes<'_>, &[u8])> {
         let (from, to) = ([kind as u8], [kind as u8 + 1]);

@@ -101,6 +101,8 @@ pub(crate) struct Keeper {
     pub(super) read: Option<u64>,
     /// How many bytes compaction has written.
     pub(super) copied: u64,
+    /// What can be given back is, whether there is need of it or not.
+    thrifty: bool,
 }
 
 impl Keeper {
@@ -129,6 +131,7 @@ impl Keeper {
             needed: None,
             read: None,
             copied: 0,
+            thrifty: false,
         }
     }
 
@@ -136,6 +139,18 @@ impl Keeper {
     pub(crate) fn retain(mut self, retention: HashMap<String, Retention>) -> Self {
         self.retention = retention;
         self
+    }
+
+    /// Gives back all that can be, as if there were no room.
+    #[cfg(feature = "tools")]
+    pub(crate) fn thrifty(mut self) -> Self {
+        self.thrifty = true;
+        self
+    }
+
+    /// Whatever can be given back is to be.
+    pub(super) fn is_thrifty(&self) -> bool {
+        self.thrifty || self.spares.is_short()
     }
 
     /// Files that an earlier process did not finish are taken away, those that it meant to use again
@@ -213,7 +228,7 @@ impl Keeper {
             .collect();
         let bytes: u64 = since.iter().map(|segment| segment.length - FRAMES).sum();
         let size = self.checkpoints.back().map_or(0, |(_, segment)| segment.length - FRAMES);
-        let due = bytes >= self.pace.0.max(2 * size) || self.spares.is_short();
+        let due = bytes >= self.pace.0.max(2 * size) || self.is_thrifty();
         if due && !since.is_empty() {
             self.write(&since, &all, pause)?;
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::bytes::{Bytes, Read};
-use super::events::Events;
+use super::events::{Entries, Events};
 use super::facts::{number_in, position_in};
 use super::layout::FRAME_HEAD;
 use super::record::{FactKind, Record, Records};
@@ -189,22 +189,67 @@ impl Index {
 
     fn note_events(&mut self, events: &Events<'_>, time: u64) {
         let all: u64 = events.runs.iter().map(|run| u64::from(run.count)).sum();
-        // With what it would take alone: what is written anew must not seem to be mostly dead.
-        let bytes = FRAME_HEAD + RUN_HEAD * events.runs.len() + events.entries.len();
-        let each = bytes as u64 / all.max(1) + 1;
+        // With what each would take alone: what is written anew must not seem to be mostly dead.
+        let heads = (FRAME_HEAD + RUN_HEAD * events.runs.len()) as u64 / all.max(1) + 1;
+        let mut entries = Entries::new(events.entries);
         let mut position = events.first;
         for run in &events.runs {
             let (first, count) = (position + u64::from(run.skipped), u64::from(run.count));
             position = first + count;
+            let before = entries.rest().len();
+            entries.by_ref().take(run.count as usize).for_each(|_| {});
+            let bytes = (before - entries.rest().len()) as u64 + count * heads;
             if count == 0 {
                 continue;
             }
             let none = Stretch { events: 0, bytes: 0, first, last: first, time };
             let stretch = self.channels.entry(run.channel).or_insert(none);
             stretch.events += count;
-            stretch.bytes += count * each;
+            stretch.bytes += bytes;
             stretch.last = stretch.last.max(position - 1);
             stretch.time = stretch.time.max(time);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::events::{Entry, Run};
+    use super::super::record::put_events;
+    use super::*;
+
+    fn run(channel: u32, count: u32) -> Run {
+        Run {
+            skipped: 0,
+            channel,
+            codec: 1,
+            count,
+            first: 1,
+            correlation: None,
+            causation: None,
+            at: 0,
+            hops: 0,
+            path: Vec::new(),
+        }
+    }
+
+    /// Published together, they are in one record; a few that are small and needed keep no segment that
+    /// is full of large ones.
+    #[test]
+    fn what_a_channel_takes_is_not_what_others_take_beside_it() {
+        let (mut entries, mut body) = (Vec::new(), Vec::new());
+        Entry { key: None, payload: &vec![1; 20_000] }.put(&mut entries);
+        for _ in 0..10 {
+            Entry { key: Some(b"key"), payload: &[2; 15] }.put(&mut entries);
+        }
+        put_events(&mut body, 70, &[run(4, 1), run(5, 10)], &entries);
+        let mut index = Index::default();
+        index.note(&body, 7);
+        let (large, small) = (index.channels[&4], index.channels[&5]);
+        assert_eq!((large.events, large.first, large.last), (1, 70, 70));
+        assert_eq!((small.events, small.first, small.last), (10, 71, 80));
+        assert!((20_000..20_100).contains(&large.bytes), "{large:?}");
+        assert!((200..500).contains(&small.bytes), "{small:?}");
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum FactKind {
     Accepted = 9,
     /// A subscription and a position → how often the process died of that event.
     Died = 10,
+    /// A channel's name → for how long its events are kept when everybody has consumed them.
+    Retention = 11,
 }
 
 impl FactKind {
@@ -52,7 +54,9 @@ impl FactKind {
             | Self::State
             | Self::Delayed
             | Self::Died => true,
-            Self::Channel | Self::Subscription | Self::Dedup | Self::Accepted => false,
+            Self::Channel | Self::Subscription | Self::Dedup | Self::Accepted | Self::Retention => {
+                false
+            }
         }
     }
 
@@ -68,6 +72,7 @@ impl FactKind {
             8 => Self::Dedup,
             9 => Self::Accepted,
             10 => Self::Died,
+            11 => Self::Retention,
             _ => return None,
         })
     }

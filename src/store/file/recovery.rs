@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Reach, checkpoints};
 use super::disk::{Disk, read_up_to, write_all};
+use super::facts::Facts;
 use super::layout::{End, FRAMES, NoHead, SegmentHead};
 use super::log::{Log, Segment, Sizes, Stand, segment_name, segment_number};
 use super::reader::Segments;
-use super::record::{Record, Records};
+use super::record::{FactKind, Record, Records};
 use super::scan::{Gap, scan};
 
 /// A stretch of the log that is lost.
@@ -17,6 +18,21 @@ pub(crate) struct Lost {
     pub(crate) segment: u64,
     /// Where in it; none if the whole segment is missing.
     pub(crate) gap: Gap,
+}
+
+impl Lost {
+    /// The name of the fact that somebody knows of it.
+    pub(crate) fn name(&self) -> [u8; 17] {
+        let mut name = [FactKind::Accepted as u8; 17];
+        name[1..9].copy_from_slice(&self.gap.frames.0.to_be_bytes());
+        name[9..].copy_from_slice(&self.gap.frames.1.to_be_bytes());
+        name
+    }
+
+    /// Somebody decided to go on without it.
+    pub(crate) fn is_accepted(&self, facts: &Facts) -> bool {
+        facts.get(&self.name()).is_some()
+    }
 }
 
 /// What was found when a log was opened.

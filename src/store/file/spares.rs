@@ -62,7 +62,18 @@ impl Spares {
     }
 
     pub(super) fn take(&self) -> Option<String> {
-        self.take.try_recv().ok()
+        self.take.try_iter().find(|spare| self.is_ours_alone(spare))
+    }
+
+    /// One that a backup has as well must not be written to: it is left to the backup. Nobody links it
+    /// any more, since it has not its old name.
+    fn is_ours_alone(&self, spare: &str) -> bool {
+        let links = self.disk.open(spare).and_then(|file| file.links());
+        let alone = links.is_ok_and(|links| links == 1);
+        if !alone {
+            self.disk.remove(spare).ok();
+        }
+        alone
     }
 
     /// Nobody is to wait for one any more.
@@ -74,7 +85,8 @@ impl Spares {
     pub(super) fn wait(&self) -> Option<String> {
         while !self.closed.load(SeqCst) {
             self.short.store(true, SeqCst);
-            if let Ok(spare) = self.take.recv_timeout(RETRY) {
+            let spare = self.take.recv_timeout(RETRY).ok();
+            if let Some(spare) = spare.filter(|spare| self.is_ours_alone(spare)) {
                 return Some(spare);
             }
         }

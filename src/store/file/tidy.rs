@@ -22,8 +22,9 @@ pub(super) struct Learned {
     end: Option<(u64, u64)>,
 }
 
-/// A segment is written anew if less than one in so many of its bytes is needed.
-const MOSTLY_DEAD: u64 = 4;
+/// A segment is written anew if less than that share of its bytes is needed.
+const MOSTLY_DEAD: (u64, u64) = (1, 4);
+const PARTLY_DEAD: (u64, u64) = (3, 4);
 
 impl Keeper {
     /// Gives back and compacts what can be.
@@ -51,7 +52,7 @@ impl Keeper {
     /// The segment up to which all facts are in both checkpoints. Where there is no room, one checkpoint
     /// must do, if it can be read.
     fn reached(&mut self) -> io::Result<Option<u64>> {
-        if self.spares.is_short() && self.is_readable()? {
+        if self.is_thrifty() && self.is_readable()? {
             self.remove_checkpoints(1)?;
         } else if self.checkpoints.len() < 2 {
             return Ok(None);
@@ -74,7 +75,7 @@ impl Keeper {
         let Some((newest, checkpoint)) = self.checkpoints.back() else { return Ok(()) };
         let all = self.segments.all();
         let since = all.partition_point(|of| of.head.covers <= newest.segment);
-        let since = if self.spares.is_short() { &all[since..] } else { &[] };
+        let since = if self.is_thrifty() { &all[since..] } else { &[] };
         let end = since.last().map(|last| (last.head.number, last.length));
         let learned = Learned { checkpoint: newest.segment, end };
         if self.needed.as_ref().is_some_and(|(of, _)| *of == learned) {
@@ -204,13 +205,17 @@ impl Keeper {
 
     /// Which segments to write anew together: some that are mostly dead, and small ones beside them.
     fn chosen(&self, all: &[Segment], retained: &[HashSet<u32>]) -> Option<Range<usize>> {
-        let most = self.spares.size() / MOSTLY_DEAD;
+        // Where there is no room, less is worth it.
+        let (dead_if, most) = match self.is_thrifty() {
+            true => (PARTLY_DEAD, self.spares.size() / 4 * 3),
+            false => (MOSTLY_DEAD, self.spares.size() / 4),
+        };
         let (mut from, mut together, mut worth) = (0, 0, false);
         let mut chosen = None;
         for (place, (segment, retained)) in all.iter().zip(retained).enumerate() {
             let length = self.indexes.get(&segment.head.number).map_or(u64::MAX, |of| of.length);
             let (used, live) = (length.saturating_sub(FRAMES), self.live(segment, retained));
-            let dead = live.saturating_mul(MOSTLY_DEAD) < used;
+            let dead = live.saturating_mul(dead_if.1) < used.saturating_mul(dead_if.0);
             let joins = (dead || used <= most) && live <= most;
             if joins && together + live <= most {
                 together += live;

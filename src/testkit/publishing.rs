@@ -1,0 +1,162 @@
+//! How events come in: bounds, keys of publishers, batches.
+
+use super::stage::{Notes, Remark, Stage, Step, fine, player, publish, steps};
+use crate::prelude::*;
+use crate::{Channel, ErrorKind};
+
+/// Where a slow subscription makes publishers wait, `try_publish` says so; else it takes all. In both
+/// cases what was taken is handled, and nothing else.
+pub(super) fn bounds(stage: &mut Stage) {
+    let notes = Notes::default();
+    let runtime = stage.start(|of| of.child(player("player", &notes, fine).bound(100)));
+    runtime.pause("player").unwrap();
+    let mut taken = Vec::new();
+    for step in steps(0..1_000, 3) {
+        let number = step.number;
+        match runtime.try_publish(step) {
+            Ok(_) => taken.push(number),
+            Err(Refused::Full(step)) => assert_eq!(step.number, number, "it is given back"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(taken.len() >= 100, "{}", taken.len());
+    runtime.resume("player").unwrap();
+    runtime.idle().wait();
+    assert_eq!(notes.numbers(), taken);
+}
+
+fn pay(runtime: &Runtime, number: u64, key: &str) -> Result<EventId, Refused<Step>> {
+    runtime.publish(Step { key: 0, number }).dedup_key(key).wait()
+}
+
+pub(super) fn dedup(stage: &mut Stage) {
+    let notes = Notes::default();
+    let runtime = stage.start(|of| of.child(player("player", &notes, fine)));
+    let first = pay(&runtime, 1, "one").unwrap();
+    assert_eq!(pay(&runtime, 1, "one").unwrap(), first, "the same again has the id of the first");
+    assert_ne!(pay(&runtime, 1, "another").unwrap(), first);
+    match pay(&runtime, 2, "one") {
+        Err(Refused::Invalid(Step { number: 2, .. }, error)) => {
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.to_string().contains(&first.to_string()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let remark = runtime.publish(Remark { number: 9 }).dedup_key("one").wait();
+    assert_ne!(remark.unwrap(), first, "each channel has its own keys");
+    runtime.idle().wait();
+    assert_eq!(notes.numbers(), [1, 1, 9]);
+    // Many at once: one of them is it.
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let publishes = || pay(&runtime, 5, "five").unwrap();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(publishes)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    runtime.idle().wait();
+    assert_eq!(notes.numbers(), [1, 1, 9, 5]);
+}
+
+pub(super) fn dedup_lasts(stage: &mut Stage) {
+    let notes = Notes::default();
+    let runtime = stage.start(|of| of.child(player("player", &notes, fine)));
+    let first = pay(&runtime, 1, "one").unwrap();
+    runtime.idle().wait();
+    for _ in 0..2 {
+        let runtime = stage.start(|of| of.child(player("player", &notes, fine)));
+        assert_eq!(pay(&runtime, 1, "one").unwrap(), first);
+        assert!(pay(&runtime, 2, "one").is_err());
+        runtime.idle().wait();
+    }
+    assert_eq!(notes.numbers(), [1]);
+}
+
+pub(super) fn dedup_window(stage: &mut Stage) {
+    let notes = Notes::default();
+    let window = Channel::default().dedup(hours(1), 10);
+    let runtime = stage.start_with(window, |of| of.child(player("player", &notes, fine)));
+    for number in 0..11 {
+        pay(&runtime, number, &number.to_string()).unwrap();
+    }
+    pay(&runtime, 10, "10").unwrap();
+    pay(&runtime, 1, "1").unwrap();
+    runtime.idle().wait();
+    assert_eq!(notes.numbers(), (0..11).collect::<Vec<_>>(), "the last ten are known");
+    pay(&runtime, 0, "0").unwrap();
+    runtime.idle().wait();
+    assert_eq!(notes.numbers().last(), Some(&0), "the first one no longer is");
+}
+
+pub(super) fn batches(stage: &mut Stage) {
+    let notes = Notes::default();
+    let runtime = stage.start(|of| of.child(player("player", &notes, fine).bound(1_000)));
+    let others = {
+        let runtime = runtime.clone();
+        move || {
+            for _ in 0..300 {
+                runtime.publish(Remark { number: 1 }).wait().unwrap();
+            }
+        }
+    };
+    let whole = |from: u64| {
+        let mut batch = runtime.batch();
+        for number in from..from + 5 {
+            batch.add(Step { key: number, number }).unwrap();
+            batch.add(Remark { number: number + 1_000 }).unwrap();
+        }
+        assert_eq!(batch.len(), 10);
+        batch
+    };
+    let others = std::thread::spawn(others);
+    let ids: Vec<_> = (1..30).map(|round| whole(round * 100).publish().wait().unwrap()).collect();
+    others.join().unwrap();
+    runtime.idle().wait();
+    let seen: Vec<_> = notes.all().into_iter().filter(|seen| seen.number != 1).collect();
+    assert_eq!(seen.len(), 290);
+    for (batch, id) in seen.chunks(10).zip(ids) {
+        let from = batch[0].number;
+        let numbers: Vec<_> = (from..from + 5).flat_map(|of| [of, of + 1_000]).collect();
+        assert_eq!(batch.iter().map(|seen| seen.number).collect::<Vec<_>>(), numbers);
+        assert!(batch.windows(2).all(|of| of[0].seq + 1 == of[1].seq), "{batch:?}");
+        assert_eq!(batch[0].id, id);
+    }
+    // Under a key it comes once, and another one is refused whole.
+    let id = whole(5_000).dedup_key("batch").publish().wait().unwrap();
+    assert_eq!(whole(5_000).dedup_key("batch").publish().wait().unwrap(), id);
+    let refused = whole(6_000).dedup_key("batch").publish().wait().unwrap_err();
+    assert_eq!(refused.into_event().map(|batch| batch.len()), Some(10));
+    let empty = runtime.batch().publish().wait();
+    assert!(matches!(empty, Err(Refused::Invalid(..))));
+    runtime.idle().wait();
+    assert_eq!(notes.all().len(), 300 + 290 + 10);
+}
+
+pub(super) fn batches_cross(stage: &mut Stage) {
+    let notes = Notes::default();
+    let narrow = player("player", &notes, fine).bound(40);
+    let runtime = stage.start(|of| of.child(narrow));
+    std::thread::scope(|scope| {
+        for steps_first in [true, false, true, false] {
+            let runtime = &runtime;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let mut batch = runtime.batch();
+                    for _ in 0..10 {
+                        if steps_first {
+                            batch.add(Step { key: number, number }).unwrap();
+                        }
+                        batch.add(Remark { number }).unwrap();
+                        if !steps_first {
+                            batch.add(Step { key: number, number }).unwrap();
+                        }
+                    }
+                    batch.publish().wait().unwrap();
+                }
+            });
+        }
+        let single = || publish(&runtime, 0..500, 3);
+        scope.spawn(single);
+    });
+    runtime.idle().wait();
+    assert_eq!(notes.all().len(), 4 * 50 * 20 + 500);
+}

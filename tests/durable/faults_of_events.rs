@@ -1,0 +1,129 @@
+//! Events that cannot be read any more, or always fail, and clocks that jump: rows 47, 52 and 56.
+
+use cueline::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Directory, Log, Number, Sum, adder, idle, publish, start, stop};
+
+/// An event as an earlier version of the program had it, and as a later one has.
+mod earlier {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Booked {
+        pub seat: u64,
+        pub name: String,
+    }
+    cueline::event!(Booked, "seat.booked", key: |event| event.seat % 2);
+}
+mod later {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Booked {
+        pub seat: u64,
+        /// Nobody said so before.
+        pub class: Option<String>,
+        pub row: u64,
+    }
+    cueline::event!(Booked, "seat.booked", key: |event| event.seat % 2);
+}
+
+#[derive(Default, Clone, Serialize, Deserialize)]
+struct Seats(Vec<u64>);
+
+struct Desk;
+impl Processor for Desk {}
+impl Handle<earlier::Booked> for Desk {
+    async fn handle(&mut self, event: &earlier::Booked, cx: &mut Context) -> Outcome {
+        cx.state::<Seats>("all")?.0.push(event.seat);
+        Ok(())
+    }
+}
+impl Handle<later::Booked> for Desk {
+    async fn handle(&mut self, event: &later::Booked, cx: &mut Context) -> Outcome {
+        cx.state::<Seats>("all")?.0.push(event.seat + event.row);
+        Ok(())
+    }
+}
+
+fn seats(runtime: &Runtime) -> Vec<u64> {
+    runtime.state::<Seats>("desk", "all").unwrap_or_default().0
+}
+
+#[test]
+fn fault_52_a_later_schema() {
+    let directory = Directory::new("schema");
+    let before = |directory: &Directory| {
+        start(directory, |of| of.child(processor("desk", || Desk).on::<earlier::Booked>()))
+    };
+    let after = |directory: &Directory| {
+        start(directory, |of| of.child(processor("desk", || Desk).on::<later::Booked>()))
+    };
+    let runtime = before(&directory);
+    runtime.pause("desk").unwrap();
+    for seat in 0..4 {
+        let name = "Ada".to_owned();
+        runtime.publish(earlier::Booked { seat, name }).wait().unwrap();
+    }
+    stop(runtime);
+    let runtime = after(&directory);
+    runtime.publish(later::Booked { seat: 9, class: None, row: 100 }).wait().unwrap();
+    idle(&runtime);
+    // One of each key is parked with its bytes, as they are, and the others wait behind these.
+    let parked = runtime.parked();
+    assert_eq!(parked.len(), 2);
+    for parked in &parked {
+        assert_eq!((parked.topic, parked.reason), ("seat.booked", "undecodable"));
+        assert!(parked.chain.join(" ").contains("row"), "{:?}", parked.chain);
+        assert_eq!(parked.decode::<earlier::Booked>().unwrap().name, "Ada");
+        runtime.discard("desk", parked.id).unwrap();
+    }
+    idle(&runtime);
+    assert_eq!(runtime.parked().len(), 2, "those behind them cannot be read either");
+    assert_eq!(seats(&runtime), Vec::<u64>::new());
+    stop(runtime);
+    // The version that can read them has them after all.
+    let runtime = before(&directory);
+    for parked in runtime.parked() {
+        runtime.resubmit("desk", parked.id).unwrap();
+    }
+    idle(&runtime);
+    let mut all = seats(&runtime);
+    all.sort_unstable();
+    assert_eq!(all, [2, 3]);
+    // And cannot read what came later.
+    assert_eq!(runtime.parked().len(), 1);
+    stop(runtime);
+    let runtime = after(&directory);
+    runtime.resubmit("desk", runtime.parked()[0].id).unwrap();
+    idle(&runtime);
+    assert_eq!(seats(&runtime)[2..], [109]);
+    assert!(runtime.parked().is_empty());
+    stop(runtime);
+}
+
+/// An event that is always at fault is tried so often, with what it said the last time, and those of
+/// its key wait; all others go on. Over restarts as well.
+#[test]
+fn fault_47_a_poisoned_event() {
+    fn fails(event: &Number, attempt: u32) -> Outcome {
+        match event.value {
+            5 => Err(Failure::transient(format!("attempt {attempt}"))),
+            _ => Ok(()),
+        }
+    }
+    let (directory, log) = (Directory::new("poison"), Log::default());
+    let begin = || start(&directory, |of| of.child(adder("adder", &log, fails)));
+    let runtime = begin();
+    publish(&runtime, 0..21);
+    idle(&runtime);
+    stop(runtime);
+    assert_eq!(log.attempts().iter().filter(|(value, _)| *value == 5).count(), 3);
+    let runtime = begin();
+    publish(&runtime, 21..28);
+    idle(&runtime);
+    let parked = runtime.parked();
+    assert_eq!((parked.len(), parked[0].attempts), (1, 3));
+    assert_eq!(parked[0].chain, ["attempt 3"]);
+    assert!(parked[0].first_failed <= parked[0].last_failed);
+    let behind = (0..28u64).filter(|value| value % 7 == 5).count() as u64;
+    assert_eq!(runtime.state::<Sum>("adder", "all").unwrap().events, 28 - behind);
+    stop(runtime);
+}
