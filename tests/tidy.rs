@@ -39,6 +39,8 @@ const PURE: &[&str] = &[
     "broker/dedup.rs",
     "queue/lines.rs",
     "queue/load.rs",
+    "queue/parked.rs",
+    "queue/standing.rs",
     "queue/once.rs",
     "queue/state.rs",
     "queue/backoff.rs",

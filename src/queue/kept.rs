@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::collections::BTreeMap;
 
 use super::batch::Batch;
-use super::report::{BriefReport, Report, ReportText};
+use super::report::Report;
 use crate::error::Failure;
 use crate::guard::contain;
 use crate::message::envelope::Head;
@@ -33,23 +33,6 @@ pub(crate) struct Kept {
     pub(crate) report: Option<Arc<Report>>,
     /// A log has it as well, if there is one.
     pub(crate) logged: bool,
-}
-
-/// An event that waits for a person, without itself: the log has that.
-pub(crate) struct Shelved {
-    report: BriefReport,
-    /// Its way and its attempts are forgotten.
-    pub(crate) vouched: bool,
-}
-
-impl Shelved {
-    pub(crate) fn report(&self) -> Report {
-        self.report.report()
-    }
-
-    pub(crate) fn reason(&self) -> &'static str {
-        self.report.text.reason
-    }
 }
 
 impl Kept {
@@ -120,10 +103,6 @@ impl Kept {
 pub(crate) struct KeptEvents {
     events: BTreeMap<Seq, Kept>,
     weight: u64,
-    /// Those that wait for a person, and that the log has.
-    shelved: BTreeMap<Seq, Shelved>,
-    /// What was said last: many say the same.
-    said: Option<Arc<ReportText>>,
 }
 
 impl KeptEvents {
@@ -132,37 +111,7 @@ impl KeptEvents {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.shelved.is_empty()
-    }
-
-    /// Keeps only what is said of it. Gives back what it was, to be dropped outside of any lock.
-    pub(crate) fn shelve(&mut self, seq: Seq, mut kept: Kept) -> Option<Kept> {
-        let Some(report) = kept.report.take() else { return self.insert(seq, kept) };
-        let report = BriefReport::of(&report, &mut self.said);
-        self.shelved.insert(seq, Shelved { report, vouched: false });
-        self.remove_here(seq).or(Some(kept))
-    }
-
-    /// It is somewhere else from now on.
-    pub(crate) fn unshelve(&mut self, seq: Seq) -> Option<Shelved> {
-        self.shelved.remove(&seq)
-    }
-
-    pub(crate) fn shelved(&self) -> impl Iterator<Item = (&Seq, &Shelved)> {
-        self.shelved.iter()
-    }
-
-    /// Why an event is held.
-    pub(crate) fn reason(&self, seq: Seq) -> Option<&'static str> {
-        let here = || self.events.get(&seq)?.report.as_ref().map(|report| report.reason);
-        self.shelved.get(&seq).map(Shelved::reason).or_else(here)
-    }
-
-    /// How often an event has broken the instance that handled it.
-    pub(crate) fn broke(&self, seq: Seq) -> u32 {
-        let here = || self.events.get(&seq)?.report.as_ref().map(|report| report.broke);
-        let shelved = self.shelved.get(&seq).map(|shelved| shelved.report.broke);
-        shelved.or_else(here).unwrap_or_default()
+        self.events.is_empty()
     }
 
     pub(crate) fn get(&self, seq: Seq) -> Option<&Kept> {
@@ -194,11 +143,6 @@ impl KeptEvents {
     }
 
     pub(crate) fn remove(&mut self, seq: Seq) -> Option<Kept> {
-        self.shelved.remove(&seq);
-        self.remove_here(seq)
-    }
-
-    fn remove_here(&mut self, seq: Seq) -> Option<Kept> {
         let kept = self.events.remove(&seq);
         self.weight -= kept.as_ref().map_or(0, Kept::weight);
         kept
@@ -206,9 +150,6 @@ impl KeptEvents {
 
     /// It begins anew.
     pub(crate) fn forget_way(&mut self, seq: Seq) {
-        if let Some(shelved) = self.shelved.get_mut(&seq) {
-            shelved.vouched = true;
-        }
         if let Some(kept) = self.events.get_mut(&seq) {
             kept.forget_way();
         }

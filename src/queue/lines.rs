@@ -1,23 +1,25 @@
 //! Who waits behind whom: the events of each key whose turn somebody has. A million keys may be taken,
 //! and a million events wait behind one, so both are few bytes. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+use std::num::NonZeroU64;
+
+use roaring::RoaringTreemap;
 
 use crate::message::{Key, Seq};
 
 /// A key, as far as it needs to be known here: its hash. Two keys that have the same are taken for one,
 /// which keeps their order all the more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct KeyHash(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeyHash(NonZeroU64);
 
 /// The events of one key, from the one that has its turn.
 #[derive(Debug)]
 struct Line {
     head: Seq,
-    /// In their order. Most have none: a pointer is a fourth of an empty queue.
-    #[allow(clippy::box_collection)]
-    behind: Option<Box<VecDeque<Seq>>>,
+    /// In their order; most have none.
+    behind: Option<Box<RoaringTreemap>>,
 }
 
 impl Line {
@@ -25,15 +27,20 @@ impl Line {
         Self { head, behind: None }
     }
 
+    fn count(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.len() as usize)
+    }
+
     fn behind(&self) -> impl Iterator<Item = Seq> {
-        self.behind.iter().flat_map(|behind| behind.iter().copied())
+        self.behind.iter().flat_map(|behind| behind.iter().map(Seq))
     }
 }
 
 /// The lines of all keys that are taken.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    lines: HashMap<KeyHash, Line, foldhash::fast::RandomState>,
+    /// A table would take twice as much when it has just grown.
+    lines: BTreeMap<KeyHash, Line>,
     hashes: foldhash::quality::RandomState,
 }
 
@@ -48,7 +55,7 @@ pub(super) enum Passed {
 
 impl Lines {
     pub(super) fn hash(&self, key: &Key) -> KeyHash {
-        KeyHash(self.hashes.hash_one(key))
+        KeyHash(NonZeroU64::MIN | self.hashes.hash_one(key))
     }
 
     /// How many keys are taken.
@@ -70,13 +77,13 @@ impl Lines {
     /// none if it is another's turn.
     pub(super) fn take(&mut self, key: KeyHash, seq: Seq) -> Option<usize> {
         let line = self.lines.entry(key).or_insert(Line::of(seq));
-        (line.head == seq).then(|| line.behind.as_ref().map_or(0, |behind| behind.len()))
+        (line.head == seq).then(|| line.count())
     }
 
     /// How many wait behind an event, if it has its key's turn.
     pub(super) fn count_behind(&self, key: KeyHash, seq: Seq) -> usize {
         let line = self.lines.get(&key).filter(|line| line.head == seq);
-        line.and_then(|line| line.behind.as_ref()).map_or(0, |behind| behind.len())
+        line.map_or(0, Line::count)
     }
 
     /// Those who wait behind a key's head.
@@ -98,9 +105,7 @@ impl Lines {
     /// Who has the turn.
     pub(super) fn wait_behind(&mut self, seq: Seq, key: KeyHash) -> Option<Seq> {
         let line = self.lines.get_mut(&key).filter(|line| line.head != seq)?;
-        let behind = line.behind.get_or_insert_default();
-        let place = behind.partition_point(|&other| other < seq);
-        behind.insert(place, seq);
+        line.behind.get_or_insert_default().insert(seq.0);
         Some(line.head)
     }
 
@@ -109,12 +114,14 @@ impl Lines {
         let Some(line) = self.lines.get_mut(&key).filter(|line| line.head == seq) else {
             return Passed::ToNobody;
         };
-        match line.behind.as_mut().and_then(|behind| behind.pop_front()) {
-            Some(next) => {
-                line.head = next;
-                Passed::To(next)
+        let first = line.behind.as_ref().and_then(|behind| behind.min());
+        match (first, &mut line.behind) {
+            (Some(next), Some(behind)) => {
+                behind.remove(next);
+                line.head = Seq(next);
+                Passed::To(line.head)
             }
-            None => {
+            _ => {
                 self.lines.remove(&key);
                 Passed::ToNobody
             }

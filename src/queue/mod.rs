@@ -12,9 +12,11 @@ pub(crate) mod kept;
 mod lines;
 mod load;
 pub(crate) mod once;
+mod parked;
 pub(crate) mod report;
 mod settings;
 pub(crate) mod settlement;
+mod standing;
 pub(crate) mod state;
 #[cfg(test)]
 mod state_histories;

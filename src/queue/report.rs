@@ -67,10 +67,34 @@ pub(crate) struct ReportText {
 #[derive(Debug)]
 pub(crate) struct BriefReport {
     pub(crate) text: Arc<ReportText>,
-    deliveries: u32,
-    pub(crate) broke: u32,
-    first_failed: Timestamp,
     last_failed: Timestamp,
+    since_first: BriefTime,
+    deliveries: u16,
+    broke: u16,
+}
+
+/// Milliseconds; seconds, if it is more than three weeks.
+#[derive(Debug, Clone, Copy)]
+struct BriefTime(u32);
+
+impl BriefTime {
+    const IN_SECONDS: u32 = 1 << 31;
+
+    fn of(millis: u64) -> Self {
+        match u32::try_from(millis) {
+            Ok(millis) if millis < Self::IN_SECONDS => Self(millis),
+            _ => Self(
+                (millis / 1_000).min(u64::from(Self::IN_SECONDS) - 1) as u32 | Self::IN_SECONDS,
+            ),
+        }
+    }
+
+    fn millis(self) -> u64 {
+        match self.0 & Self::IN_SECONDS {
+            0 => u64::from(self.0),
+            _ => u64::from(self.0 ^ Self::IN_SECONDS) * 1_000,
+        }
+    }
 }
 
 impl BriefReport {
@@ -83,18 +107,27 @@ impl BriefReport {
             Some(said) if **said == text => said.clone(),
             _ => said.insert(Arc::new(text)).clone(),
         };
-        Self { text, deliveries, broke, first_failed, last_failed }
+        let since = last_failed.as_millis().saturating_sub(first_failed.as_millis());
+        let small = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+        Self {
+            text,
+            last_failed,
+            since_first: BriefTime::of(since),
+            deliveries: small(deliveries),
+            broke: small(broke),
+        }
     }
 
     pub(crate) fn report(&self) -> Report {
         let ReportText { cause, reason, chain, path } = &*self.text;
+        let last_failed = self.last_failed.as_millis();
         Report {
             cause: *cause,
             reason,
             chain: chain.clone(),
-            deliveries: self.deliveries,
-            broke: self.broke,
-            first_failed: self.first_failed,
+            deliveries: self.deliveries.into(),
+            broke: self.broke.into(),
+            first_failed: Timestamp(last_failed.saturating_sub(self.since_first.millis())),
             last_failed: self.last_failed,
             path: path.clone(),
         }
@@ -200,5 +233,33 @@ impl ParkedEvent {
     /// `NotFound` for another topic's event, `Config` for bytes that do not fit the type.
     pub fn decode<E: Message>(&self) -> Result<E, Error> {
         self.payload.decode(self.topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_in_few_bytes_is_the_same_and_said_once() {
+        let (mut said, mut shared) = (None, Vec::new());
+        const WEEK: u64 = 7 * 24 * 3_600_000;
+        for (number, since) in [0, 1, 3 * WEEK, 4 * WEEK, 520 * WEEK].into_iter().enumerate() {
+            let first_failed = Timestamp(1_764_086_920_731);
+            let last_failed = Timestamp(first_failed.0 + since);
+            let failure = Failure::permanent("no seat").reason("seat");
+            let before = Report::next(None, Cause::Permanent, failure, vec!["a"], first_failed);
+            let before = Report { last_failed, deliveries: 7, broke: number as u32, ..before };
+            let brief = BriefReport::of(&before, &mut said);
+            let after = brief.report();
+            let all = |of: &Report| {
+                let (cause, reason, chain) = (of.cause, of.reason, of.chain.clone());
+                (cause, reason, chain, of.deliveries, of.broke, of.last_failed, of.path.clone())
+            };
+            assert_eq!(all(&after), all(&before));
+            assert!(after.first_failed.0.abs_diff(first_failed.0) < 1_000, "{since}");
+            shared.push(brief);
+        }
+        assert!(shared.iter().all(|of| Arc::ptr_eq(&of.text, &shared[0].text)));
     }
 }

@@ -9,80 +9,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lines::{KeyHash, Lines, Passed};
+pub use super::standing::OnPark;
+pub(crate) use super::standing::{Counts, Offer, Status, Verdict};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
-
-/// What happens to the later events of a key when one of its events is parked; set with
-/// [`on_park`](crate::ProcessorSpec::on_park).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnPark {
-    /// They wait behind it, until it is resubmitted with success or discarded. Other keys flow.
-    #[default]
-    HoldKey,
-    /// They go on without it.
-    LetKeyGo,
-}
-
-/// Whether an event may start its first delivery now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offer {
-    /// Hand it to an instance.
-    Start,
-    /// Its key is taken: it was put behind, and starts when its turn comes.
-    Behind,
-    /// Too many are held: take nothing now.
-    Full,
-}
-
-/// What to do with an event that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Deliver it again at that moment.
-    Retry(Moment),
-    /// Keep it for a person or a repairer.
-    Park,
-}
-
-/// Where a held event stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// To be delivered again at that moment.
-    Retrying(Moment),
-    /// To be delivered as soon as an instance is free.
-    Ready,
-    /// With an instance.
-    InHand,
-    /// With a person or a repairer.
-    Parked,
-    /// Behind another event of its key.
-    Behind,
-}
 
 /// An event that failed, or has the turn of its key after another.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     key: Option<KeyHash>,
     failures: u32,
-    status: Status,
+    stands: Stands,
 }
 
-/// How many events are held, by where they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
-    pub(crate) retrying: usize,
-    pub(crate) ready: usize,
-    pub(crate) in_hand: usize,
-    pub(crate) parked: usize,
-    /// Behind an event that is parked.
-    pub(crate) behind_parked: usize,
-    /// Behind an event that is in hand or will be delivered again.
-    pub(crate) behind_active: usize,
+/// A [`Status`] without its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Retrying,
+    Ready,
+    InHand,
+    Parked,
+    Behind,
 }
 
-impl Counts {
-    /// Events that will move without anybody's help.
-    pub(crate) fn active(&self) -> usize {
-        self.retrying + self.ready + self.in_hand + self.behind_active
+impl Stands {
+    fn of(status: Status) -> Self {
+        match status {
+            Status::Retrying(_) => Self::Retrying,
+            Status::Ready => Self::Ready,
+            Status::InHand => Self::InHand,
+            Status::Parked => Self::Parked,
+            Status::Behind => Self::Behind,
+        }
     }
 }
 
@@ -103,6 +61,8 @@ pub(crate) struct State {
     /// Nothing that is held is before that.
     low: Seq,
     due: BTreeSet<(Moment, Seq)>,
+    /// When those are due.
+    retrying: BTreeMap<Seq, Moment>,
     ready: BTreeSet<Seq>,
     parked: usize,
     behind_parked: usize,
@@ -121,6 +81,7 @@ impl State {
             followers: 0,
             low: Seq(u64::MAX),
             due: BTreeSet::new(),
+            retrying: BTreeMap::new(),
             ready: BTreeSet::new(),
             parked: 0,
             behind_parked: 0,
@@ -219,11 +180,12 @@ impl State {
                 break;
             }
             self.due.pop_first();
+            self.retrying.remove(&seq);
             self.make_ready(seq, None);
         }
         let seq = self.ready.pop_first()?;
         let held = self.held.get_mut(&seq)?;
-        held.status = Status::InHand;
+        held.stands = Stands::InHand;
         self.in_hand += 1;
         Some((seq, held.failures))
     }
@@ -269,13 +231,14 @@ impl State {
         if status != Status::Parked && key.is_some_and(|key| self.wait_behind(seq, key)) {
             match failures {
                 0 => self.followers += 1,
-                _ => drop(self.held.insert(seq, Held { key, failures, status: Status::Behind })),
+                _ => drop(self.held.insert(seq, Held { key, failures, stands: Stands::Behind })),
             }
             return;
         }
         match status {
             Status::Retrying(due) => {
                 self.due.insert((due, seq));
+                self.retrying.insert(seq, due);
             }
             Status::Ready => {
                 self.ready.insert(seq);
@@ -283,7 +246,7 @@ impl State {
             Status::Parked => self.parked += 1,
             Status::InHand | Status::Behind => {}
         }
-        self.held.insert(seq, Held { key, failures, status });
+        self.held.insert(seq, Held { key, failures, stands: Stands::of(status) });
         let Some(key) = key else { return };
         if status == Status::Parked && self.on_park == OnPark::LetKeyGo {
             self.pass_turn(seq, Some(key));
@@ -308,7 +271,7 @@ impl State {
         self.parked -= 1;
         let Some(held) = self.held.get_mut(&seq) else { return false };
         held.failures = 0;
-        held.status = Status::Behind;
+        held.stands = Stands::Behind;
         let Some(key) = held.key else {
             self.make_ready(seq, None);
             return true;
@@ -328,7 +291,13 @@ impl State {
 
     /// Where an event stands that is held, and does not wait behind another for the first time.
     pub(crate) fn status(&self, seq: Seq) -> Option<Status> {
-        self.held.get(&seq).map(|held| held.status)
+        Some(match self.held.get(&seq)?.stands {
+            Stands::Retrying => Status::Retrying(self.retrying.get(&seq).copied()?),
+            Stands::Ready => Status::Ready,
+            Stands::InHand => Status::InHand,
+            Stands::Parked => Status::Parked,
+            Stands::Behind => Status::Behind,
+        })
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -356,10 +325,10 @@ impl State {
 
     fn make_ready(&mut self, seq: Seq, key: Option<KeyHash>) {
         match self.held.get_mut(&seq) {
-            Some(held) => held.status = Status::Ready,
+            Some(held) => held.stands = Stands::Ready,
             None => {
                 self.followers -= 1;
-                self.held.insert(seq, Held { key, failures: 0, status: Status::Ready });
+                self.held.insert(seq, Held { key, failures: 0, stands: Stands::Ready });
             }
         }
         self.ready.insert(seq);
@@ -368,16 +337,17 @@ impl State {
     /// Takes the event out of the record, with all that counts it.
     fn forget(&mut self, seq: Seq) -> Option<Held> {
         let held = self.held.remove(&seq)?;
-        match held.status {
-            Status::Retrying(due) => {
+        match held.stands {
+            Stands::Retrying => {
+                let due = self.retrying.remove(&seq).unwrap_or_default();
                 self.due.remove(&(due, seq));
             }
-            Status::Ready => {
+            Stands::Ready => {
                 self.ready.remove(&seq);
             }
-            Status::InHand => self.in_hand -= 1,
-            Status::Behind => self.behind -= 1,
-            Status::Parked => {
+            Stands::InHand => self.in_hand -= 1,
+            Stands::Behind => self.behind -= 1,
+            Stands::Parked => {
                 self.parked -= 1;
                 let behind = held.key.map(|key| self.lines.count_behind(key, seq));
                 self.behind_parked -= behind.unwrap_or(0);

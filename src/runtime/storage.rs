@@ -105,6 +105,7 @@ impl Subscriptions {
             let died = self.died.remove(&number).unwrap_or_default();
             let topic = |name: &str| self.reading.topic_named(name);
             subscription.restore(restored, &died, topic);
+            self.facts.forget_subscription(number);
             return;
         }
         self.needs.name(self.next, &fact.name);

@@ -147,16 +147,12 @@ impl Subscription {
         verdict: Verdict,
         kept: Kept,
     ) -> Said {
-        let id = kept.id();
         let mut inner = self.inner.lock();
         if inner.leased(seq, token) != Some(true) {
             return Said::TooLate;
         }
         inner.leases.remove(&seq);
         self.hold(&mut inner, seq, failures, verdict, kept.report.as_deref());
-        if verdict == Verdict::Park {
-            inner.parked.insert(id, seq);
-        }
         let before = inner.keep(seq, kept, verdict);
         let wakers = inner.wake_one();
         drop(inner);

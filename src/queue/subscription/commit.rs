@@ -144,10 +144,7 @@ impl Subscription {
                     news.held(seq, failures, verdict, kept.report.as_deref(), now);
                 }
                 inner.state.failed(seq, kept.key.clone(), failures, verdict);
-                if verdict == Verdict::Park {
-                    inner.parked.insert(kept.id(), seq);
-                }
-                released.kept.extend(inner.keep(seq, kept, verdict));
+                released.kept.extend(inner.keep(seq, kept, verdict).into_iter().flatten());
             }
         }
         released.batches.extend(in_hand.map(|hand| hand.batch));

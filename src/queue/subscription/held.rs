@@ -47,9 +47,9 @@ impl Subscription {
     pub(crate) fn parked(&self, name_of: impl Fn(&Kept) -> &'static str) -> Vec<ParkedEvent> {
         let (mut parked, shelved): (Vec<(Seq, Kept)>, Vec<(Seq, Report)>) = {
             let inner = self.inner.lock();
-            let seqs = inner.parked.values();
-            let here = seqs.filter_map(|seq| Some((*seq, inner.kept.get(*seq)?.clone()))).collect();
-            (here, inner.kept.shelved().map(|(seq, of)| (*seq, of.report())).collect())
+            let seqs = inner.parked.kept();
+            let here = seqs.filter_map(|seq| Some((seq, inner.kept.get(seq)?.clone()))).collect();
+            (here, inner.parked.shelved().map(|(seq, of)| (seq, of.report())).collect())
         };
         let seqs: Vec<Seq> = shelved.iter().map(|(seq, _)| *seq).collect();
         let mut found = self.read_back(&seqs);
@@ -89,10 +89,10 @@ impl Subscription {
     pub(crate) fn parked_by_reason(&self) -> BTreeMap<&'static str, u64> {
         let inner = self.inner.lock();
         let mut by_reason = BTreeMap::new();
-        for seq in inner.parked.values() {
-            if let Some(reason) = inner.kept.reason(*seq) {
-                *by_reason.entry(reason).or_default() += 1;
-            }
+        let kept = inner.parked.kept().filter_map(|seq| inner.kept.get(seq)?.report.as_ref());
+        let shelved = inner.parked.shelved().map(|(_, report)| report.text.reason);
+        for reason in kept.map(|report| report.reason).chain(shelved) {
+            *by_reason.entry(reason).or_default() += 1;
         }
         by_reason
     }
@@ -104,7 +104,9 @@ impl Subscription {
         if !inner.state.resubmit(seq) {
             return false;
         }
-        inner.parked.remove(&id);
+        if let Some(shelved) = inner.parked.take(id) {
+            inner.vouched.insert(seq, shelved);
+        }
         inner.kept.forget_way(seq);
         let now = self.clock.now();
         if let Some(news) = &mut inner.news {
@@ -126,7 +128,7 @@ impl Subscription {
         if !inner.state.discard(seq) {
             return false;
         }
-        inner.parked.remove(&id);
+        inner.parked.remove(id);
         if let Some(news) = &mut inner.news {
             news.done(seq, true);
             self.news.store(true, SeqCst);
@@ -206,6 +208,6 @@ impl Inner {
     /// again after the processor was removed, and it was given back when the runtime stopped.
     fn parked_at(&self, id: EventId) -> Option<Seq> {
         let gone = (self.closed && !self.orphaned) || self.sealed;
-        self.parked.get(&id).copied().filter(|_| !gone)
+        self.parked.seq(id).filter(|_| !gone)
     }
 }

@@ -100,7 +100,9 @@ impl Subscription {
     /// Whether that event has broken an instance before.
     pub(crate) fn has_broken(&self, seq: Seq) -> bool {
         let inner = self.inner.lock();
-        inner.kept.broke(seq) > 0
+        // One that blocks a thread is in hand, and not somewhere else.
+        let report = inner.kept.get(seq).and_then(|kept| kept.report.as_ref());
+        report.is_some_and(|report| report.broke > 0)
     }
 
     /// An event that was in hand for its first delivery is held, and delivered as if for the first

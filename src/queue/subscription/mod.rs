@@ -25,11 +25,13 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment};
 use crate::guard::contain;
-use crate::message::{EventId, Key, Seq};
+use crate::message::{Key, Seq};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::delayed::DelayedEvents;
 use crate::queue::fence::Fence;
 use crate::queue::kept::{Kept, KeptEvents};
+use crate::queue::parked::ParkedEvents;
+use crate::queue::report::BriefReport;
 use crate::queue::settings::{Acknowledge, QueueSettings, WhenFull};
 use crate::queue::settlement::Left;
 use crate::queue::state::{Counts, State};
@@ -78,7 +80,9 @@ struct Inner {
     fetching: BTreeSet<Seq>,
     /// What may be held at most, in bytes.
     most_held_weight: u64,
-    parked: BTreeMap<EventId, Seq>,
+    parked: ParkedEvents,
+    /// What was said of events that somebody handed back, and that are being fetched.
+    vouched: BTreeMap<Seq, BriefReport>,
     in_hand: BTreeMap<Seq, InHand>,
     in_hand_load: Load,
     /// So many held events were handed out since something fresh had its turn.
@@ -165,7 +169,8 @@ impl Subscription {
             fetch: BTreeSet::new(),
             fetching: BTreeSet::new(),
             most_held_weight: settings.bound.weight,
-            parked: BTreeMap::new(),
+            parked: ParkedEvents::default(),
+            vouched: BTreeMap::new(),
             in_hand: BTreeMap::new(),
             in_hand_load: Load::default(),
             held_in_a_row: 0,
@@ -326,7 +331,7 @@ impl Subscription {
     /// Whether nothing more will come, and nothing is left of what came.
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
-        let nothing = inner.kept.is_empty() && inner.state.held() == 0;
+        let nothing = inner.kept.is_empty() && inner.state.held() == 0 && inner.parked.is_empty();
         inner.is_finished() && nothing && !self.has_untold()
     }
 

@@ -52,7 +52,7 @@ impl Subscription {
         inner.state = State::new(OnPark::LetKeyGo, false, usize::MAX);
         inner.most_held_weight = u64::MAX;
         for (seq, mut kept) in all {
-            let known = inner.parked.contains_key(&kept.id());
+            let known = inner.parked.contains(kept.id());
             if !known {
                 let gone = Failure::permanent("its processor is gone");
                 let (report, now) = (kept.report.as_deref(), Timestamp::now());
@@ -75,7 +75,7 @@ impl Subscription {
     pub(crate) fn adopt(&self, from: &Self, id: EventId) -> Option<()> {
         let (seq, mut kept) = {
             let inner = from.inner.lock();
-            let seq = inner.parked.get(&id).copied().filter(|_| inner.orphaned && !inner.sealed)?;
+            let seq = inner.parked.seq(id).filter(|_| inner.orphaned && !inner.sealed)?;
             (seq, inner.kept.get(seq)?.clone())
         };
         kept.which = self.wanted.which(kept.head.topic)?;
@@ -96,7 +96,9 @@ impl Subscription {
         if inner.closed || inner.halted || inner.sealed {
             return None;
         }
-        theirs.parked.remove(&id)?; // who is faster has it
+        if !theirs.parked.remove(id) {
+            return None; // who is faster has it
+        }
         theirs.state.discard(seq);
         if let Some(news) = &mut theirs.news {
             news.done(seq, true);
@@ -121,6 +123,6 @@ impl Subscription {
     }
 
     pub(crate) fn is_parked(&self, id: EventId) -> bool {
-        self.inner.lock().parked.contains_key(&id)
+        self.inner.lock().parked.contains(id)
     }
 }

@@ -136,9 +136,6 @@ impl Inner {
                     let wait = std::time::Duration::from_millis(due.saturating_sub(wall));
                     Verdict::Retry(now.after(wait))
                 });
-                if verdict == Verdict::Park {
-                    self.parked.insert(kept.id(), seq);
-                }
                 self.state.failed(seq, key, *failures, verdict);
                 self.keep(seq, kept, verdict);
             }

@@ -27,11 +27,17 @@ impl Inner {
 
     /// Keeps an event that failed; of one that waits for a person, and that the log has, only what is
     /// said of it. Gives back what is to be dropped outside of any lock.
-    pub(super) fn keep(&mut self, seq: Seq, kept: Kept, verdict: Verdict) -> Option<Kept> {
-        match verdict == Verdict::Park && self.is_in_log(&kept) {
-            true => self.kept.shelve(seq, kept),
-            false => self.kept.insert(seq, kept),
+    pub(super) fn keep(&mut self, seq: Seq, kept: Kept, verdict: Verdict) -> [Option<Kept>; 2] {
+        if verdict == Verdict::Park {
+            match &kept.report {
+                Some(report) if self.is_in_log(&kept) => {
+                    self.parked.shelve(kept.id(), seq, report);
+                    return [self.kept.remove(seq), Some(kept)];
+                }
+                _ => self.parked.insert(kept.id(), seq),
+            }
         }
+        [self.kept.insert(seq, kept), None]
     }
 
     /// Keeps an event that waits behind another of its key, if it is nowhere else.
@@ -86,7 +92,7 @@ impl Subscription {
             let Some(mut kept) = found.remove(&seq) else {
                 if has_turn {
                     // The log is damaged there.
-                    inner.kept.unshelve(seq);
+                    inner.vouched.remove(&seq);
                     inner.state.finished(seq, None);
                     inner.news.iter_mut().for_each(|news| news.done(seq, true));
                     lost += 1;
@@ -94,11 +100,9 @@ impl Subscription {
                 continue;
             };
             if has_turn {
-                if let Some(shelved) = inner.kept.unshelve(seq) {
-                    kept.report = Some(Arc::new(shelved.report()));
-                    if shelved.vouched {
-                        kept.forget_way();
-                    }
+                if let Some(before) = inner.vouched.remove(&seq) {
+                    kept.report = Some(Arc::new(before.report()));
+                    kept.forget_way();
                 }
                 inner.state.give_back(seq, None);
             }
@@ -125,7 +129,7 @@ impl Subscription {
     pub(super) fn bring_all_back(&self) {
         let asked: Vec<Seq> = {
             let inner = self.inner.lock();
-            let shelved = inner.kept.shelved().map(|(seq, _)| *seq);
+            let shelved = inner.parked.shelved().map(|(seq, _)| seq);
             let mut asked: Vec<Seq> = shelved.chain(inner.state.all_behind()).collect();
             asked.extend(inner.fetch.iter().chain(&inner.fetching));
             asked.retain(|seq| inner.kept.get(*seq).is_none());
@@ -136,7 +140,7 @@ impl Subscription {
         let found = self.read_back(&asked);
         let inner = &mut *self.inner.lock();
         for (seq, mut kept) in found {
-            kept.report = inner.kept.unshelve(seq).map(|shelved| Arc::new(shelved.report()));
+            kept.report = inner.parked.unshelve(kept.id()).map(Arc::new);
             inner.kept.insert(seq, kept);
         }
     }

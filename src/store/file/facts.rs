@@ -27,6 +27,16 @@ impl Facts {
         self.0.get(name).map(|value| &**value)
     }
 
+    /// Forgets all that is said of a subscription: whoever has asked for it has it.
+    pub(crate) fn forget_subscription(&mut self, number: u32) {
+        let kinds = FactKind::ALL.into_iter().filter(|kind| kind.is_of_a_subscription());
+        for kind in kinds {
+            let name = |number| Box::<[u8]>::from(name_of(kind, number));
+            let all = name(number)..name(number + 1);
+            self.0.extract_if(all, |_, _| true).for_each(drop);
+        }
+    }
+
     /// All of one kind; their names without what says the kind.
     pub(crate) fn of(&self, kind: FactKind) -> impl Iterator<Item = (Bytes<'_>, &[u8])> {
         let (from, to) = ([kind as u8], [kind as u8 + 1]);

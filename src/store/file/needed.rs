@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use roaring::RoaringTreemap;
+
 use super::bytes::{Bytes, Read};
 use super::events::{Entries, Events};
 use super::facts::{number_in, position_in};
@@ -78,8 +80,8 @@ pub(crate) struct Needed {
     readers: BTreeMap<u32, Reader>,
     /// By channel: everything from there on.
     from: HashMap<u32, u64>,
-    /// And those, in order.
-    single: Vec<u64>,
+    /// And those.
+    single: RoaringTreemap,
 }
 
 impl Needed {
@@ -104,7 +106,7 @@ impl Needed {
             }
             FactKind::Held | FactKind::Behind => {
                 number_in(&mut of)?;
-                self.single.push(position_in(&mut of)?);
+                self.single.insert(position_in(&mut of)?);
             }
             _ => {}
         }
@@ -113,8 +115,6 @@ impl Needed {
 
     /// All facts have been taken in.
     pub(crate) fn settle(&mut self) {
-        self.single.sort_unstable();
-        self.single.dedup();
         for (number, name) in &self.channels {
             let readers = self.readers.values().filter(|of| of.topics.contains(name));
             if let Some(to) = readers.map(|of| of.to).min() {
@@ -134,7 +134,7 @@ impl Needed {
 
     pub(crate) fn is_needed(&self, channel: u32, position: u64) -> bool {
         self.from.get(&channel).is_some_and(|from| position >= *from)
-            || self.single.binary_search(&position).is_ok()
+            || self.single.contains(position)
     }
 
     /// How many bytes of a segment are needed, about; those of the channels `kept` in any case.
@@ -145,9 +145,9 @@ impl Needed {
             bytes += if some || kept.contains(channel) {
                 stretch.bytes
             } else {
-                let single = self.single.partition_point(|of| *of <= stretch.last)
-                    - self.single.partition_point(|of| *of < stretch.first);
-                (single as u64 * (stretch.bytes / stretch.events.max(1))).min(stretch.bytes)
+                let before = stretch.first.checked_sub(1).map_or(0, |last| self.single.rank(last));
+                let single = self.single.rank(stretch.last) - before;
+                (single * (stretch.bytes / stretch.events.max(1))).min(stretch.bytes)
             };
         }
         bytes

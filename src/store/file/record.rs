@@ -45,6 +45,21 @@ pub(crate) enum FactKind {
 }
 
 impl FactKind {
+    /// All there are.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Channel,
+        Self::Subscription,
+        Self::Progress,
+        Self::Held,
+        Self::Behind,
+        Self::State,
+        Self::Delayed,
+        Self::Dedup,
+        Self::Accepted,
+        Self::Died,
+        Self::Retention,
+    ];
+
     /// It is of use only as long as its subscription is there.
     pub(crate) fn is_of_a_subscription(self) -> bool {
         match self {
@@ -61,20 +76,8 @@ impl FactKind {
     }
 
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
-        Some(match name.first()? {
-            1 => Self::Channel,
-            2 => Self::Subscription,
-            3 => Self::Progress,
-            4 => Self::Held,
-            5 => Self::Behind,
-            6 => Self::State,
-            7 => Self::Delayed,
-            8 => Self::Dedup,
-            9 => Self::Accepted,
-            10 => Self::Died,
-            11 => Self::Retention,
-            _ => return None,
-        })
+        let first = *name.first()?;
+        Self::ALL.into_iter().find(|kind| *kind as u8 == first)
     }
 }
 
