@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::channels::Channels;
 use super::durability::Durabilities;
 use super::needs::Needs;
 use super::reading::{ChannelNames, Requests};
@@ -172,7 +173,8 @@ impl Journal {
         Poll::Pending
     }
 
-    fn advance(&self, groups: u64, synced: bool) {
+    /// How many were told.
+    fn advance(&self, groups: u64, synced: bool) -> usize {
         self.written.store(groups, SeqCst);
         if synced {
             self.kept.store(groups, SeqCst);
@@ -180,7 +182,9 @@ impl Journal {
         let mut state = self.state.lock();
         let woken: Vec<_> = state.waiting.extract_if(.., |(due, _)| self.is_done(*due)).collect();
         drop(state);
+        let told = woken.len();
         woken.into_iter().for_each(|(_, waker)| waker.wake());
+        told
     }
 
     fn fail(&self, why: &std::io::Error) {
@@ -189,42 +193,6 @@ impl Journal {
         let woken = std::mem::take(&mut state.waiting);
         drop(state);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-}
-
-/// The numbers by which a log knows the channels.
-#[derive(Debug, Default)]
-struct Channels {
-    /// By topic.
-    known: Vec<Option<u32>>,
-}
-
-impl Channels {
-    /// The number of a topic's channel; one that is new is written down first.
-    fn number(
-        &mut self,
-        topic: TopicId,
-        name: &str,
-        names: &ChannelNames,
-        records: &mut Vec<u8>,
-    ) -> u32 {
-        let index = usize::from(topic.0);
-        if self.known.len() <= index {
-            self.known.resize(index + 1, None);
-        }
-        if let Some(number) = self.known[index] {
-            return number;
-        }
-        let known = names.read().iter().position(|of| of == name);
-        let number = known.unwrap_or_else(|| {
-            let mut names = names.write();
-            let of = name_of(FactKind::Channel, names.len() as u32);
-            put_fact(records, &of, name.as_bytes());
-            names.push(name.to_owned());
-            names.len() - 1
-        }) as u32;
-        self.known[index] = Some(number);
-        number
     }
 }
 
@@ -243,10 +211,17 @@ pub(crate) struct Journalist {
     /// What will be needed when what was taken is kept.
     told: Vec<(u32, Option<Seq>)>,
     durability: Arc<Durabilities>,
+    /// So many publishers have just been told, and may be about to publish again.
+    told_publishers: usize,
 }
 
 /// What was settled is on disk within that time, if nothing else is written by which it gets there.
 const SETTLED: Duration = Duration::from_millis(2);
+
+/// So many publishers are a wave.
+const WAVE: usize = 8;
+/// And so long they are waited for.
+const GATHER: Duration = Duration::from_micros(50);
 
 impl Journalist {
     pub(crate) fn new(
@@ -270,6 +245,21 @@ impl Journalist {
             needs,
             told: Vec::new(),
             durability,
+            told_publishers: 0,
+        }
+    }
+
+    /// Publishers that come in waves are waited for, a little: else a sync is spent on the first few of
+    /// them, and all others wait for it.
+    fn gathers(&mut self) {
+        let expected = std::mem::take(&mut self.told_publishers);
+        if expected < WAVE {
+            return;
+        }
+        let until = Instant::now() + GATHER;
+        let events = || self.sequencer.intake.lock().door.before_broker.events;
+        while events() < expected as u64 && Instant::now() < until {
+            std::thread::yield_now();
         }
     }
 
@@ -317,6 +307,7 @@ impl Journalist {
 
 impl Feed for Journalist {
     fn take(&mut self, group: &mut Group) -> bool {
+        self.gathers();
         self.journal.writes(true);
         let mut taken = std::mem::take(&mut self.taken);
         let forgotten = self.journal.take_forgotten();
@@ -355,7 +346,7 @@ impl Feed for Journalist {
 
     fn written(&mut self, synced: bool) {
         self.groups += 1;
-        self.journal.advance(self.groups, synced);
+        self.told_publishers = self.journal.advance(self.groups, synced);
         if synced {
             self.say_needs();
         }

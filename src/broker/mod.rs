@@ -4,6 +4,7 @@
 //! place; after that nothing waits. [`routes`] and [`topics`] know who wants and who says what.
 
 pub(crate) mod actor;
+mod channels;
 pub(crate) mod dedup;
 pub(crate) mod door;
 pub(crate) mod durability;
