@@ -114,7 +114,7 @@ pub use runtime::{
 pub use signal::{
     Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Sample, Signal,
 };
-pub use store::channel::{Channel, Durability, Retention};
+pub use store::channel::{AtLimit, Channel, Durability, Retention};
 pub use store::memory::KeptState;
 pub use store::{Directory, Store};
 pub use supervise::{

@@ -13,7 +13,7 @@ use super::durability::Durabilities;
 use super::holders::Holders;
 use crate::message::envelope::TopicId;
 use crate::queue::batch::Load;
-use crate::queue::{QueueSettings, Subscription, WhenFull};
+use crate::queue::{Subscription, WhenFull};
 
 /// How many events one look at the subscriptions may allow.
 const CREDIT: u64 = 4096;
@@ -176,20 +176,33 @@ impl Door {
 
     /// Whether `load` is more than some subscription may ever hold.
     pub(crate) fn never_fits(&self, topic: TopicId, load: Load) -> bool {
-        self.blocking(topic).any(|settings| !load.fits(settings.bound))
+        self.bounds(topic).any(|(bound, _)| !load.fits(bound))
     }
 
     /// Whether `load` is more than some subscription may ever hold, its reserve included.
     pub(crate) fn never_fits_reserve(&self, topic: TopicId, load: Load) -> bool {
-        self.blocking(topic).any(|settings| !load.fits(settings.bound.and(settings.reserve)))
+        self.bounds(topic).any(|(bound, reserve)| !load.fits(bound.and(reserve)))
     }
 
-    fn blocking(&self, topic: TopicId) -> impl Iterator<Item = &QueueSettings> {
-        let keeps = self.keeps_in_log(topic);
-        let block = move |gate: &&Gate| !keeps && !gate.subscription.is_detached();
-        let gates = self.gates_of(topic).filter(block);
-        let settings = gates.map(|gate| &gate.subscription.settings);
-        settings.filter(|settings| settings.when_full == WhenFull::Block)
+    fn bounds(&self, topic: TopicId) -> impl Iterator<Item = (Load, Load)> {
+        self.gates_of(topic).filter_map(move |gate| self.bound_of(gate, topic))
+    }
+
+    /// How much may wait for a subscription before publishers of a topic do, and beyond that for
+    /// handlers; none if they never do.
+    pub(super) fn bound_of(&self, gate: &Gate, topic: TopicId) -> Option<(Load, Load)> {
+        if gate.subscription.is_detached() {
+            return None;
+        }
+        let settings = &gate.subscription.settings;
+        let waits = !self.keeps_in_log(topic) && settings.when_full == WhenFull::Block;
+        let own = waits.then_some((settings.bound, settings.reserve));
+        let limit = self.durability.limit(topic).map(|events| Load::new(events, u64::MAX / 4));
+        match (own, limit) {
+            (Some((bound, reserve)), Some(limit)) => Some((bound.min(limit), reserve.min(limit))),
+            (None, Some(limit)) => Some((limit, limit)),
+            (own, None) => own,
+        }
     }
 
     /// Lets in as many of `most` events of equal weight as there is room for; returns how many.
@@ -292,25 +305,24 @@ impl Door {
         let before = self.before_broker.and(self.unwritten);
         let before = if with_reserve { Load::default() } else { before };
         let mut room = Load::new(BEFORE_BROKER, u64::MAX).less(Load::new(before.events, 0));
-        if self.keeps_in_log(topic) {
+        let kept = self.keeps_in_log(topic);
+        if kept {
             room.weight = UNWRITTEN.saturating_sub(before.weight);
-            return room;
         }
         for gate in self.gates_of(topic) {
-            let settings = &gate.subscription.settings;
-            if settings.when_full != WhenFull::Block || gate.subscription.is_detached() {
-                continue;
-            }
-            if self.keeps && gate.subscription.is_lagging() {
+            let Some((bound, reserve)) = self.bound_of(gate, topic) else { continue };
+            if self.keeps && !kept && gate.subscription.is_lagging() {
                 return Load::default(); // it would not see what is not in the log
             }
-            let reserve = if with_reserve { settings.reserve } else { Load::default() };
-            let bound = settings.bound.and(reserve);
+            let bound = if with_reserve { bound.and(reserve) } else { bound };
             let mut used = self.waiting(gate);
             for (topic, _, _) in &gate.topics {
                 let door = &self.topics[usize::from(topic.0)];
                 used.add(door.credit);
                 used.add(door.leased);
+            }
+            if kept {
+                used.events += gate.subscription.left_by_earlier();
             }
             room = room.min(bound.less(used));
         }
@@ -318,7 +330,7 @@ impl Door {
     }
 
     pub(super) fn least_bound(&self, topic: TopicId) -> u64 {
-        self.blocking(topic).map(|settings| settings.bound.events).min().unwrap_or(0)
+        self.bounds(topic).map(|(bound, _)| bound.events).min().unwrap_or(0)
     }
 
     fn gates_of(&self, topic: TopicId) -> impl Iterator<Item = &Gate> {

@@ -1,18 +1,21 @@
-//! Which channels are kept, and how well: by their names before anybody has published, by their topics
-//! after. Pure.
+//! Which channels are kept, how well, and how much of them may wait: by their names before anybody has
+//! published, by their topics after. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::topics::Topics;
 use crate::message::envelope::TopicId;
-use crate::store::channel::{Channel, Durability};
+use crate::store::channel::{AtLimit, Channel, Durability};
 
 /// What was said of channels, and is not what is usual.
 #[derive(Debug, Default)]
 pub(crate) struct Durabilities {
     by_name: HashMap<&'static str, Durability>,
     by_topic: HashMap<TopicId, Durability>,
+    limits: HashMap<TopicId, u64>,
+    /// Those that refuse at their limit.
+    refuse: Vec<&'static str>,
 }
 
 impl Durabilities {
@@ -20,7 +23,22 @@ impl Durabilities {
         let unusual = channels.iter().filter(|(_, of)| of.durability != Durability::Synced);
         let by_name: HashMap<_, _> = unusual.map(|(name, of)| (*name, of.durability)).collect();
         let by_topic = by_name.iter().map(|(name, of)| (topics.reserve(name), *of)).collect();
-        Self { by_name, by_topic }
+        let limits =
+            channels.iter().filter_map(|(name, of)| Some((topics.reserve(name), of.limit?)));
+        let limits = limits.collect();
+        let refuse = channels.iter().filter(|(_, of)| of.at_limit == AtLimit::Refuse);
+        let refuse = refuse.map(|(name, _)| *name).collect();
+        Self { by_name, by_topic, limits, refuse }
+    }
+
+    /// How many events may wait for a subscription before publishers of that topic wait.
+    pub(crate) fn limit(&self, topic: TopicId) -> Option<u64> {
+        if self.limits.is_empty() { None } else { self.limits.get(&topic).copied() }
+    }
+
+    /// Whoever publishes on it does not wait.
+    pub(crate) fn refuses(&self, name: &str) -> bool {
+        self.refuse.contains(&name)
     }
 
     fn of(&self, topic: TopicId) -> Durability {

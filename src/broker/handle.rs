@@ -218,6 +218,10 @@ impl Broker {
         self.epoch.fetch_add(1, Relaxed);
         inner.door.open(subscription.clone(), lane);
         for topic in subscription.wanted.topics() {
+            self.durability
+                .limit(*topic)
+                .into_iter()
+                .for_each(|limit| subscription.limit_to(limit));
             if let Some(report) = inner.topics.report_mut(*topic) {
                 report.consumers.insert(subscription.name.as_str().to_owned());
             }

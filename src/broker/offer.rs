@@ -47,7 +47,7 @@ impl Broker {
         Ok(())
     }
 
-    fn state_refused<E: Event>(&self, dropped: bool) {
+    pub(super) fn state_refused<E: Event>(&self, dropped: bool) {
         let topic = self.intake.lock().topics.topic::<E>();
         if let Ok(topic) = topic {
             let index = usize::from(topic.0);

@@ -92,6 +92,7 @@ impl<'a, E: Event> Publish<'a, E> {
         }
         if let Some(event) = self.event.take() {
             match self.broker.offer(event, self.key.as_ref(), None, None) {
+                Err((Refused::Full(event), _)) if self.refuses() => return Err(self.full(event)),
                 Err((Refused::Full(event), _)) => self.event = Some(event),
                 Err((refused, _)) => return Err(refused),
                 Ok(pushed) if self.broker.journal.is_none() => return Ok(pushed.id),
@@ -99,6 +100,16 @@ impl<'a, E: Event> Publish<'a, E> {
             }
         }
         pollster::block_on(self)
+    }
+
+    /// Nobody waits at this channel's limit.
+    fn refuses(&self) -> bool {
+        self.broker.durability.refuses(E::NAME)
+    }
+
+    fn full(&self, event: E) -> Refused<E> {
+        self.broker.state_refused::<E>(false);
+        Refused::Full(event)
     }
 
     fn refuse(&mut self) -> Result<EventId, Refused<E>> {
@@ -130,6 +141,9 @@ impl<E: Event> Future for Publish<'_, E> {
         if self.ticket.is_none() {
             // Before the first look, so that no progress goes unseen after it.
             match self.broker.offer(event, self.key.as_ref(), None, None) {
+                Err((Refused::Full(event), _)) if self.refuses() => {
+                    return Poll::Ready(Err(self.full(event)));
+                }
                 Err((Refused::Full(event), _)) => {
                     self.broker.intake.watch(Watch::Room);
                     self.ticket = Some(0);

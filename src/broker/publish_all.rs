@@ -60,6 +60,13 @@ impl<E: Event> Future for PublishAll<'_, E> {
                     let kept = broker.poll_kept(due, task.waker());
                     return kept.map(|kept| kept.map_err(Refused::NotKept));
                 }
+                Ok(Poll::Pending) if this.broker.durability.refuses(E::NAME) => {
+                    if let Some(ticket) = this.ticket.take() {
+                        this.broker.give_up::<E>(ticket);
+                    }
+                    this.broker.state_refused::<E>(false);
+                    return Poll::Ready(Err(Refused::Full(this.rest())));
+                }
                 Ok(Poll::Pending) if !this.watching => {
                     this.broker.intake.watch(Watch::Room);
                     this.watching = true;

@@ -208,6 +208,10 @@ impl PublishBatch {
                 drop(inner);
                 return Some(Err(Refused::Invalid(batch, error)));
             }
+            if self.broker.durability.refuses(inner.topics.name(topic)) {
+                drop(inner);
+                return Some(Err(Refused::Full(batch)));
+            }
             let next = inner.door.wait_at(topic, &mut self.ticket, task.waker());
             drop(inner);
             next.into_iter().for_each(std::task::Waker::wake);

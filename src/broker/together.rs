@@ -4,7 +4,6 @@ use std::task::Waker;
 
 use super::door::Door;
 use crate::message::envelope::TopicId;
-use crate::queue::WhenFull;
 use crate::queue::batch::Load;
 
 /// A place in the queue before a topic.
@@ -40,13 +39,16 @@ impl Door {
     /// Whether so much is more than some subscription may ever hold.
     pub(crate) fn never_fit_together(&self, loads: &[(TopicId, Load)]) -> bool {
         self.gates.iter().flatten().any(|gate| {
-            let settings = &gate.subscription.settings;
-            let blocks = settings.when_full == WhenFull::Block && !gate.subscription.is_detached();
-            let its = loads.iter().filter(|(topic, _)| {
-                gate.subscription.wanted.which(*topic).is_some() && !self.keeps_in_log(*topic)
+            let wanted =
+                loads.iter().filter(|(topic, _)| gate.subscription.wanted.which(*topic).is_some());
+            let its =
+                wanted.filter_map(|(topic, load)| Some((self.bound_of(gate, *topic)?.0, load)));
+            let (mut bound, mut all) = (Load::new(u64::MAX, u64::MAX), Load::default());
+            its.for_each(|(of, load)| {
+                bound = bound.min(of);
+                all.add(*load);
             });
-            blocks
-                && !its.fold(Load::default(), |all, (_, load)| all.and(*load)).fits(settings.bound)
+            !all.fits(bound)
         })
     }
 

@@ -33,6 +33,18 @@ pub enum Durability {
     NotKept,
 }
 
+/// What happens to a publication when its channel's limit is reached; see
+/// [`Channel::limit`](crate::Channel::limit).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AtLimit {
+    /// It waits until there is room.
+    #[default]
+    Wait,
+    /// It is refused at once ([`Refused::Full`](crate::Refused::Full)), for whoever has something better
+    /// to do.
+    Refuse,
+}
+
 /// How long a channel remembers the keys that its publishers gave
 /// ([`Publish::dedup_key`](crate::Publish::dedup_key)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +79,8 @@ pub struct Channel {
     pub(crate) retention: Retention,
     pub(crate) durability: Durability,
     pub(crate) dedup: Window,
+    pub(crate) limit: Option<u64>,
+    pub(crate) at_limit: AtLimit,
 }
 
 impl Channel {
@@ -81,6 +95,26 @@ impl Channel {
     /// Default: ten minutes and 100,000. In memory as long as the process lives; on disk over restarts.
     pub fn dedup(mut self, within: Duration, at_most: usize) -> Self {
         self.dedup = Window { within, most: at_most };
+        self
+    }
+
+    /// How many events may wait for the slowest subscription that reads the channel, those of its other
+    /// channels included, before publishers of this one wait. A handler never does: it may publish as
+    /// many beyond that, and then its outcome is refused and tried again later. One that is stopped keeps
+    /// nobody waiting; and after a restart everybody waits for what was left to be worked off so far.
+    ///
+    /// Default: as many as the subscriptions have room for in memory ([`bound`]); on disk none, whoever is
+    /// slow reads from there, and only the [limit of the log](crate::Directory::limit) counts.
+    ///
+    /// [`bound`]: crate::ProcessorSpec::bound
+    pub fn limit(mut self, events: usize) -> Self {
+        self.limit = Some(events as u64);
+        self
+    }
+
+    /// What happens to what is published at the limit. Default: it waits.
+    pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
+        self.at_limit = at_limit;
         self
     }
 

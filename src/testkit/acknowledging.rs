@@ -30,7 +30,7 @@ pub(super) fn before(stage: &mut Stage) {
 }
 
 /// Never comes to an end.
-struct Stuck(Notes);
+pub(super) struct Stuck(pub(super) Notes);
 impl Processor for Stuck {}
 impl Handle<Step> for Stuck {
     async fn handle(&mut self, event: &Step, cx: &mut Context) -> Outcome {

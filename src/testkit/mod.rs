@@ -40,6 +40,8 @@ const CASES: &[Case] = &[
     ("parked events and who waits behind them keep their order", true, repair::parking_lasts),
     ("what is discarded is gone", false, repair::discards),
     ("who is full refuses nobody silently", false, publishing::bounds),
+    ("a channel takes as many as its limit says", false, publishing::limits),
+    ("what was left by then counts after a restart", true, publishing::limits_last),
     ("a key is published once", false, publishing::dedup),
     ("a key is known after a restart", true, publishing::dedup_lasts),
     ("keys are forgotten by their window", false, publishing::dedup_window),

@@ -1,8 +1,9 @@
 //! How events come in: bounds, keys of publishers, batches.
 
+use super::acknowledging::Stuck;
 use super::stage::{Notes, Remark, Stage, Step, fine, player, publish, steps};
 use crate::prelude::*;
-use crate::{Channel, ErrorKind};
+use crate::{AtLimit, Channel, ErrorKind};
 
 /// Where a slow subscription makes publishers wait, `try_publish` says so; else it takes all. In both
 /// cases what was taken is handled, and nothing else.
@@ -23,6 +24,71 @@ pub(super) fn bounds(stage: &mut Stage) {
     runtime.resume("player").unwrap();
     runtime.idle().wait();
     assert_eq!(notes.numbers(), taken);
+}
+
+fn take_all(runtime: &Runtime) -> u64 {
+    let taken = (0..1_000).take_while(|number| {
+        let step = Step { key: 0, number: *number };
+        runtime.try_publish(step).is_ok()
+    });
+    taken.count() as u64
+}
+
+pub(super) fn limits(stage: &mut Stage) {
+    let notes = Notes::default();
+    let waits = Channel::default().limit(100);
+    let runtime = stage.start_with(waits, |of| of.child(player("player", &notes, fine)));
+    runtime.pause("player").unwrap();
+    assert_eq!(take_all(&runtime), 100);
+    runtime.publish(Remark { number: 7 }).wait().unwrap(); // another channel has no such limit
+    std::thread::scope(|scope| {
+        // Who waits goes on when there is room, and not before.
+        let waits = scope.spawn(|| runtime.publish_all(steps(1_000..1_500, 3)).wait().unwrap());
+        assert!(matches!(runtime.try_publish(Step { key: 0, number: 0 }), Err(Refused::Full(_))));
+        assert!(!waits.is_finished());
+        runtime.resume("player").unwrap();
+    });
+    runtime.idle().wait();
+    assert_eq!(notes.all().len(), 601);
+    // Or is refused at once, and keeps what it has.
+    let refuses = waits.at_limit(AtLimit::Refuse);
+    let runtime = stage.start_with(refuses, |of| of.child(player("player", &notes, fine)));
+    runtime.pause("player").unwrap();
+    assert_eq!(take_all(&runtime), 100);
+    let single = runtime.publish(Step { key: 0, number: 5 }).wait().unwrap_err();
+    assert_eq!(single.into_event(), Some(Step { key: 0, number: 5 }));
+    let many = runtime.publish_all(steps(0..3, 1)).wait().unwrap_err();
+    assert_eq!(many.into_event().map(|rest| rest.len()), Some(3));
+    let mut batch = runtime.batch();
+    batch.add(Step { key: 0, number: 5 }).unwrap();
+    assert!(matches!(batch.publish().wait(), Err(Refused::Full(_))));
+    let mut batch = runtime.batch();
+    for number in 0..101 {
+        batch.add(Step { key: 0, number }).unwrap();
+    }
+    let never = batch.publish().wait().unwrap_err();
+    assert!(matches!(never, Refused::Invalid(..) | Refused::Full(_)), "{never}");
+    runtime.resume("player").unwrap();
+    runtime.idle().wait();
+    assert_eq!(notes.all().len(), 701);
+}
+
+pub(super) fn limits_last(stage: &mut Stage) {
+    let notes = Notes::default();
+    let limit = Channel::default().limit(100);
+    let runtime = stage.start_with(limit, |of| of.child(player("player", &notes, fine)));
+    runtime.pause("player").unwrap();
+    assert_eq!(take_all(&runtime), 100);
+    let stuck = {
+        let notes = notes.clone();
+        processor("player", move || Stuck(notes.clone())).on::<Step>()
+    };
+    let runtime = stage.start_with(limit, |of| of.child(stuck));
+    assert!(take_all(&runtime) <= 1, "all of what was left waits still, but for the one in hand");
+    stage.stop_at_once();
+    let runtime = stage.start_with(limit, |of| of.child(player("player", &notes, fine)));
+    publish(&runtime, 0..500, 3);
+    assert!(notes.all().len() >= 600);
 }
 
 fn pay(runtime: &Runtime, number: u64, key: &str) -> Result<EventId, Refused<Step>> {

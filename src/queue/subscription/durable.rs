@@ -175,7 +175,7 @@ impl Inner {
     }
 
     /// Everything before this place has been handed out, but for what is held.
-    fn taken_to(&self, subscription: &Subscription) -> Seq {
+    pub(super) fn taken_to(&self, subscription: &Subscription) -> Seq {
         match self.line.first(&subscription.wanted) {
             Some((batch, at, _)) => batch.seq(&batch.events.runs()[at.run as usize], at.index),
             None => self.source.have(),

@@ -5,6 +5,7 @@ mod claim;
 mod commit;
 mod drivers;
 mod durable;
+mod fullness;
 mod held;
 mod keeps;
 mod life;
@@ -16,7 +17,7 @@ mod source;
 mod tests_support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -135,6 +136,8 @@ pub(crate) struct Subscription {
     detached: AtomicBool,
     /// Nobody is there to handle anything now, but will be after a back-off.
     stalled: AtomicBool,
+    /// The least limit of its channels, if it is less than its bound.
+    limit: AtomicU64,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
     /// One more than its number in the log; 0 if there is none.
@@ -207,6 +210,7 @@ impl Subscription {
             leaving: Notify::new(),
             detached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            limit: AtomicU64::new(u64::MAX),
             fullness: AtomicU64::new(0),
             log_number: AtomicU64::new(0),
             news: AtomicBool::new(false),
@@ -302,21 +306,6 @@ impl Subscription {
     pub(crate) fn held(&self) -> Load {
         let inner = self.inner.lock();
         Load::new(inner.state.held() as u64, inner.kept.weight())
-    }
-
-    /// Whether there is clearly more room than when this was asked last: worth waking publishers
-    /// for, who pay for a wake-up with many events.
-    pub(crate) fn has_made_room(&self) -> bool {
-        let (waiting, bound) = (self.waiting(), self.settings.bound);
-        let eighths = |of: u64, bound: u64| of / (bound / 8).max(1);
-        let by_weight = eighths(waiting.weight, bound.weight);
-        let step = eighths(waiting.events, bound.events).max(by_weight);
-        self.fullness.swap(step, Relaxed) != step || waiting.events == 0
-    }
-
-    /// Somebody begins to wait for room: what was thought of others does not count.
-    pub(crate) fn forget_fullness(&self) {
-        self.fullness.store(u64::MAX, Relaxed);
     }
 
     /// How long the oldest waiting event has been waiting.

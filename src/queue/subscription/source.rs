@@ -142,6 +142,15 @@ impl Subscription {
         inner.source.is_lagging() || (inner.news.is_some() && waits())
     }
 
+    /// How many places an earlier process left that it is not through with.
+    pub(crate) fn left_by_earlier(&self) -> u64 {
+        let inner = self.inner.lock();
+        match inner.earlier {
+            Seq(u64::MAX) => 0, // it is about to begin
+            earlier => earlier.0.saturating_sub(inner.taken_to(self).0),
+        }
+    }
+
     /// It reads from the log.
     pub(crate) fn is_lagging(&self) -> bool {
         self.inner.lock().source.is_lagging()

@@ -159,9 +159,10 @@ fn every_crash_point_of_all_small_workloads() {
     }
 }
 
+/// `CUELINE_SEEDS` says of how many.
 #[test]
 fn crash_points_of_long_workloads() {
-    for seed in 0..20 {
+    for seed in 0..super::damages::times("CUELINE_SEEDS", 20) {
         let mut random = fastrand::Rng::with_seed(seed);
         let ops: Vec<Op> = (0..12).map(|_| OPS[random.usize(..OPS.len())]).collect();
         crashes_everywhere(&ops, 1);
