@@ -91,19 +91,20 @@ impl Dedup {
         }
     }
 
-    /// It is published under that key.
+    /// It is published under that key. `now` is a time that no clock that jumps can make too late.
     pub(crate) fn note(
         &mut self,
         topic: TopicId,
         key: Arc<str>,
         first: First,
+        now: u64,
         forgotten: &mut Vec<KeyNote>,
     ) {
         let keys = self.channels.entry(topic).or_default();
         if keys.known.insert(key.clone(), first).is_none() {
             keys.order.push_back(key);
         }
-        self.expire(topic, first.keyed.at, forgotten);
+        self.expire(topic, now, forgotten);
     }
 
     fn expire(&mut self, topic: TopicId, now: u64, forgotten: &mut Vec<KeyNote>) {
@@ -180,7 +181,7 @@ mod tests {
                 if known == Known::Fresh {
                     let id = EventId(number as u128);
                     let first = First { keyed: Keyed { id, digest, at: now }, due: None };
-                    dedup.note(TOPIC, once.key.clone(), first, &mut forgotten);
+                    dedup.note(TOPIC, once.key.clone(), first, now, &mut forgotten);
                     noted += 1;
                     model.push((once.key, digest, now));
                     if model.len() > most {
@@ -200,7 +201,7 @@ mod tests {
         let known = [("b", 2), ("a", 1)].map(|(key, id)| (TOPIC, Arc::from(key), first(id)));
         dedup.restore(known.into_iter());
         let mut forgotten = Vec::new();
-        dedup.note(TOPIC, "c".into(), first(3), &mut forgotten);
+        dedup.note(TOPIC, "c".into(), first(3), 3, &mut forgotten);
         let forgotten: Vec<_> = forgotten.iter().map(|note| &*note.key).collect();
         assert_eq!(forgotten, ["a"]);
     }

@@ -48,7 +48,9 @@ pub(crate) struct Inner {
     pub(crate) door: Door,
     pub(crate) topics: Topics,
     pub(crate) dedup: Dedup,
-    trusted: Trusted,
+    /// Keys that are forgotten, for the log, with what is published under one next.
+    forgotten: Vec<KeyNote>,
+    pub(crate) trusted: Trusted,
     /// No more from outside.
     pub(crate) closed: bool,
     ended: bool,
@@ -94,6 +96,7 @@ impl Intake {
             door: Door::default(),
             topics: Topics::default(),
             dedup: Dedup::default(),
+            forgotten: Vec::new(),
             trusted: Trusted::new(Timestamp::now().as_millis()),
             closed: false,
             ended: false,
@@ -197,29 +200,33 @@ impl Inner {
 
     /// What is known of a publication's key.
     pub(crate) fn look(&mut self, topic: TopicId, once: &Once) -> Known {
-        let mut forgotten = Vec::new();
-        let known = self.dedup.look(topic, once, self.trusted.now(), &mut forgotten);
-        self.tell_keys(forgotten);
-        known
+        self.dedup.look(topic, once, self.trusted.now(), &mut self.forgotten)
     }
 
-    /// What was pushed last was published under that key.
-    pub(crate) fn note(&mut self, topic: TopicId, once: &Once, id: EventId, due: Due) {
+    /// Something is published under that key: what a log is to be told together with it.
+    pub(crate) fn note(
+        &mut self,
+        topic: TopicId,
+        once: &Once,
+        id: EventId,
+        due: Due,
+    ) -> Vec<KeyNote> {
         let at = Timestamp::now().as_millis();
         let keyed = Keyed { id, digest: once.digest, at };
         let first = First { keyed, due: Some(due) };
         let key = once.key.clone();
-        let mut notes = vec![KeyNote { topic, key: key.clone(), first: Some(keyed) }];
-        self.dedup.note(topic, key, first, &mut notes);
-        self.tell_keys(notes);
+        let mut notes = std::mem::take(&mut self.forgotten);
+        notes.push(KeyNote { topic, key: key.clone(), first: Some(keyed) });
+        self.dedup.note(topic, key, first, self.trusted.now(), &mut notes);
+        let keeps = self.door.keeps;
+        notes.retain(|note| keeps && self.door.durability.keeps_topic(note.topic));
+        notes
     }
 
-    /// Together with what is published next, if there is a log.
-    fn tell_keys(&mut self, notes: Vec<KeyNote>) {
-        if self.door.keeps {
-            let durability = self.door.durability.clone();
-            self.open.note(notes.into_iter().filter(|note| durability.keeps_topic(note.topic)));
-        }
+    /// As [`Inner::note`], of what was pushed last.
+    pub(crate) fn note_pushed(&mut self, topic: TopicId, once: &Once, id: EventId, due: Due) {
+        let notes = self.note(topic, once, id, due);
+        self.open.note(notes);
     }
 
     /// The application publishes on that topic.

@@ -139,7 +139,7 @@ impl Broker {
         let id = inner.push(topic, std::iter::once(event), weight, stored);
         let due = self.due(inner.taken, topic);
         if let Some(once) = once {
-            inner.note(topic, once, id, due);
+            inner.note_pushed(topic, once, id, due);
         }
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
         self.pushed(inner, topic);

@@ -135,15 +135,16 @@ impl Batch {
         let (Some(key), Some(run)) = (&self.key, self.contents.events.runs().first()) else {
             return Ok(None);
         };
+        // Event by event: how they fall into runs differs from time to time.
         let mut bytes = Vec::new();
         for run in self.contents.events.runs() {
-            bytes.push(self.broker.name_of(run.head.topic).as_bytes().to_vec());
+            let name = self.broker.name_of(run.head.topic).as_bytes();
             let column = self.contents.events.column(run);
             for index in run.start..run.start + run.length {
                 let encoded = column.encode(index as usize);
                 let encoded =
                     encoded.map_err(|failure| Error::config(failure.chain().join(": ")))?;
-                bytes.push(encoded);
+                bytes.push([name, &(encoded.len() as u64).to_le_bytes(), &encoded].concat());
             }
         }
         let once = Once::of(key.clone(), bytes.iter().map(Vec::as_slice));
@@ -174,7 +175,7 @@ impl PublishBatch {
 
     /// One attempt: what it waits for, or why it is refused; none if there is no room yet.
     fn offer(&mut self, task: &Context<'_>) -> Option<Result<Pushed, Refused<Batch>>> {
-        let batch = self.batch.take()?;
+        let mut batch = self.batch.take()?;
         if self.broker.is_short() {
             return Some(Err(Refused::NoSpace(batch)));
         }
@@ -228,10 +229,11 @@ impl PublishBatch {
         for (topic, _) in &batch.contents.loads {
             inner.sees_outside(*topic);
         }
-        inner.push_outbox(batch.contents.events);
         if let Some((topic, once)) = &once {
-            inner.note(*topic, once, id, due);
+            let notes = inner.note(*topic, once, id, due);
+            batch.contents.events.note(notes);
         }
+        inner.push_outbox(batch.contents.events);
         let next = self.ticket.take();
         let next = next.and_then(|ticket| inner.door.leave(ticket.topic, ticket.number));
         self.broker.gathered(inner, lanes);

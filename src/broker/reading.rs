@@ -1,7 +1,7 @@
 //! Reading the log for subscriptions that are behind: on a thread of its own, so that no processor
 //! waits for a disk. What is read stays as bytes until its handler's thread decodes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -15,7 +15,7 @@ use crate::queue::batch::{Batch, Events};
 use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
 use crate::queue::stored::head_of;
-use crate::queue::{ReadBack, Subscription, Wanted};
+use crate::queue::{Found, ReadBack, Subscription, Wanted};
 use crate::signal::Signals;
 use crate::store::file::events::{Entries, Run};
 use crate::store::file::reader::{Place, Segments};
@@ -58,7 +58,7 @@ impl Reading {
             (self.segments.clone(), self.names.clone(), self.intake.clone());
         let (clock, signals, wanted) = (self.clock.clone(), self.signals.clone(), wanted.clone());
         Box::new(move |seqs| {
-            let Some(intake) = intake.upgrade() else { return BTreeMap::new() };
+            let Some(intake) = intake.upgrade() else { return Found::default() };
             let (segments, names) = (segments.clone(), names.clone());
             let mut reading = Self::new(segments, names, &intake, clock.clone(), signals.clone());
             reading.events_at(seqs, &wanted)
@@ -83,7 +83,8 @@ impl Reading {
         let segments = self.segments.clone();
         let ended = loop {
             let more = segments.read(&mut place, |_, body| {
-                for (batch, end) in self.batches(body, from, &subscription.wanted) {
+                // From there on: a segment that is written anew meanwhile is read from its beginning.
+                for (batch, end) in self.batches(body, to, &subscription.wanted) {
                     to = to.max(end);
                     if let Some(batch) = batch {
                         for (_, load) in batch.events.loads() {
@@ -187,30 +188,49 @@ impl Reading {
     }
 
     /// Single events, as they are kept for that subscription; they are to be in order.
-    pub(crate) fn events_at(&mut self, seqs: &[Seq], wanted: &Wanted) -> BTreeMap<Seq, Kept> {
-        let mut found = BTreeMap::new();
+    fn events_at(&mut self, seqs: &[Seq], wanted: &Wanted) -> Found {
+        let mut found = Found::default();
         let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return found };
         let mut place = self.segments.seek(first.0);
         let segments = self.segments.clone();
-        let mut to = Seq(0);
+        let mut to = *first;
         while to <= *last {
             let more = segments.read(&mut place, |_, body| {
-                for (batch, end) in self.batches(body, *first, wanted) {
+                strange_in(body, seqs, &mut found.strange);
+                for (batch, end) in self.batches(body, to, wanted) {
                     to = to.max(end);
                     let Some(batch) = batch else { continue };
                     let from = seqs.partition_point(|seq| *seq < batch.first);
                     for seq in seqs[from..].iter().take_while(|seq| **seq < end) {
-                        found.extend(kept(&batch, *seq, wanted).map(|kept| (*seq, kept)));
+                        found.events.extend(kept(&batch, *seq, wanted).map(|kept| (*seq, kept)));
                     }
                 }
             });
             match more {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => tracing::error!(%error, "a part of the log cannot be read"),
+                Err(error) => {
+                    found.failed = true;
+                    tracing::error!(%error, "a part of the log cannot be read");
+                }
             }
         }
+        found.strange.retain(|seq| !found.events.contains_key(seq));
         found
+    }
+}
+
+/// Which of these a frame holds, of whatever type they are.
+fn strange_in(body: &[u8], seqs: &[Seq], strange: &mut BTreeSet<Seq>) {
+    for record in Records::new(body).flatten() {
+        let Record::Events(events) = record else { continue };
+        let mut at = events.first;
+        for run in &events.runs {
+            let first = at + u64::from(run.skipped);
+            at = first + u64::from(run.count);
+            let from = seqs.partition_point(|seq| seq.0 < first);
+            strange.extend(seqs[from..].iter().take_while(|seq| seq.0 < at));
+        }
     }
 }
 

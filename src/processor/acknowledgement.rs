@@ -123,7 +123,8 @@ impl Acknowledgement {
         self.at.token
     }
 
-    /// The event is handled. It is on disk within a few milliseconds.
+    /// The event is handled. It is on disk within a few milliseconds; if its handler has not returned yet,
+    /// then when it has.
     ///
     /// # Errors
     ///

@@ -238,6 +238,7 @@ impl Events {
     /// Appends other events behind these.
     pub(crate) fn append(&mut self, mut other: Self) {
         if self.is_empty() {
+            other.notes.splice(..0, std::mem::take(&mut self.notes));
             std::mem::swap(self, &mut other);
             return;
         }

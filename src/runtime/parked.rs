@@ -50,11 +50,18 @@ impl Runtime {
         let orphans = self.core.orphans.read().clone();
         let mut orphans = orphans.iter().filter(|of| &*of.declaration.name == processor);
         match self.core.find(processor) {
-            Some(running) if running.subscription.resubmit(event) => Ok(()),
+            Some(running) if running.subscription.resubmit(event) => {
+                self.core.broker.has_news(&running.subscription, false);
+                Ok(())
+            }
             // What a processor of that name left behind is for the one that took its place.
             Some(running) => {
-                let left =
-                    orphans.find_map(|of| running.subscription.adopt(&of.subscription, event));
+                let left = orphans.find_map(|of| {
+                    running.subscription.adopt(&of.subscription, event)?;
+                    self.core.broker.has_news(&of.subscription, false);
+                    self.core.broker.has_news(&running.subscription, false);
+                    Some(())
+                });
                 left.ok_or_else(|| not_parked(processor, event))
             }
             None if orphans.any(|of| of.subscription.is_parked(event)) => Err(Error::new(
@@ -74,7 +81,9 @@ impl Runtime {
         let orphans = self.core.orphans.read().clone();
         let named = |of: &&Arc<Running>| &*of.declaration.name == processor;
         let mut all = self.core.find(processor).into_iter().chain(orphans);
-        if all.any(|of| named(&&of) && of.subscription.discard(event)) {
+        let discarded = all.find(|of| named(&of) && of.subscription.discard(event));
+        if let Some(of) = discarded {
+            self.core.broker.has_news(&of.subscription, false);
             return Ok(());
         }
         let orphaned = self.core.orphans.read().iter().any(|of| named(&of));

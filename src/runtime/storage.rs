@@ -295,6 +295,7 @@ impl Storage {
     fn restore_keys(&self, broker: &Broker) {
         let names = self.journal.names.read();
         let inner = &mut *broker.intake.lock();
+        inner.trusted = Trusted::new(self.log.time());
         let (dedup, topics) = (&mut inner.dedup, &mut inner.topics);
         dedup.restore(self.facts.of(FactKind::Dedup).filter_map(|(mut name, value)| {
             let channel = names.get(number_in(&mut name).ok()? as usize)?;

@@ -39,6 +39,7 @@ const CASES: &[Case] = &[
     ("a parked event holds its key and no other", false, repair::parks_its_key),
     ("parked events and who waits behind them keep their order", true, repair::parking_lasts),
     ("what is discarded is gone", false, repair::discards),
+    ("all that is parked is shown, whatever its id", false, repair::shows_all),
     ("who is full refuses nobody silently", false, publishing::bounds),
     ("a channel takes as many as its limit says", false, publishing::limits),
     ("what was left by then counts after a restart", true, publishing::limits_last),

@@ -135,6 +135,23 @@ pub(super) fn dedup_lasts(stage: &mut Stage) {
         runtime.idle().wait();
     }
     assert_eq!(notes.numbers(), [1]);
+    // A batch as well, whatever was published just before.
+    let many = |runtime: &Runtime| {
+        let mut batch = runtime.batch();
+        (100..150).for_each(|number| batch.add(Step { key: 0, number }).unwrap());
+        batch.dedup_key("many").publish().wait().unwrap()
+    };
+    (0..50).for_each(|number| runtime_of(stage).tell(Remark { number }).unwrap());
+    let first = many(&runtime_of(stage));
+    runtime_of(stage).idle().wait();
+    let runtime = stage.start(|of| of.child(player("player", &notes, fine)));
+    assert_eq!(many(&runtime), first);
+    runtime.idle().wait();
+    assert_eq!(notes.all().len(), 1 + 50 + 50);
+}
+
+fn runtime_of(stage: &Stage) -> Runtime {
+    stage.runtime().unwrap()
 }
 
 pub(super) fn dedup_window(stage: &mut Stage) {

@@ -126,3 +126,24 @@ pub(super) fn discards(stage: &mut Stage) {
     assert_eq!(notes.numbers().last(), Some(&14), "who waited behind it goes on");
     assert!(runtime.discard("player", parked[0].id).is_err(), "it is gone");
 }
+
+/// Ids are drawn before events have their place: the one that comes last here has the least.
+pub(super) fn shows_all(stage: &mut Stage) {
+    let notes = Notes::default();
+    let parks = |_: &Step, _: &mut Context| Err(Failure::permanent("all of them"));
+    let runtime = stage.start(|of| of.child(player("player", &notes, parks)));
+    let mut early = runtime.batch();
+    early.add(Step { key: 100, number: 100 }).unwrap();
+    publish(&runtime, 0..10, 10);
+    early.publish().wait().unwrap();
+    runtime.idle().wait();
+    let parked = runtime.parked();
+    let numbers: Vec<u64> =
+        parked.iter().map(|parked| parked.decode::<Step>().unwrap().number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 100]);
+    assert!(parked[10].id < parked[0].id);
+    for parked in &parked {
+        runtime.discard("player", parked.id).unwrap();
+    }
+    assert!(runtime.parked().is_empty());
+}

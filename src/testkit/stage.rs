@@ -192,6 +192,11 @@ impl Stage {
         runtime
     }
 
+    /// The runtime that was started last.
+    pub(super) fn runtime(&self) -> Option<Runtime> {
+        self.runtime.clone()
+    }
+
     /// Stops the runtime although handlers are at work.
     pub(super) fn stop_at_once(&mut self) {
         if let Some(runtime) = self.runtime.take() {

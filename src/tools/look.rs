@@ -20,9 +20,19 @@ use crate::store::file::scan::scan;
 pub(super) enum Problem {
     Checkpoint(String),
     Head(u64),
-    Gap { segment: u64, from: u64, to: u64, frames: u64 },
-    Missing { before: u64, frames: u64 },
+    Gap {
+        segment: u64,
+        from: u64,
+        to: u64,
+        frames: u64,
+    },
+    Missing {
+        before: u64,
+        frames: u64,
+    },
     Newer(u64, u32),
+    /// It was written anew without its facts, which no checkpoint here has.
+    NoFacts(u64),
 }
 
 pub(super) struct SegmentLook {
@@ -141,14 +151,19 @@ impl Looked {
             };
             let next = heads.get(place + 1).and_then(|(_, next)| *next);
             let ended = next.filter(|next| next.number == head.covers + 1).map(|next| next.before);
-            let missing = end.map_or(0, |end| head.before.next.saturating_sub(end.next));
-            if missing > 0 && heads[place - 1].1.is_some() {
+            // The first one goes on where the checkpoint ended, or before that.
+            let before = end.or(reached.map(|(_, end)| end));
+            let missing = before.map_or(0, |end| head.before.next.saturating_sub(end.next));
+            if missing > 0 && (place == 0 || heads[place - 1].1.is_some()) {
                 looked.problems.push(Problem::Missing { before: *number, frames: missing });
             }
             let file = disk.open(&segment_name(*number))?;
             let bytes = read_up_to(&*file, 0, file.length()? as usize)?;
             // What a checkpoint says already is not said once more, but for the events.
-            let covered = reached.is_some_and(|reached| head.covers <= reached);
+            let covered = reached.is_some_and(|(reached, _)| head.covers <= reached);
+            if head.rewritten.is_some() && !covered {
+                looked.problems.push(Problem::NoFacts(*number));
+            }
             let mut frames = 0;
             let scanned = scan(head, &bytes, ended, |_, _, body| {
                 frames += 1;
@@ -173,8 +188,8 @@ impl Looked {
         Ok(looked)
     }
 
-    /// The newest checkpoint that is right: how far it reaches.
-    fn checkpoints(&mut self, disk: &Folder) -> io::Result<Option<u64>> {
+    /// The newest checkpoint that is right: how far it reaches, and where that ended.
+    fn checkpoints(&mut self, disk: &Folder) -> io::Result<Option<(u64, End)>> {
         let mut reached = None;
         for number in checkpoints(disk)? {
             let name = checkpoint_name(number);
@@ -189,7 +204,7 @@ impl Looked {
                 Some((reach, segment)) => {
                     self.checkpoints.push((name, segment.length));
                     self.next = self.next.max(reach.next);
-                    reached = reached.or(Some(number));
+                    reached = reached.or(Some((number, reach.end)));
                 }
                 None => self.problems.push(Problem::Checkpoint(name)),
             }

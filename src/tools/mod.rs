@@ -181,6 +181,10 @@ fn say(looked: &Looked, out: &mut impl Write) -> io::Result<bool> {
                     "MISSING     before segment {before:016x}: {frames} frames, at most"
                 )?;
             }
+            Problem::NoFacts(number) => writeln!(
+                out,
+                "DAMAGED     segment {number:016x}: written anew, and no checkpoint here has its facts"
+            )?,
             Problem::Newer(number, version) => writeln!(
                 out,
                 "NEWER       segment {number:016x} has format {version}: use a later cueline-log"

@@ -127,3 +127,94 @@ fn fault_47_a_poisoned_event() {
     assert_eq!(runtime.state::<Sum>("adder", "all").unwrap().events, 28 - behind);
     stop(runtime);
 }
+
+/// A program that handles a type no more leaves its events where they are, for one that does again.
+#[test]
+fn what_nobody_handles_any_more_waits_for_who_does() {
+    let directory = Directory::new("unhandled");
+    let both = |directory: &Directory| {
+        start(directory, |of| {
+            of.child(processor("desk", || Clerk).on::<earlier::Booked>().on::<Number>())
+        })
+    };
+    let one = |directory: &Directory| {
+        start(directory, |of| of.child(processor("desk", || Clerk).on::<Number>()))
+    };
+    let runtime = both(&directory);
+    for seat in 0..6 {
+        let name = "Ada".to_owned();
+        runtime.publish(earlier::Booked { seat, name }).wait().unwrap();
+    }
+    idle(&runtime);
+    assert_eq!(runtime.parked().len(), 2, "one of each key");
+    stop(runtime);
+    for round in 0..2 {
+        let runtime = one(&directory);
+        publish(&runtime, round..round + 1);
+        idle(&runtime);
+        assert!(runtime.parked().is_empty());
+        stop(runtime);
+    }
+    let runtime = both(&directory);
+    assert_eq!(runtime.parked().len(), 2);
+    assert_eq!(runtime.processors()[0].waiting_behind, 4);
+    for _ in 0..3 {
+        runtime.parked().iter().for_each(|of| runtime.discard("desk", of.id).unwrap());
+        idle(&runtime);
+    }
+    assert!(runtime.parked().is_empty());
+    stop(runtime);
+}
+
+struct Clerk;
+impl Processor for Clerk {}
+impl Handle<earlier::Booked> for Clerk {
+    async fn handle(&mut self, _: &earlier::Booked, _: &mut Context) -> Outcome {
+        Err(Failure::permanent("there is no seat"))
+    }
+}
+impl Handle<Number> for Clerk {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+/// What a processor left that was deleted is there after a restart, but for what somebody gave up.
+#[test]
+fn orphans_are_there_after_a_restart() {
+    let (directory, log) = (Directory::new("orphans"), Log::default());
+    #[allow(clippy::unnecessary_wraps)] // one of several
+    fn fine(_: &Number, _: u32) -> Outcome {
+        Ok(())
+    }
+    let begin = || start(&directory, |of| of.child(adder("adder", &log, fine)));
+    let runtime = begin();
+    runtime.pause("adder").unwrap();
+    publish_waiting(&runtime);
+    runtime.supervisor("tests").unwrap().stop("adder").wait().unwrap();
+    runtime.supervisor("tests").unwrap().delete("adder").wait().unwrap();
+    let orphans = runtime.parked();
+    assert_eq!((orphans.len(), orphans[0].reason), (5, "orphaned"));
+    runtime.discard("adder", orphans[2].id).unwrap();
+    stop(runtime);
+    let runtime = begin();
+    idle(&runtime);
+    let mut left: Vec<u64> =
+        runtime.parked().iter().map(|of| of.decode::<Number>().unwrap().value).collect();
+    left.sort_unstable();
+    assert_eq!(left, [0, 1, 3, 4]);
+    for of in runtime.parked() {
+        runtime.resubmit("adder", of.id).unwrap();
+    }
+    idle(&runtime);
+    let mut handled = log.take();
+    handled.sort_unstable();
+    assert_eq!(handled, [0, 1, 3, 4]);
+    stop(runtime);
+}
+
+fn publish_waiting(runtime: &Runtime) {
+    for value in 0..5 {
+        runtime.publish(Number { value, key: value }).wait().unwrap();
+    }
+}

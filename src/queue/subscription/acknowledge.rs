@@ -217,6 +217,11 @@ impl Inner {
         }
     }
 
+    /// Somebody has said that it is done with, and its handler has not returned.
+    pub(super) fn is_done_early(&self, seq: Seq) -> bool {
+        matches!(self.leases.get(&seq), Some(Lease { early: Some(Ok(())), .. }))
+    }
+
     /// Its lease is over, if it had one.
     pub(super) fn ends_lease(&mut self, seq: Seq) -> bool {
         self.leases.remove(&seq).is_some()

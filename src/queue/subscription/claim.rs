@@ -1,10 +1,10 @@
 //! How a thread gets work: what is due, what is next, and whether it may start.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::Waker;
 
+use super::drivers::home_of;
 use super::{Driver, Hand, InHand, Inner, Subscription, Wakers, key_of};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
@@ -99,6 +99,7 @@ impl Subscription {
                     }
                 };
                 inner.drivers.takes(driver, hand);
+                self.note_hunger(&mut inner);
                 let more = inner.wake_for_more(&self.wanted);
                 drop(inner);
                 more.wake();
@@ -115,6 +116,7 @@ impl Subscription {
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
                     let end = inner.before_the_late(&batch, end);
                     let clear = inner.is_clear();
+                    self.note_hunger(&mut inner);
                     return Claim::Range { batch, from: at, end, clear };
                 }
                 let Some((_, key, kept)) = known.take().filter(|(of, _, _)| *of == seq) else {
@@ -367,11 +369,6 @@ impl Inner {
         }
         self.wake_one()
     }
-}
-
-/// Which instance a key prefers.
-fn home_of(key: &Key) -> u64 {
-    foldhash::fast::FixedState::default().hash_one(key)
 }
 
 #[cfg(test)]

@@ -116,6 +116,14 @@ impl Subscription {
             Settle::Done { seq, .. } | Settle::Failed { seq, .. } => *seq,
         };
         inner.acknowledged.remove(&seq);
+        // Somebody had said so before its handler returned: whatever the handler says, and however late.
+        let settle = match settle {
+            Settle::Failed { kept, .. } if inner.is_done_early(seq) => {
+                inner.ends_lease(seq);
+                Settle::Done { seq, key: kept.key }
+            }
+            settle => settle,
+        };
         let in_hand = inner.in_hand.remove(&seq);
         if let Some(InHand { batch, at, .. }) = &in_hand {
             let load = load_between(batch, &self.wanted, *at, at.next());
@@ -144,7 +152,7 @@ impl Subscription {
                     news.held(seq, failures, verdict, kept.report.as_deref(), now);
                 }
                 inner.state.failed(seq, kept.key.clone(), failures, verdict);
-                released.kept.extend(inner.keep(seq, kept, verdict).into_iter().flatten());
+                released.kept.extend(inner.keep(seq, kept, verdict));
             }
         }
         released.batches.extend(in_hand.map(|hand| hand.batch));

@@ -2,10 +2,11 @@
 //! future that runs handlers, on one of the processor's threads. Everything here takes the same time
 //! however many there are.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::message::Seq;
+use crate::message::{Key, Seq};
 use crate::queue::fence::Fence;
 
 /// Who asks for work, by its number among the subscription's drivers.
@@ -173,6 +174,11 @@ impl Drivers {
         let at = |number: &usize| self.slots[*number].as_ref().is_some_and(|of| of.host == host);
         self.idle.iter().position(at).and_then(|place| self.wake_at(place))
     }
+}
+
+/// Which instance a key prefers.
+pub(super) fn home_of(key: &Key) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(key)
 }
 
 /// Whom to wake after the lock is released; rarely more than one.

@@ -241,7 +241,8 @@ impl Subscription {
         }
         let held = inner.state.first_held();
         let in_hand = inner.in_hand.keys().next().copied();
-        let needs = held.into_iter().chain(in_hand).fold(to, Seq::min);
+        let unreadable = inner.unreadable.first().copied();
+        let needs = held.into_iter().chain(in_hand).chain(unreadable).fold(to, Seq::min);
         let needs = (!news.gone).then_some(needs);
         Some(Told { number: news.number, needs, records, outbox: news.outbox.take() })
     }

@@ -51,11 +51,12 @@ impl Subscription {
             let here = seqs.filter_map(|seq| Some((seq, inner.kept.get(seq)?.clone()))).collect();
             (here, inner.parked.shelved().map(|(seq, of)| (seq, of.report())).collect())
         };
-        let seqs: Vec<Seq> = shelved.iter().map(|(seq, _)| *seq).collect();
+        let mut seqs: Vec<Seq> = shelved.iter().map(|(seq, _)| *seq).collect();
+        seqs.sort_unstable(); // they are by their ids
         let mut found = self.read_back(&seqs);
         parked.extend(shelved.into_iter().filter_map(|(seq, report)| {
             let report = Some(Arc::new(report));
-            Some((seq, Kept { report, ..found.remove(&seq)? }))
+            Some((seq, Kept { report, ..found.events.remove(&seq)? }))
         }));
         let mut events: Vec<_> = parked
             .into_iter()

@@ -8,6 +8,7 @@ use super::{Driver, Hand, Inner, Subscription};
 use crate::clock::Moment;
 use crate::message::Seq;
 use crate::queue::fence::Fence;
+use crate::queue::kept::Kept;
 use crate::queue::waiting::load_between;
 
 impl Subscription {
@@ -65,8 +66,13 @@ impl Subscription {
         }
         let hands = inner.drivers.leave_all(host);
         host.shut();
+        let mut gone = Vec::new();
         for hand in hands {
             if let Hand::One(seq) | Hand::Kept(seq) = hand {
+                if inner.is_done_early(seq) {
+                    gone.extend(self.done_with(&mut inner, seq));
+                    continue;
+                }
                 inner.ends_lease(seq);
             }
             match (hand, blocked) {
@@ -87,8 +93,22 @@ impl Subscription {
         }
         let wakers = inner.wake_one();
         drop(inner);
+        drop(gone);
         wakers.wake();
         host.wake();
+    }
+
+    /// Its host is given up, but somebody has said that the event is done with.
+    fn done_with(&self, inner: &mut Inner, seq: Seq) -> Option<Kept> {
+        inner.ends_lease(seq);
+        // As if its host had told so: what is in hand is held first, and then done.
+        self.give_back(inner, seq);
+        if let Some(news) = &mut inner.news {
+            news.done(seq, true);
+            self.news.store(true, SeqCst);
+        }
+        inner.state.finished(seq, None);
+        inner.kept.remove(seq)
     }
 
     /// The thread of a host that was fenced is lost: what it had committed, and not told yet, is

@@ -48,7 +48,7 @@ use durable::News;
 pub(crate) use durable::Told;
 pub use held::Unsettled;
 pub(crate) use restore::Restored;
-pub(crate) use shelf::ReadBack;
+pub(crate) use shelf::{Found, ReadBack};
 use source::Source;
 
 /// Ticks after which work that lies here is offered to another idle driver.
@@ -79,6 +79,10 @@ struct Inner {
     /// Events that have their turn, and only the log has; and those that are being fetched from there.
     fetch: BTreeSet<Seq>,
     fetching: BTreeSet<Seq>,
+    /// Events that are held in the log, and cannot be read by this program, or not now.
+    unreadable: BTreeSet<Seq>,
+    /// Somebody has been asked to fetch.
+    fetch_asked: bool,
     /// What may be held at most, in bytes.
     most_held_weight: u64,
     parked: ParkedEvents,
@@ -171,6 +175,8 @@ impl Subscription {
             kept: KeptEvents::default(),
             fetch: BTreeSet::new(),
             fetching: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            fetch_asked: false,
             most_held_weight: settings.bound.weight,
             parked: ParkedEvents::default(),
             vouched: BTreeMap::new(),
@@ -321,6 +327,9 @@ impl Subscription {
     pub(crate) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
         let nothing = inner.kept.is_empty() && inner.state.held() == 0 && inner.parked.is_empty();
+        // What is only in the log of one that is gone stays there.
+        let more = inner.orphaned && inner.source.is_lagging();
+        let nothing = nothing && inner.unreadable.is_empty() && !more;
         inner.is_finished() && nothing && !self.has_untold()
     }
 

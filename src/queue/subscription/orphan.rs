@@ -49,6 +49,10 @@ impl Subscription {
         let parked = inner.parked.len();
         let held = std::mem::take(&mut inner.kept);
         all.extend(held.into_events());
+        inner.fetch.clear();
+        inner.fetching.clear();
+        inner.vouched.clear();
+        inner.leases.clear();
         inner.state = State::new(OnPark::LetKeyGo, false, usize::MAX);
         inner.most_held_weight = u64::MAX;
         for (seq, mut kept) in all {
@@ -58,6 +62,12 @@ impl Subscription {
                 let (report, now) = (kept.report.as_deref(), Timestamp::now());
                 kept.report = Some(Arc::new(Report::orphaned(report, gone, now)));
                 inner.parked.insert(kept.id(), seq);
+                // So that it is there after a restart as well.
+                let (now, report) = (self.clock.now(), kept.report.as_deref());
+                if let Some(news) = &mut inner.news {
+                    news.held(seq, 1, Verdict::Park, report, now);
+                    self.news.store(true, SeqCst);
+                }
             }
             inner.state.failed(seq, None, 1, Verdict::Park);
             inner.kept.insert(seq, kept);

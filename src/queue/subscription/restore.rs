@@ -172,9 +172,17 @@ impl Subscription {
         let mut lost = 0;
         for some in restored.held.chunks(AT_A_TIME) {
             let seqs: Vec<Seq> = some.iter().map(|(seq, _)| *seq).collect();
-            let mut events = self.read_back(&seqs);
+            let mut found = self.read_back(&seqs);
             for (seq, held) in some {
-                let Some(kept) = events.remove(seq) else {
+                let Some(kept) = found.events.remove(seq) else {
+                    if found.may_be_there(*seq) {
+                        // It stays in the log, for a program that can read it.
+                        inner.unreadable.insert(*seq);
+                        if let Held::Again = held {
+                            inner.news.iter_mut().for_each(|news| news.behind(*seq));
+                        }
+                        continue;
+                    }
                     // Its channel is not kept, or the log is damaged there.
                     inner.news.iter_mut().for_each(|news| news.done(*seq, true));
                     lost += 1;
@@ -200,7 +208,18 @@ impl Subscription {
             let wait = std::time::Duration::from_millis(fact.due.saturating_sub(now));
             inner.delayed.push_again(fact.number, self.clock.now().after(wait), events);
         }
+        let unreadable = inner.unreadable.len();
         drop(inner);
+        if unreadable > 0 {
+            let processor = self.name.as_str();
+            tracing::warn!(
+                processor,
+                unreadable,
+                "events that were retrying, parked or waiting are of types \
+                 that it does not handle any more, or cannot be read now: they stay in the log until it \
+                 does, or its subscription is forgotten"
+            );
+        }
         if lost > 0 {
             let (processor, reason) = (&self.name, DropReason::Lost);
             self.signals.state(&Signal::Dropped { processor, events: lost, reason });

@@ -1,7 +1,7 @@
 //! Events that are held and that the log has: they are not in memory, but for those that have their turn
 //! soon. A million may be parked, and a million wait behind one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -17,7 +17,24 @@ const FETCHED: usize = 1024;
 const ALONG: usize = 256;
 
 /// Reads single events back from the log; they are to be asked for in order.
-pub(crate) type ReadBack = Box<dyn Fn(&[Seq]) -> BTreeMap<Seq, Kept> + Send + Sync>;
+pub(crate) type ReadBack = Box<dyn Fn(&[Seq]) -> Found + Send + Sync>;
+
+/// What was found of single events.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) events: BTreeMap<Seq, Kept>,
+    /// Those that are there, and of a type that is not handled here any more.
+    pub(crate) strange: BTreeSet<Seq>,
+    /// Some part could not be read now.
+    pub(crate) failed: bool,
+}
+
+impl Found {
+    /// An event that was not found may be there another time.
+    pub(super) fn may_be_there(&self, seq: Seq) -> bool {
+        self.failed || self.strange.contains(&seq)
+    }
+}
 
 impl Inner {
     /// An event need not be kept where it is: the log has it.
@@ -26,18 +43,32 @@ impl Inner {
     }
 
     /// Keeps an event that failed; of one that waits for a person, and that the log has, only what is
-    /// said of it. Gives back what is to be dropped outside of any lock.
-    pub(super) fn keep(&mut self, seq: Seq, kept: Kept, verdict: Verdict) -> [Option<Kept>; 2] {
-        if verdict == Verdict::Park {
-            match &kept.report {
-                Some(report) if self.is_in_log(&kept) => {
-                    self.parked.shelve(kept.id(), seq, report);
-                    return [self.kept.remove(seq), Some(kept)];
-                }
-                _ => self.parked.insert(kept.id(), seq),
+    /// said of it, and nothing of those who wait behind it. Gives back what is to be dropped outside of
+    /// any lock.
+    pub(super) fn keep(&mut self, seq: Seq, kept: Kept, verdict: Verdict) -> Vec<Kept> {
+        let mut gone = Vec::new();
+        if verdict != Verdict::Park {
+            gone.extend(self.kept.insert(seq, kept));
+            return gone;
+        }
+        match &kept.report {
+            Some(report) if self.is_in_log(&kept) => {
+                self.parked.shelve(kept.id(), seq, report);
+                gone.extend(self.kept.remove(seq));
+                gone.push(kept);
+            }
+            _ => {
+                self.parked.insert(kept.id(), seq);
+                gone.extend(self.kept.insert(seq, kept));
             }
         }
-        [self.kept.insert(seq, kept), None]
+        let behind: Vec<Seq> = self.state.behind_event(seq).take(ALONG).collect();
+        for seq in behind {
+            if self.kept.get(seq).is_some_and(|kept| self.is_in_log(kept)) {
+                gone.extend(self.kept.remove(seq));
+            }
+        }
+        gone
     }
 
     /// Keeps an event that waits behind another of its key, if it is nowhere else.
@@ -48,7 +79,7 @@ impl Inner {
         }
     }
 
-    /// It has its turn, and has to be fetched first. False if so many are fetched that it has to wait.
+    /// It has its turn, and has to be fetched first.
     pub(super) fn wants(&mut self, seq: Seq) {
         self.fetch.insert(seq);
     }
@@ -65,18 +96,23 @@ impl Subscription {
         self.log.set(read).ok(); // once and for ever
     }
 
-    pub(super) fn read_back(&self, seqs: &[Seq]) -> BTreeMap<Seq, Kept> {
-        self.log.get().map_or_else(BTreeMap::new, |read| read(seqs))
+    pub(super) fn read_back(&self, seqs: &[Seq]) -> Found {
+        self.log.get().map_or_else(Found::default, |read| read(seqs))
     }
 
     /// Fetches what has its turn, for whoever reads for it.
     pub(crate) fn fetch(&self) {
         let asked: Vec<Seq> = {
             let inner = &mut *self.inner.lock();
+            inner.fetch_asked = false;
+            if inner.orphaned {
+                return;
+            }
             inner.fetching = std::mem::take(&mut inner.fetch);
             let mut asked: Vec<Seq> = inner.fetching.iter().copied().collect();
+            let along = if inner.kept.weight() < inner.most_held_weight / 2 { ALONG } else { 0 };
             for seq in &inner.fetching {
-                let behind = inner.state.behind_event(*seq).take(ALONG);
+                let behind = inner.state.behind_event(*seq).take(along);
                 asked.extend(behind.filter(|seq| inner.kept.get(*seq).is_none()));
             }
             asked.sort_unstable();
@@ -87,10 +123,17 @@ impl Subscription {
         }
         let mut found = self.read_back(&asked);
         let (mut inner, mut lost, mut gone) = (self.inner.lock(), 0, Vec::new());
+        if inner.orphaned {
+            return; // it was brought back otherwise
+        }
         for seq in asked {
             let has_turn = inner.fetching.contains(&seq);
-            let Some(mut kept) = found.remove(&seq) else {
-                if has_turn {
+            let Some(mut kept) = found.events.remove(&seq) else {
+                if has_turn && found.may_be_there(seq) {
+                    // The next process may be able to read it.
+                    inner.unreadable.insert(seq);
+                    inner.state.finished(seq, None);
+                } else if has_turn {
                     // The log is damaged there.
                     inner.vouched.remove(&seq);
                     inner.state.finished(seq, None);
@@ -110,6 +153,7 @@ impl Subscription {
         }
         inner.fetching.clear();
         if !inner.fetch.is_empty() {
+            inner.fetch_asked = true;
             self.hungry.store(true, SeqCst);
         }
         self.news.store(true, SeqCst);
@@ -139,7 +183,7 @@ impl Subscription {
         };
         let found = self.read_back(&asked);
         let inner = &mut *self.inner.lock();
-        for (seq, mut kept) in found {
+        for (seq, mut kept) in found.events {
             kept.report = inner.parked.unshelve(kept.id()).map(Arc::new);
             inner.kept.insert(seq, kept);
         }

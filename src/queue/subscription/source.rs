@@ -129,7 +129,8 @@ impl Subscription {
             *asked = true;
             self.hungry.store(true, SeqCst);
         }
-        if !inner.fetch.is_empty() && inner.fetching.is_empty() {
+        if !inner.fetch.is_empty() && inner.fetching.is_empty() && !inner.fetch_asked {
+            inner.fetch_asked = true;
             self.hungry.store(true, SeqCst);
         }
     }
@@ -164,15 +165,21 @@ impl Subscription {
     /// From where on to read, and how much; none if it does not need it any more.
     pub(crate) fn reads_from(&self) -> Option<(Seq, Load)> {
         let inner = self.inner.lock();
-        inner.source.is_lagging().then(|| (inner.source.have(), AHEAD))
+        match inner.source {
+            Source::Lagging { have, asked: true } | Source::Joining { have, asked: true, .. } => {
+                Some((have, AHEAD))
+            }
+            // It was for something else that it asked.
+            _ => None,
+        }
     }
 
     /// What was read for it, up to before `to`.
     pub(crate) fn fill(&self, batches: Vec<Arc<Batch>>, to: Seq) {
         let mut inner = self.inner.lock();
-        let Inner { source, line, seen, .. } = &mut *inner;
-        if !source.is_lagging() {
-            return; // it has caught up meanwhile
+        let Inner { source, line, seen, orphaned, .. } = &mut *inner;
+        if !source.is_lagging() || *orphaned {
+            return; // it has caught up meanwhile, or is gone
         }
         let (have, to) = (source.have(), to.max(source.have()));
         for batch in batches {
