@@ -321,6 +321,10 @@ impl Door {
                 used.add(door.credit);
                 used.add(door.leased);
             }
+            if self.keeps && gate.topics.iter().any(|(of, ..)| self.keeps_in_log(*of)) {
+                // What is read from the log weighs otherwise than what was published.
+                used.weight = 0;
+            }
             if kept {
                 used.events += gate.subscription.left_by_earlier();
             }

@@ -75,6 +75,9 @@ pub(crate) struct Writing {
 /// The subscriptions that a log knows, and what it says of them.
 pub(crate) struct Subscriptions {
     numbers: HashMap<String, (u32, Vec<String>)>,
+    /// Those that had the name of another one before it.
+    left: Vec<(String, u32)>,
+    journal: Arc<Journal>,
     next: u32,
     facts: Facts,
     reading: Reading,
@@ -101,7 +104,13 @@ impl Subscriptions {
         let fact = SubscriptionFact { lasts, name, topics };
         if let Some((number, before)) = known {
             subscription.keep(number, (before != fact.topics).then_some(&fact));
-            let Some(restored) = Restored::read(&self.facts, number) else { return };
+            let Some(mut restored) = Restored::read(&self.facts, number) else { return };
+            for (_, left) in self.left.extract_if(.., |(of, _)| *of == fact.name) {
+                // What it left is this one's.
+                restored.take_over(Restored::read(&self.facts, left).unwrap_or_default());
+                self.facts.forget_subscription(left);
+                self.journal.forget(left);
+            }
             let died = self.died.remove(&number).unwrap_or_default();
             let topic = |name: &str| self.reading.topic_named(name);
             subscription.restore(restored, &died, topic);
@@ -219,13 +228,16 @@ impl Storage {
             Reading::new(segments, names, &broker.intake, clock, signals)
         };
         let mut numbers = HashMap::new();
+        let mut left: Vec<(String, u32)> = Vec::new();
         let mut next = 0;
         for (mut name, value) in self.facts.of(FactKind::Subscription) {
             let Ok(number) = number_in(&mut name) else { continue };
             next = next.max(number + 1);
             match SubscriptionFact::read(value) {
                 Some(SubscriptionFact { lasts: Lasts::Named, name, topics }) => {
-                    numbers.insert(name, (number, topics));
+                    // One that was deleted, and left something, may have had the name before.
+                    let before = numbers.insert(name.clone(), (number, topics));
+                    left.extend(before.map(|(number, _)| (name, number)));
                 }
                 _ => self.journal.forget(number),
             }
@@ -257,6 +269,8 @@ impl Storage {
         let subscriptions = Subscriptions {
             numbers,
             next,
+            left,
+            journal: self.journal.clone(),
             facts: self.facts,
             reading,
             died,

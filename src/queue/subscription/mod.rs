@@ -235,7 +235,11 @@ impl Subscription {
     pub(crate) fn push(&self, batch: Arc<Batch>, gone: &mut Vec<Arc<Batch>>) {
         let mut inner = self.inner.lock();
         if inner.orphaned {
-            inner.line.push(batch, &self.wanted);
+            match inner.news.is_some() {
+                // So that it is known to have come.
+                true => drop(self.push_kept(&mut inner, batch, gone)),
+                false => inner.line.push(batch, &self.wanted),
+            }
             self.park_all(inner);
             return;
         }

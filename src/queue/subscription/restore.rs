@@ -1,6 +1,6 @@
 //! What the log says of a subscription, put back where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::durable::HeldFact;
@@ -52,6 +52,8 @@ pub(crate) struct Restored {
     pub(crate) delayed: Vec<DelayedFact>,
     /// Events that the process died of, and how often.
     pub(crate) died: BTreeMap<Seq, u32>,
+    /// Those of the held ones that another subscription of its name left parked.
+    taken_over: BTreeSet<Seq>,
 }
 
 /// What is to become of an event that is held.
@@ -67,6 +69,17 @@ impl Restored {
     /// The first event that it still needs.
     pub(crate) fn needs(&self) -> Seq {
         self.held.first().map_or(self.to, |(seq, _)| self.to.min(*seq))
+    }
+
+    /// What a subscription that is gone left parked is this one's from now on.
+    pub(crate) fn take_over(&mut self, left: Self) {
+        let parked = |held: &Held| matches!(held, Held::Failed { due: None, .. });
+        for (seq, held) in left.held.into_iter().filter(|(_, held)| parked(held)) {
+            if let Err(place) = self.held.binary_search_by_key(&seq, |(seq, _)| *seq) {
+                self.held.insert(place, (seq, held));
+                self.taken_over.insert(seq);
+            }
+        }
     }
 
     /// How many events wait for a person.
@@ -188,6 +201,12 @@ impl Subscription {
                     lost += 1;
                     continue;
                 };
+                if let (Held::Failed { failures, report, .. }, Some(news), true) =
+                    (held, &mut inner.news, restored.taken_over.contains(seq))
+                {
+                    let report = report.as_deref();
+                    news.held(*seq, *failures, Verdict::Park, report, self.clock.now());
+                }
                 inner.restore_held(*seq, held, kept, now, self.clock.now());
             }
         }
