@@ -170,18 +170,16 @@ impl Leased {
     /// The handler has returned, and its lease has begun: what was said before counts now.
     pub(super) fn begins(link: &Link, seq: Seq) {
         let (broker, subscription) = (link.broker.clone(), link.subscription.clone());
-        let Some((token, said)) = subscription.begin_lease(seq) else { return };
+        let Some((token, failure)) = subscription.begin_lease(seq) else { return };
         let leased = Self { broker, subscription, retry: link.retry, seq, token };
         // Whoever said it was told that it counts; if the lease is over already, it is delivered again.
-        drop(match said {
-            Ok(()) => leased.done(),
-            Err(failure) => leased.failed(failure),
-        });
+        leased.failed(failure).ok();
     }
 
     fn done(&self) -> Result<(), Error> {
         let said = self.subscription.finish_lease(self.seq, self.token);
-        if let Said::Settled = said {
+        // Also if its handler has yet to return: whatever that says, it counts.
+        if let Said::Settled | Said::Noted = said {
             let processor = &self.subscription.name;
             let signal = Signal::Handled { processor, events: 1, filtered: 0, samples: &[] };
             self.broker.signals.state(&signal);

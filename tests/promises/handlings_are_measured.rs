@@ -71,3 +71,51 @@ fn one_that_blocks_and_then_waits_is_measured_whole_too() {
     let longest = samples.iter().map(|sample| sample.handled).max().unwrap();
     assert!(longest >= millis(58), "{samples:?}");
 }
+
+#[derive(Clone, Default)]
+struct Counts(Log<u64>);
+impl Observer for Counts {
+    fn observe(&self, signal: &Signal<'_>) {
+        if let Signal::Handled { events, .. } = signal {
+            self.0.push(*events);
+        }
+    }
+}
+
+/// Whoever says that an event is done with, and when: it is counted once.
+#[test]
+fn what_is_acknowledged_by_hand_is_counted_once() {
+    let (counts, taken) = (Counts::default(), Log::default());
+    let to = taken.clone();
+    let handle = move |event: &Number, cx: &mut cueline::Context| {
+        match event.value % 4 {
+            0 => cx.acknowledgement()?.done()?,
+            1 => {
+                cx.acknowledgement()?.done()?;
+                return Err(Failure::transient("it was done with before"));
+            }
+            2 => {
+                let taken = Some(cx.acknowledgement()?);
+                to.push(std::sync::Arc::new(parking_lot::Mutex::new(taken)));
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    let lease = cueline::Acknowledge::ByHand { lease: hours(1) };
+    let runtime = Runtime::builder("test")
+        .supervise(supervisor().child(with("numbers", handle).acknowledge(lease)))
+        .observe(counts.clone())
+        .start()
+        .unwrap();
+    runtime.publish_all((0..40).map(number)).wait().unwrap();
+    while taken.all().len() < 10 {
+        std::thread::yield_now();
+    }
+    for taken in taken.all() {
+        taken.lock().take().unwrap().done().unwrap();
+    }
+    idle(&runtime);
+    assert_eq!(counts.0.all().iter().sum::<u64>(), 40);
+    runtime.shutdown(secs(5)).wait().unwrap();
+}

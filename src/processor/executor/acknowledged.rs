@@ -78,9 +78,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 self.link.commit_and_tell(Some(settle), None, Some(&signal));
                 Ok(event)
             }
-            // Somebody had said that it is done with.
+            // Somebody had said that it is done with, and it was counted then.
             Acknowledge::ByHand { .. } if subscription.give_up_lease(seq) => {
-                self.link.count_handled();
                 self.link.commit(Some(settle));
                 Ok(event)
             }

@@ -85,8 +85,8 @@ impl Subscription {
     }
 
     /// The handler has returned, and the lease begun. What was said of the event before counts now: how
-    /// long it lasts here, and what became of it.
-    pub(crate) fn begin_lease(&self, seq: Seq) -> Option<(u64, Result<(), Failure>)> {
+    /// long it lasts here, and that it failed; that it is done with was seen to by the commit.
+    pub(crate) fn begin_lease(&self, seq: Seq) -> Option<(u64, Failure)> {
         let mut inner = self.inner.lock();
         let Lease { token, until, early } = inner.leases.get_mut(&seq)?;
         let (token, until, early) = (*token, *until, early.take());
@@ -95,7 +95,7 @@ impl Subscription {
             drop(inner);
             wakers.wake();
         }
-        early.map(|early| (token, early))
+        Some((token, early?.err()?))
     }
 
     /// A leased event was handled after all.
