@@ -112,19 +112,16 @@ impl Broker {
             Err(error) => return Err((Refused::Invalid(event, error), None)),
         };
         if let Some(once) = once {
-            match inner.look(topic, once) {
-                Known::Fresh => {}
-                Known::Again(first) => {
+            match known(&inner.look(topic, once), &once.key) {
+                Ok(None) => {}
+                Ok(Some(pushed)) => {
                     let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
                     drop(inner);
                     next.into_iter().for_each(Waker::wake);
                     self.state_duplicate(topic, E::NAME);
-                    return Ok(Pushed { id: first.keyed.id, due: first.due });
+                    return Ok(pushed);
                 }
-                Known::Other(first) => {
-                    let error = other_event(&once.key, first.keyed.id);
-                    return Err((Refused::Invalid(event, error), None));
-                }
+                Err(error) => return Err((Refused::Invalid(event, error), None)),
             }
         }
         let load = Load::new(1, weight);
@@ -261,8 +258,18 @@ pub(super) struct Pushed {
     pub(super) due: Option<Due>,
 }
 
+/// What a publisher is told of its key: that the event is there, or that another one is; nothing of a key
+/// that is not known.
+pub(super) fn known(known: &Known, key: &str) -> Result<Option<Pushed>, Error> {
+    match known {
+        Known::Fresh => Ok(None),
+        Known::Again(first) => Ok(Some(Pushed { id: first.keyed.id, due: first.due })),
+        Known::Other(first) => Err(other_event(key, first.keyed.id)),
+    }
+}
+
 /// Something else was published under that key.
-pub(super) fn other_event(key: &str, first: EventId) -> Error {
+fn other_event(key: &str, first: EventId) -> Error {
     Error::new(
         ErrorKind::Conflict,
         format!(

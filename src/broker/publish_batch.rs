@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::dedup::{Known, Once};
+use super::dedup::Once;
 use super::handle::Broker;
 use super::intake::Watch;
-use super::offer::{Pushed, other_event, too_heavy_together};
+use super::offer::{Pushed, known, too_heavy_together};
 use super::publish::is_inside_handler;
 use super::together::Ticket;
 use super::topics::OUTSIDE;
@@ -188,17 +188,16 @@ impl PublishBatch {
             return Some(Err(Refused::Closed(batch)));
         }
         if let Some((topic, once)) = &once {
-            match inner.look(*topic, once) {
-                Known::Fresh => {}
-                Known::Again(first) => {
+            match known(&inner.look(*topic, once), &once.key) {
+                Ok(None) => {}
+                Ok(Some(pushed)) => {
                     let name = inner.topics.name(*topic);
                     drop(inner);
                     self.broker.state_duplicate(*topic, name);
-                    return Some(Ok(Pushed { id: first.keyed.id, due: first.due }));
+                    return Some(Ok(pushed));
                 }
-                Known::Other(first) => {
+                Err(error) => {
                     drop(inner);
-                    let error = other_event(&once.key, first.keyed.id);
                     return Some(Err(Refused::Invalid(batch, error)));
                 }
             }

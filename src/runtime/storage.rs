@@ -31,8 +31,8 @@ use crate::store::file::lock::{Lock, lock};
 use crate::store::file::log::Log;
 use crate::store::file::needed::{Lasts, SubscriptionFact};
 use crate::store::file::reader::Segments;
-use crate::store::file::record::{FactKind, Records};
-use crate::store::file::recovery::{NotOpened, open};
+use crate::store::file::record::FactKind;
+use crate::store::file::recovery::open_with_facts;
 use crate::store::file::retained::retain;
 use crate::store::file::spares::Spares;
 use crate::store::file::writer::{Bell, Writer, bell};
@@ -152,20 +152,9 @@ impl Storage {
         let in_flight = folder.file(IN_FLIGHT).and_then(|file| InFlight::open(&file));
         let (in_flight, died) = in_flight.map_err(|error| refused("map", error))?;
         let disk: Arc<dyn Disk> = Arc::new(folder);
-        let mut facts = Facts::default();
-        let opened = open(&disk, sizes, fastrand::Rng::new(), |body| {
-            Records::new(body).flatten().for_each(|record| facts.apply(&record));
-        });
-        let (mut log, mut found) = opened.map_err(|why| match why {
-            NotOpened::Refused(error) => refused("read", error),
-            NotOpened::Newer(version) => Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "the log in `{}` has format {version}, which this version of cueline does not \
-                     know: use the version that wrote it, or a later one; nothing was changed",
-                    path.display()
-                ),
-            ),
+        let (mut log, mut found, facts) = open_with_facts(&disk, sizes).map_err(|why| {
+            let text = format!("cannot read the log in `{}`: {why}", path.display());
+            Error::new(ErrorKind::Storage, text)
         })?;
         say_damage(path, &found, &facts)?;
         let (tell, full) = crossbeam_channel::bounded(1);

@@ -12,8 +12,8 @@ use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::keeper::{Floor, Keeper, Pace};
 use crate::store::file::lock::{Lock, lock};
 use crate::store::file::log::{Commit, Log, Sizes, segment_name, segment_number};
-use crate::store::file::record::{FactKind, Records, put_fact};
-use crate::store::file::recovery::{Found, Lost, NotOpened, open};
+use crate::store::file::record::{FactKind, put_fact};
+use crate::store::file::recovery::{Found, Lost, open_with_facts};
 use crate::store::file::retained::retained;
 use crate::store::file::spares::Spares;
 
@@ -44,16 +44,9 @@ impl Opened {
         // As large as the runtime makes them.
         let segment = disk.open(&segment_name(newest))?.length()?;
         let sizes = Sizes { segment, ..Sizes::default() };
-        let mut facts = Facts::default();
-        let opened = open(&disk, sizes, fastrand::Rng::new(), |body| {
-            Records::new(body).flatten().for_each(|record| facts.apply(&record));
-        });
-        let (log, found) = opened.map_err(|why| match why {
-            NotOpened::Refused(error) => error,
-            NotOpened::Newer(version) => io::Error::other(format!(
-                "the log has format {version}, which this version does not know"
-            )),
-        })?;
+        let opened = open_with_facts(&disk, sizes);
+        let (log, found, facts) =
+            opened.map_err(|why| io::Error::other(format!("cannot read the log: {why}")))?;
         Ok(Self { disk, log, found, facts, sizes, _lock: lock })
     }
 

@@ -3,7 +3,9 @@
 use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Directory, Log, Number, Sum, adder, idle, publish, start, stop, within};
+use crate::support::{
+    Directory, Log, Number, Sum, adder, fine, idle, publish, start, stop, within,
+};
 
 /// An event as an earlier version of the program had it, and as a later one has.
 mod earlier {
@@ -183,17 +185,9 @@ impl Handle<Number> for Clerk {
 #[test]
 fn orphans_are_there_after_a_restart() {
     let (directory, log) = (Directory::new("orphans"), Log::default());
-    #[allow(clippy::unnecessary_wraps)] // one of several
-    fn fine(_: &Number, _: u32) -> Outcome {
-        Ok(())
-    }
     let begin = || start(&directory, |of| of.child(adder("adder", &log, fine)));
     let runtime = begin();
-    runtime.pause("adder").unwrap();
-    publish_waiting(&runtime);
-    runtime.supervisor("tests").unwrap().stop("adder").wait().unwrap();
-    runtime.supervisor("tests").unwrap().delete("adder").wait().unwrap();
-    until_all_are_parked(&runtime);
+    leave_orphans(&runtime);
     let orphans = runtime.parked();
     assert_eq!(orphans[0].reason, "orphaned");
     runtime.discard("adder", orphans[2].id).unwrap();
@@ -218,18 +212,9 @@ fn orphans_are_there_after_a_restart() {
 #[test]
 fn orphans_are_there_for_who_has_taken_the_name() {
     let (directory, log) = (Directory::new("namesake"), Log::default());
-    #[allow(clippy::unnecessary_wraps)] // one of several
-    fn fine(_: &Number, _: u32) -> Outcome {
-        Ok(())
-    }
     let begin = || start(&directory, |of| of.child(adder("adder", &log, fine)));
     let runtime = begin();
-    runtime.pause("adder").unwrap();
-    publish_waiting(&runtime);
-    let tests = runtime.supervisor("tests").unwrap();
-    tests.stop("adder").wait().unwrap();
-    tests.delete("adder").wait().unwrap();
-    until_all_are_parked(&runtime);
+    leave_orphans(&runtime);
     runtime.add("tests", adder("adder", &log, fine)).wait().unwrap();
     runtime.publish(Number { value: 7, key: 7 }).wait().unwrap();
     idle(&runtime);
@@ -252,14 +237,16 @@ fn orphans_are_there_for_who_has_taken_the_name() {
     stop(runtime);
 }
 
-/// The last ones are on their way when they are acknowledged.
-fn until_all_are_parked(runtime: &Runtime) {
-    let runtime = runtime.clone();
-    within("all are parked", move || while runtime.parked().len() < 5 {});
-}
-
-fn publish_waiting(runtime: &Runtime) {
+/// Five events wait for a processor that is deleted.
+fn leave_orphans(runtime: &Runtime) {
+    runtime.pause("adder").unwrap();
     for value in 0..5 {
         runtime.publish(Number { value, key: value }).wait().unwrap();
     }
+    let tests = runtime.supervisor("tests").unwrap();
+    tests.stop("adder").wait().unwrap();
+    tests.delete("adder").wait().unwrap();
+    // The last ones are on their way when they are acknowledged.
+    let runtime = runtime.clone();
+    within("all are parked", move || while runtime.parked().len() < 5 {});
 }

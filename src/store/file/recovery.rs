@@ -61,6 +61,31 @@ impl From<io::Error> for NotOpened {
     }
 }
 
+impl std::fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Newer(version) => write!(
+                f,
+                "it has format {version}, which this version of cueline does not know: use the version \
+                 that wrote it, or a later one; nothing was changed"
+            ),
+        }
+    }
+}
+
+/// As [`open`], with what its facts add up to.
+pub(crate) fn open_with_facts(
+    disk: &Arc<dyn Disk>,
+    sizes: Sizes,
+) -> Result<(Log, Found, Facts), NotOpened> {
+    let mut facts = Facts::default();
+    let (log, found) = open(disk, sizes, fastrand::Rng::new(), |body| {
+        Records::new(body).flatten().for_each(|record| facts.apply(&record));
+    })?;
+    Ok((log, found, facts))
+}
+
 /// The segments that are there, in their order; those that nothing was ever written to left out.
 fn segments(disk: &dyn Disk) -> Result<Vec<(u64, Result<Segment, ()>)>, NotOpened> {
     let mut numbers: Vec<u64> =
