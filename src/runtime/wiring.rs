@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -19,9 +20,10 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::message::check_name;
 use crate::queue::batch::same_name;
-use crate::queue::{Subscription, Wanted};
+use crate::queue::{Acknowledge, Subscription, Wanted};
 use crate::signal::{During, ProcessorName, Signals};
 use crate::store::Store;
+use crate::store::channel::Channel;
 use crate::supervise::ChildKind;
 use crate::supervise::child::{Child, Declaration};
 use crate::supervise::tree::{Body, Plan};
@@ -38,6 +40,7 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
     if builder.threads == 0 {
         return Err(Error::config("`threads(0)`: processors need at least one thread"));
     }
+    builder.channels.iter().try_for_each(|(name, channel)| check_channel(name, channel))?;
     let serve = builder.serve.transpose()?;
     let mut observers = builder.observers;
     let recorder = Arc::new(match &serve {
@@ -279,6 +282,11 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
             return Err(Error::config(format!("`{name}`: `{setting}(0)`: {why}")));
         }
     }
+    if settings.acknowledge == (Acknowledge::ByHand { lease: Duration::ZERO }) {
+        return Err(Error::config(format!(
+            "`{name}`: a lease of zero is over before anybody could acknowledge"
+        )));
+    }
     if declaration.timeout.is_zero() {
         return Err(Error::config(format!(
             "`{name}`: `timeout` of zero: no handler could ever be in time"
@@ -288,4 +296,16 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
         return Err(Error::config(format!("`{name}`: `every` needs a period above zero")));
     }
     Ok(())
+}
+
+fn check_channel(name: &str, channel: &Channel) -> Result<(), Error> {
+    let zero = [
+        ("limit(0)", channel.limit == Some(0), "nothing could ever be published"),
+        ("dedup(.., 0)", channel.dedup.most == 0, "no key would be known"),
+        ("dedup(0, ..)", channel.dedup.within.is_zero(), "no key would be known"),
+    ];
+    let wrong = zero.iter().find(|(_, is_zero, _)| *is_zero);
+    wrong.map_or(Ok(()), |(setting, _, why)| {
+        Err(Error::config(format!("the channel `{name}`: `{setting}`: {why}")))
+    })
 }

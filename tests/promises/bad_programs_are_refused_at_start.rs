@@ -96,6 +96,23 @@ fn bounds_of_zero_are_refused() {
 }
 
 #[test]
+fn channels_that_take_or_know_nothing_are_refused() {
+    use cueline::{Acknowledge, Channel};
+    let channels = [
+        (Channel::default().limit(0), "`limit(0)`"),
+        (Channel::default().dedup(hours(1), 0), "`dedup(.., 0)`"),
+        (Channel::default().dedup(millis(0), 9), "`dedup(0, ..)`"),
+    ];
+    for (channel, named) in channels {
+        let error = Runtime::builder("test").channel::<Number>(channel).start().err().unwrap();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    let lease = Acknowledge::ByHand { lease: millis(0) };
+    let of = child(processor("a", || Any).on::<Number>().acknowledge(lease));
+    assert!(refused(vec![of]).contains("a lease of zero"));
+}
+
+#[test]
 fn an_address_that_is_taken_or_wrong_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
