@@ -5,53 +5,26 @@
 
 mod support;
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
 use cueline::prelude::*;
 use cueline::{Channel, Durability};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
+use support::plain::{PlainWriter, segment};
 use support::{medians, runs, wanted};
-use tokio::sync::oneshot;
 
 /// What one event takes up, beside its envelope.
 const BYTES: usize = 256;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Event {
-    #[serde(with = "bytes")]
+    #[serde(with = "support::bytes")]
     data: Vec<u8>,
 }
 cueline::event!(Event, "event");
-
-/// Bytes as bytes, not as a list of numbers.
-mod bytes {
-    use serde::de::{Deserializer, Visitor};
-    use serde::ser::Serializer;
-
-    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        from.deserialize_byte_buf(Bytes)
-    }
-}
 
 fn event() -> Event {
     Event { data: vec![7; BYTES] }
@@ -90,61 +63,24 @@ fn ours(flight: usize, events: usize) -> f64 {
     rate
 }
 
-/// A plain group-commit segment writer: takes all that waits, writes it once, syncs once, answers all.
-fn plain(flight: usize, events: usize) -> f64 {
-    const SEGMENT: u64 = 32 << 20;
-    let path = directory("plain");
-    let (send, take) = crossbeam_channel::unbounded::<(Vec<u8>, oneshot::Sender<()>)>();
-    let writer = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            let mut number = 0;
-            let mut file = segment(&path, &mut number, SEGMENT);
-            let (mut at, mut buffer, mut waiting) = (0, Vec::new(), Vec::new());
-            while let Ok(first) = take.recv() {
-                for (bytes, done) in std::iter::once(first).chain(take.try_iter()) {
-                    buffer.extend((bytes.len() as u32).to_le_bytes());
-                    buffer.extend(crc32c::crc32c(&bytes).to_le_bytes());
-                    buffer.extend(bytes);
-                    waiting.push(done);
-                }
-                if at + buffer.len() as u64 > SEGMENT {
-                    (file, at) = (segment(&path, &mut number, SEGMENT), 0);
-                }
-                file.write_all_at(&buffer, at).unwrap();
-                file.sync_data().unwrap();
-                at += buffer.len() as u64;
-                buffer.clear();
-                waiting.drain(..).for_each(|done| done.send(()).unwrap());
-            }
-        }
-    });
-    let rate = in_flight(flight, events, || {
-        let (done, kept) = oneshot::channel();
-        send.send((rmp_serde::to_vec_named(&event()).unwrap(), done)).unwrap();
-        kept
-    });
-    drop(send);
-    writer.join().unwrap();
-    std::fs::remove_dir_all(path).unwrap();
-    rate
+fn encoded() -> Vec<u8> {
+    rmp_serde::to_vec_named(&event()).unwrap()
 }
 
-fn segment(path: &Path, number: &mut u32, length: u64) -> File {
-    *number += 1;
-    let file = File::create_new(path.join(number.to_string())).unwrap();
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length).unwrap();
-    file.sync_all().unwrap();
-    file
+fn plain(flight: usize, events: usize) -> f64 {
+    let writer = PlainWriter::begin(directory("plain"), true);
+    let rate = in_flight(flight, events, || writer.write([encoded()]));
+    writer.end();
+    rate
 }
 
 /// One write and one sync an event, by the thread that publishes: what the disk can do.
 fn raw(events: usize) -> f64 {
     let path = directory("raw");
-    let file = segment(&path, &mut 0, 32 << 20);
+    let file = segment(&path, &mut 0);
     let began = Instant::now();
     for number in 0..events {
-        let bytes = rmp_serde::to_vec_named(&event()).unwrap();
+        let bytes = encoded();
         file.write_all_at(&bytes, (number * bytes.len()) as u64).unwrap();
         file.sync_data().unwrap();
     }
@@ -258,42 +194,14 @@ fn buffered(batches: usize) -> f64 {
 
 /// The same with a plain segment writer that does not sync.
 fn plain_batches(batches: usize) -> f64 {
-    const SEGMENT: u64 = 32 << 20;
-    let path = directory("plain-batches");
-    let (send, take) = crossbeam_channel::unbounded::<(Vec<Vec<u8>>, oneshot::Sender<()>)>();
-    let writer = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            let mut number = 0;
-            let (mut file, mut at) = (segment(&path, &mut number, SEGMENT), 0);
-            let mut buffer = Vec::new();
-            while let Ok((batch, done)) = take.recv() {
-                for bytes in batch {
-                    buffer.extend((bytes.len() as u32).to_le_bytes());
-                    buffer.extend(crc32c::crc32c(&bytes).to_le_bytes());
-                    buffer.extend(bytes);
-                }
-                if at + buffer.len() as u64 > SEGMENT {
-                    (file, at) = (segment(&path, &mut number, SEGMENT), 0);
-                }
-                file.write_all_at(&buffer, at).unwrap();
-                at += buffer.len() as u64;
-                buffer.clear();
-                done.send(()).unwrap();
-            }
-        }
-    });
+    let writer = PlainWriter::begin(directory("plain-batches"), false);
     let began = Instant::now();
     for _ in 0..batches {
-        let (done, kept) = oneshot::channel();
-        let batch = (0..100).map(|_| rmp_serde::to_vec_named(&event()).unwrap()).collect();
-        send.send((batch, done)).unwrap();
-        pollster::block_on(kept).unwrap();
+        let batch: Vec<_> = (0..100).map(|_| encoded()).collect();
+        pollster::block_on(writer.write(batch)).unwrap();
     }
     let rate = (100 * batches) as f64 / began.elapsed().as_secs_f64();
-    drop(send);
-    writer.join().unwrap();
-    std::fs::remove_dir_all(path).unwrap();
+    writer.end();
     rate
 }
 
@@ -307,7 +215,7 @@ fn written_so_far() -> u64 {
 /// Bytes written to the disk for each byte of the events, as they are encoded.
 fn written(flight: usize, events: usize) -> f64 {
     let path = directory("written");
-    let payload = rmp_serde::to_vec_named(&event()).unwrap().len() * events;
+    let payload = encoded().len() * events;
     let runtime = Runtime::builder("bench").store(Store::directory(&path)).start().unwrap();
     let before = written_so_far();
     in_flight(flight, events, || runtime.publish(event()));
@@ -416,32 +324,8 @@ fn single_ours(events: usize) -> f64 {
 }
 
 fn single_plain(events: usize) -> f64 {
-    let path = directory("single-plain");
-    let (send, take) = crossbeam_channel::unbounded::<(Vec<u8>, oneshot::Sender<()>)>();
-    let file = segment(&path, &mut 0, 32 << 20);
-    let writer = std::thread::spawn(move || {
-        let mut at = 0;
-        while let Ok((bytes, done)) = take.recv() {
-            file.write_all_at(&bytes, at).unwrap();
-            file.sync_data().unwrap();
-            at += bytes.len() as u64;
-            done.send(()).unwrap();
-        }
-    });
-    let median = one_at_a_time(events, || {
-        let (done, kept) = oneshot::channel();
-        send.send((rmp_serde::to_vec_named(&event()).unwrap(), done)).unwrap();
-        let mut kept = pin!(kept);
-        pollster::block_on(std::future::poll_fn(|task| match kept.as_mut().poll(task) {
-            Poll::Ready(done) => {
-                done.unwrap();
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }));
-    });
-    drop(send);
-    writer.join().unwrap();
-    std::fs::remove_dir_all(path).unwrap();
+    let writer = PlainWriter::begin(directory("single-plain"), true);
+    let median = one_at_a_time(events, || pollster::block_on(writer.write([encoded()])).unwrap());
+    writer.end();
     median
 }
