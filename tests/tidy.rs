@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "store/file/retained.rs",
     "store/file/scan.rs",
     "broker/dedup.rs",
+    "queue/form.rs",
     "queue/lines.rs",
     "queue/load.rs",
     "queue/parked.rs",

@@ -13,6 +13,7 @@ use super::durability::Durabilities;
 use super::holders::Holders;
 use crate::message::envelope::TopicId;
 use crate::queue::batch::Load;
+use crate::queue::form::Form;
 use crate::queue::{Subscription, WhenFull};
 
 /// How many events one look at the subscriptions may allow.
@@ -197,7 +198,7 @@ impl Door {
         let settings = &gate.subscription.settings;
         let waits = !self.keeps_in_log(topic) && settings.when_full == WhenFull::Block;
         let own = waits.then_some((settings.bound, settings.reserve));
-        let limit = self.durability.limit(topic).map(|events| Load::new(events, u64::MAX / 4));
+        let limit = self.durability.limit(topic);
         match (own, limit) {
             (Some((bound, reserve)), Some(limit)) => Some((bound.min(limit), reserve.min(limit))),
             (None, Some(limit)) => Some((limit, limit)),
@@ -205,20 +206,21 @@ impl Door {
         }
     }
 
-    /// Lets in as many of `most` events of equal weight as there is room for; returns how many.
+    /// Lets in as many of `most` events as there is room for; returns how many.
     pub(crate) fn admit_some(
         &mut self,
         topic: TopicId,
-        one: Load,
+        form: Form<'_>,
         most: u64,
         ticket: Option<u64>,
     ) -> u64 {
-        if !self.admit(topic, one, ticket) {
+        if !self.admit(topic, Load::new(1, form.first()), ticket) {
             return 0;
         }
         let credit = self.topic(topic).credit;
-        let more = (most - 1).min(credit.events).min(credit.weight / one.weight.max(1));
-        let load = Load::new(more, more * one.weight);
+        let (_, rest) = form.split(1);
+        let more = rest.fitting((most - 1).min(credit.events), credit.weight);
+        let load = Load::new(more, rest.split(more as usize).0.all(more as usize));
         let door = self.topic(topic);
         door.credit = door.credit.less(load);
         door.published.add(load);
@@ -257,10 +259,10 @@ impl Door {
             }
             // Others of the subscription may have been allowed more than they use.
             self.withdraw_credits(topic);
-            let enough = self.least_bound(topic) / 8;
+            let enough = self.least_bound(topic).min(BEFORE_BROKER) / 8;
             let door = &self.topics[index];
             let room = self.room(topic, false);
-            if room.events > 0
+            if room.events.min(room.weight) > 0
                 && room.events >= enough
                 && let Some((_, waker)) = door.queue.front()
             {
@@ -321,12 +323,8 @@ impl Door {
                 used.add(door.credit);
                 used.add(door.leased);
             }
-            if self.keeps && gate.topics.iter().any(|(of, ..)| self.keeps_in_log(*of)) {
-                // What is read from the log weighs otherwise than what was published.
-                used.weight = 0;
-            }
             if kept {
-                used.events += gate.subscription.left_by_earlier();
+                used.add(gate.subscription.left_by_earlier());
             }
             room = room.min(bound.less(used));
         }

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use super::topics::Topics;
 use crate::message::envelope::TopicId;
+use crate::queue::batch::Load;
 use crate::store::channel::{AtLimit, Channel, Durability};
+
+/// So many never wait; and sums of it do not overflow.
+const NO_LIMIT: u64 = u64::MAX / 4;
 
 /// What was said of channels, and is not what is usual.
 #[derive(Debug, Default)]
 pub(crate) struct Durabilities {
     by_name: HashMap<&'static str, Durability>,
     by_topic: HashMap<TopicId, Durability>,
-    limits: HashMap<TopicId, u64>,
+    limits: HashMap<TopicId, Load>,
     /// Those that refuse at their limit.
     refuse: Vec<&'static str>,
 }
@@ -23,16 +27,20 @@ impl Durabilities {
         let unusual = channels.iter().filter(|(_, of)| of.durability != Durability::Synced);
         let by_name: HashMap<_, _> = unusual.map(|(name, of)| (*name, of.durability)).collect();
         let by_topic = by_name.iter().map(|(name, of)| (topics.reserve(name), *of)).collect();
-        let limits =
-            channels.iter().filter_map(|(name, of)| Some((topics.reserve(name), of.limit?)));
-        let limits = limits.collect();
+        let mut limits = HashMap::new();
+        for (name, of) in channels {
+            let limit = Load::new(of.limit.unwrap_or(NO_LIMIT), of.limit_bytes.unwrap_or(NO_LIMIT));
+            if limit != Load::new(NO_LIMIT, NO_LIMIT) {
+                limits.insert(topics.reserve(name), limit);
+            }
+        }
         let refuse = channels.iter().filter(|(_, of)| of.at_limit == AtLimit::Refuse);
         let refuse = refuse.map(|(name, _)| *name).collect();
         Self { by_name, by_topic, limits, refuse }
     }
 
-    /// How many events may wait for a subscription before publishers of that topic wait.
-    pub(crate) fn limit(&self, topic: TopicId) -> Option<u64> {
+    /// How much may wait for a subscription before publishers of that topic wait.
+    pub(crate) fn limit(&self, topic: TopicId) -> Option<Load> {
         if self.limits.is_empty() { None } else { self.limits.get(&topic).copied() }
     }
 

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use crate::error::Error;
-use crate::message::{Message, codec};
+use crate::message::{Message, codec, weight_of};
+use crate::queue::form::Form;
 use crate::store::LARGEST_EVENT;
 use crate::store::file::events::Entry;
 
@@ -20,7 +21,8 @@ pub(crate) struct StoredBytes {
 }
 
 impl StoredBytes {
-    /// `Serialize` and `key` are code of the application: no lock may be held.
+    /// The first of these events, as many as are worth going in at once. `Serialize` and `key` are code
+    /// of the application: no lock may be held.
     pub(crate) fn of<E: Message>(events: &[E]) -> Result<Self, Error> {
         let [entries, payload] = SCRATCH.take();
         let ends = Vec::with_capacity(if events.len() > 1 { events.len() } else { 0 });
@@ -39,15 +41,27 @@ impl StoredBytes {
             Entry { key, payload: &stored.payload }.put(&mut stored.entries);
             if events.len() > 1 {
                 stored.ends.push(stored.entries.len());
+                if stored.entries.len() >= ENOUGH {
+                    break;
+                }
             }
         }
         Ok(stored)
     }
 
-    /// The first so many of them.
-    pub(crate) fn first(&self, count: usize) -> &[u8] {
-        let end = count.checked_sub(1).and_then(|last| self.ends.get(last));
-        &self.entries[..end.copied().unwrap_or(self.entries.len())]
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len().max(1)
+    }
+
+    /// What they are to a queue.
+    pub(crate) fn form(&self) -> Form<'_> {
+        Form::Stored { bytes: &self.entries, ends: &self.ends, cut: 0 }
+    }
+
+    /// All of them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.entries
     }
 }
 
@@ -61,5 +75,12 @@ impl Drop for StoredBytes {
     }
 }
 
+/// What an event is to a queue, if it has been made bytes of, or if not.
+pub(crate) fn form_of<'a, E: Message>(event: &E, stored: Option<&'a StoredBytes>) -> Form<'a> {
+    stored.map_or_else(|| Form::Values { each: weight_of(event) }, StoredBytes::form)
+}
+
+/// No more events are made bytes of at a time when there are so many of these.
+const ENOUGH: usize = 1 << 20;
 /// No thread keeps more than so much room.
 const MOST_ROOM: usize = 1 << 20;

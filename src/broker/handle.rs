@@ -217,11 +217,10 @@ impl Broker {
         let mut inner = self.intake.lock();
         self.epoch.fetch_add(1, Relaxed);
         inner.door.open(subscription.clone(), lane);
+        let topics = subscription.wanted.topics().iter();
+        let limit = topics.filter_map(|topic| self.durability.limit(*topic)).reduce(Load::min);
+        limit.into_iter().for_each(|limit| subscription.limit_to(limit));
         for topic in subscription.wanted.topics() {
-            self.durability
-                .limit(*topic)
-                .into_iter()
-                .for_each(|limit| subscription.limit_to(limit));
             if let Some(report) = inner.topics.report_mut(*topic) {
                 report.consumers.insert(subscription.name.as_str().to_owned());
             }

@@ -21,6 +21,7 @@ use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::{IdSource, IdSpace};
 use crate::queue::Subscription;
 use crate::queue::batch::{Events, Load};
+use crate::queue::form::Form;
 use crate::queue::once::{KeyNote, Keyed};
 use crate::signal::Signals;
 
@@ -171,8 +172,7 @@ impl Inner {
         &mut self,
         topic: TopicId,
         mut events: impl ExactSizeIterator<Item = E>,
-        weight: u64,
-        stored: Option<&[u8]>,
+        mut form: Form<'_>,
     ) -> EventId {
         let now = *self.now.get_or_insert_with(|| {
             let now = Timestamp::now();
@@ -182,16 +182,14 @@ impl Inner {
         self.sees_outside(topic);
         self.seal_if_large();
         self.door.before_broker.events += events.len() as u64;
-        if let Some(stored) = stored {
-            self.door.before_broker.weight += stored.len() as u64;
-        }
+        self.door.before_broker.weight += form.bytes().map_or(0, <[u8]>::len) as u64;
         loop {
             let (first, drawn) = self.ids.draw_many(events.len() as u64);
             let left = events.len() as u64 - drawn;
             let part = Part { events: &mut events, left: drawn as usize };
-            // All at once, with the last of them.
-            let stored = stored.map(|bytes| if left == 0 { bytes } else { &[] });
-            self.open.push(topic, part, weight, stored, first, &Origin::OUTSIDE, || now);
+            let (head, tail) = form.split(drawn as usize);
+            self.open.push(topic, part, head, first, &Origin::OUTSIDE, || now);
+            form = tail;
             if left == 0 {
                 return EventId(first.0 + u128::from(drawn - 1));
             }
@@ -373,6 +371,7 @@ mod tests {
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Ping;
     crate::event!(Ping, "ping");
+    const FREE: Form<'static> = Form::Values { each: 0 };
 
     /// What handlers publish may be there first, with times of its own.
     #[test]
@@ -384,10 +383,10 @@ mod tests {
         for _ in 0..2 {
             let mut outbox = Events::new(signals.clone());
             let (old, one) = (Timestamp::default(), std::iter::once(Ping));
-            outbox.push(topic, one, 0, None, EventId(7), &Origin::OUTSIDE, || old);
+            outbox.push(topic, one, FREE, EventId(7), &Origin::OUTSIDE, || old);
             inner.push_outbox(outbox);
             let before = Timestamp::now();
-            let id = inner.push(topic, std::iter::once(Ping), 0, None);
+            let id = inner.push(topic, std::iter::once(Ping), FREE);
             assert!(id.timestamp() >= before, "{id}");
             assert!(inner.open.runs().last().unwrap().head.at >= before);
             drop(inner.take());

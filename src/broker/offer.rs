@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use parking_lot::MutexGuard;
 
 use super::dedup::{Known, Once};
-use super::encoded::StoredBytes;
+use super::encoded::{StoredBytes, form_of};
 use super::handle::Broker;
 use super::intake::Inner;
 use super::journal::Due;
@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Refused};
 use crate::message::envelope::TopicId;
 use crate::message::{Event, EventId, Message, weight_of};
 use crate::queue::batch::Load;
+use crate::queue::form::Form;
 use crate::signal::Signal;
 
 /// How many events of a `publish_all` go in under one lock.
@@ -65,7 +66,10 @@ impl Broker {
         waker: Option<&Waker>,
     ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
         match self.journal {
-            None if key.is_none() => self.offer_as(event, None, ticket, waker, None),
+            None if key.is_none() => {
+                let form = form_of(&event, None);
+                self.offer_as(event, None, ticket, waker, form)
+            }
             Some(_) if self.is_short() => Err((Refused::NoSpace(event), None)),
             _ => self.offer_stored(event, key, ticket, waker),
         }
@@ -80,29 +84,29 @@ impl Broker {
         waker: Option<&Waker>,
     ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
         let keeps = self.journal.is_some() && self.durability.keeps(E::NAME);
+        let value = form_of(&event, None);
         if !keeps && key.is_none() {
-            return self.offer_as(event, None, ticket, waker, None);
+            return self.offer_as(event, None, ticket, waker, value);
         }
         match StoredBytes::of(std::slice::from_ref(&event)) {
-            Ok(bytes) => {
-                let bytes = bytes.first(1);
-                let once = key.map(|key| Once::of(key.clone(), [bytes]));
-                self.offer_as(event, once.as_ref(), ticket, waker, keeps.then_some(bytes))
+            Ok(stored) => {
+                let once = key.map(|key| Once::of(key.clone(), [stored.bytes()]));
+                let form = if keeps { stored.form() } else { value };
+                self.offer_as(event, once.as_ref(), ticket, waker, form)
             }
             Err(error) => Err((Refused::Invalid(event, error), None)),
         }
     }
 
-    /// As [`Broker::offer`], of an event that is these bytes, if it is to be kept.
+    /// As [`Broker::offer`], of an event that is that to a queue.
     fn offer_as<E: Event>(
         &self,
         event: E,
         once: Option<&Once>,
         ticket: Option<u64>,
         waker: Option<&Waker>,
-        stored: Option<&[u8]>,
+        form: Form<'_>,
     ) -> Result<Pushed, (Refused<E>, Option<u64>)> {
-        let weight = weight_of(&event);
         let mut inner = self.intake.lock();
         if inner.closed {
             return Err((Refused::Closed(event), None));
@@ -124,16 +128,16 @@ impl Broker {
                 Err(error) => return Err((Refused::Invalid(event, error), None)),
             }
         }
-        let load = Load::new(1, weight);
+        let load = Load::new(1, form.first());
         if !inner.door.admit(topic, load, ticket) {
             if inner.door.never_fits(topic, load) {
-                let error = too_heavy::<E>(weight);
+                let error = too_heavy::<E>(load.weight);
                 return Err((Refused::Invalid(event, error), None));
             }
             let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
             return Err((Refused::Full(event), ticket));
         }
-        let id = inner.push(topic, std::iter::once(event), weight, stored);
+        let id = inner.push(topic, std::iter::once(event), form);
         let due = self.due(inner.taken, topic);
         if let Some(once) = once {
             inner.note_pushed(topic, once, id, due);
@@ -186,33 +190,29 @@ impl Broker {
             if self.is_short() {
                 return Err(Error::no_space());
             }
-            // `weight` is user code: asked outside of the lock.
-            let usual = size_of::<E>() as u64;
             let slice = events.as_slice();
             let slice = &slice[..slice.len().min(SLICE)];
-            let alike = slice.iter().take_while(|event| weight_of(*event) == usual).count();
-            let (most, weight) = match alike {
-                0 => (1, weight_of(&slice[0])),
-                alike => (alike as u64, usual),
+            // User code: asked outside of the lock.
+            let stored = self.stored(slice)?;
+            let (most, form) = match &stored {
+                Some(stored) => (stored.count(), stored.form()),
+                None => alike(slice),
             };
-            let one = Load::new(1, weight);
-            let stored = self.stored(&slice[..most as usize])?;
             let mut inner = self.intake.lock();
             if inner.closed {
                 return Err(Error::closed());
             }
             let topic = inner.topics.topic::<E>()?;
-            let admitted = inner.door.admit_some(topic, one, most, *ticket);
+            let admitted = inner.door.admit_some(topic, form, most as u64, *ticket);
             if admitted > 0 {
                 let count = admitted as usize;
-                let stored = stored.as_ref().map(|stored| stored.first(count));
-                inner.push(topic, events.by_ref().take(count), weight, stored);
+                inner.push(topic, events.by_ref().take(count), form.split(count).0);
                 *due = Some(self.due(inner.taken, topic));
             }
             let mut next = None;
             if admitted == 0 {
-                if inner.door.never_fits(topic, one) {
-                    return Err(too_heavy::<E>(weight));
+                if inner.door.never_fits(topic, Load::new(1, form.first())) {
+                    return Err(too_heavy::<E>(form.first()));
                 }
                 *ticket = Some(inner.door.wait(topic, *ticket, waker));
             } else if let Some(ticket) = ticket.take() {
@@ -250,6 +250,16 @@ impl Broker {
     }
 }
 
+/// How many of these events weigh as much as the first, if they all weigh what is usual; else one. What
+/// they weigh is said by user code.
+fn alike<E: Message>(events: &[E]) -> (usize, Form<'static>) {
+    let usual = size_of::<E>() as u64;
+    match events.iter().take_while(|event| weight_of(*event) == usual).count() {
+        0 => (1, Form::Values { each: weight_of(&events[0]) }),
+        alike => (alike, Form::Values { each: usual }),
+    }
+}
+
 /// What was pushed: the last event's id, and what is to be waited for, if there is a log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pushed {
@@ -283,7 +293,7 @@ fn other_event(key: &str, first: EventId) -> Error {
 pub(super) fn too_heavy_together(events: usize) -> Error {
     Error::config(format!(
         "the batch has {events} events, more than a subscription of them may hold at all: publish them \
-         in several, or raise its `bound` or `bound_bytes`"
+         in several, or raise its `bound` or `bound_bytes`, or the `limit` of their channels"
     ))
 }
 
@@ -291,7 +301,7 @@ pub(super) fn too_heavy_together(events: usize) -> Error {
 pub(crate) fn too_heavy<E: Message>(weight: u64) -> Error {
     Error::config(format!(
         "an event `{}` weighs {weight} bytes, more than a subscription of it may hold at all: \
-         raise its `bound_bytes`",
+         raise its `bound_bytes`, or the channel's `limit_bytes`",
         E::NAME
     ))
 }

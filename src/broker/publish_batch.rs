@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::dedup::Once;
+use super::encoded::form_of;
 use super::handle::Broker;
 use super::intake::Watch;
 use super::offer::{Pushed, known, too_heavy_together};
@@ -16,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Refused};
 use crate::message::envelope::{Origin, TopicId};
 use crate::message::id::IdSource;
-use crate::message::{Event, EventId, weight_of};
+use crate::message::{Event, EventId};
 use crate::queue::batch::{Events, Load};
 use crate::store::LARGEST_BATCH;
 
@@ -82,17 +83,17 @@ impl Batch {
             Ok(stored) => stored,
             Err(error) => return Err(Refused::Invalid(event, error)),
         };
-        let stored = stored.as_ref().map(|stored| stored.first(1));
+        let form = form_of(&event, stored.as_ref());
         let Contents { ids, events, loads } = &mut *self.contents;
-        if events.stored().len() + stored.map_or(0, <[u8]>::len) > LARGEST_BATCH {
+        if events.stored().len() + form.bytes().map_or(0, <[u8]>::len) > LARGEST_BATCH {
             let error = Error::too_large("a batch", LARGEST_BATCH);
             return Err(Refused::Invalid(event, error));
         }
-        let (weight, now) = (weight_of(&event), Timestamp::now());
+        let now = Timestamp::now();
         ids.advance(now);
         let event = std::iter::once(event);
-        events.push(topic, event, weight, stored, ids.draw(), &Origin::OUTSIDE, || now);
-        let load = Load::new(1, weight);
+        events.push(topic, event, form, ids.draw(), &Origin::OUTSIDE, || now);
+        let load = Load::new(1, form.first());
         match loads.iter_mut().find(|(of, _)| *of == topic) {
             Some((_, known)) => known.add(load),
             None => loads.push((topic, load)),

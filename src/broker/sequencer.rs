@@ -249,6 +249,7 @@ mod tests {
     use super::*;
     use crate::broker::handle::Broker;
     use crate::broker::intake::Arrived;
+    use crate::queue::form::Form;
 
     struct Ping(u64);
     crate::event!(Ping, "ping");
@@ -304,7 +305,7 @@ mod tests {
         for round in 0..10_000 {
             dawdle();
             let mut inner = broker.intake.lock();
-            inner.push(topic, std::iter::once(Ping(publisher)), 8, None);
+            inner.push(topic, std::iter::once(Ping(publisher)), Form::Values { each: 8 });
             broker.gathered(inner, lane_bit(0));
             came.recv_timeout(Duration::from_secs(20))
                 .map_err(|_| format!("publication {round} was slept over"))?;

@@ -53,7 +53,8 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + Sized + 'static 
     }
 
     /// What the event counts against a subscription's bound, in bytes. Default: the size of the
-    /// value itself, without what it owns on the heap; say more where that is large.
+    /// value itself, without what it owns on the heap; say more where that is large. On a channel that a
+    /// log keeps, an event counts what it takes there, and this is not asked.
     fn weight(&self) -> usize {
         size_of::<Self>()
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::column::{Column, Stored, Typed};
+use super::form::Form;
 pub(crate) use super::load::Load;
 use super::once::KeyNote;
 use crate::clock::{Moment, Timestamp};
@@ -107,17 +108,15 @@ impl Events {
         self.columns.len() - 1
     }
 
-    /// Adds events whose ids follow each other, each of that weight. `topic` must be the topic of
-    /// `E`; `stored` is what they are as bytes, if they are to be; `now` is asked only when a
-    /// run begins.
+    /// Adds events whose ids follow each other. `topic` must be the topic of `E`; `now` is asked only
+    /// when a run begins.
     #[inline]
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn push<E: Message>(
         &mut self,
         topic: TopicId,
         events: impl ExactSizeIterator<Item = E>,
-        weight: u64,
-        stored: Option<&[u8]>,
+        form: Form<'_>,
         first: EventId,
         origin: &Origin,
         now: impl FnOnce() -> Timestamp,
@@ -135,18 +134,16 @@ impl Events {
                 let start = self.column_length::<E>(column);
                 let head = Head::new(topic, first, now(), origin);
                 let offset = self.length;
-                let (column, stored) = (column as u32, stored.is_some());
+                let (column, stored) = (column as u32, form.bytes().is_some());
                 self.runs.push(Run { head, column, start, length: count, offset, stored });
                 column as usize
             }
         };
         let column = (&mut *self.columns[column].1 as &mut dyn Any).downcast_mut::<Typed<E>>();
         if let Some(column) = column {
-            column.extend(events, weight);
+            column.extend(events, form);
             self.length += count;
-            if let Some(stored) = stored {
-                self.stored.extend_from_slice(stored);
-            }
+            self.stored.extend_from_slice(form.bytes().unwrap_or_default());
         }
     }
 

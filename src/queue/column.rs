@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ops::Range;
 
+use super::form::Form;
 use crate::error::Outcome;
 use crate::message::{Key, Message, codec};
 use crate::store::file::events::{Entries, Entry};
@@ -37,10 +38,13 @@ impl<E: Message> Typed<E> {
     }
 
     #[inline]
-    pub(super) fn extend(&mut self, events: impl ExactSizeIterator<Item = E>, weight: u64) {
-        if weight != size_of::<E>() as u64 || !self.weights.is_empty() {
-            self.weights.resize(self.events.len(), size_of::<E>() as u64);
-            self.weights.extend(std::iter::repeat_n(weight, events.len()));
+    pub(super) fn extend(&mut self, events: impl ExactSizeIterator<Item = E>, form: Form<'_>) {
+        let (usual, count) = (size_of::<E>(), events.len());
+        if let Some(weights) = form.unusual(usual, count) {
+            self.weights.resize(self.events.len(), usual as u64);
+            self.weights.extend(weights);
+        } else if !self.weights.is_empty() {
+            self.weights.resize(self.weights.len() + count, usual as u64);
         }
         self.events.extend(events);
     }
@@ -155,7 +159,9 @@ impl Column for Stored {
     }
 
     fn weight(&self, range: Range<usize>) -> u64 {
-        self.places[range].iter().map(|place| u64::from(place.payload.1 - place.payload.0)).sum()
+        let length = |(start, end): (u32, u32)| (end - start) as usize;
+        let size = |place: &Place| Entry::size(place.key.map(length), length(place.payload)) as u64;
+        self.places[range].iter().map(size).sum()
     }
 
     fn split_off(&mut self, at: usize) -> Box<dyn Column> {

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::message::EventId;
     use crate::message::envelope::{Origin, TopicId};
+    use crate::queue::form::Form;
     use crate::signal::Signals;
     use proptest::prelude::*;
 
@@ -96,8 +97,8 @@ mod tests {
 
     fn one(id: u128) -> Events {
         let mut events = Events::new(Signals::new(Vec::new()));
-        let (topic, event) = (TopicId(0), std::iter::once(Ping));
-        events.push(topic, event, 3, None, EventId(id), &Origin::OUTSIDE, Default::default);
+        let (topic, event, form) = (TopicId(0), std::iter::once(Ping), Form::Values { each: 3 });
+        events.push(topic, event, form, EventId(id), &Origin::OUTSIDE, Default::default);
         events
     }
 

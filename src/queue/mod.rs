@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod column;
 mod delayed;
 pub(crate) mod fence;
+pub(crate) mod form;
 pub(crate) mod kept;
 mod lines;
 mod load;

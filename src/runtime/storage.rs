@@ -113,6 +113,7 @@ impl Subscriptions {
             }
             let died = self.died.remove(&number).unwrap_or_default();
             let topic = |name: &str| self.reading.topic_named(name);
+            subscription.earlier_weigh(self.reading.segments().mean_from(restored.to.0));
             subscription.restore(restored, &died, topic);
             self.facts.forget_subscription(number);
             return;
@@ -128,6 +129,7 @@ impl Subscriptions {
         };
         if let Some(from) = from.filter(|from| *from < segments.next()) {
             self.floor.begins(self.next);
+            subscription.earlier_weigh(segments.mean_from(from));
             subscription.begin_with(Seq(from.max(segments.first())));
         }
         self.next += 1;

@@ -301,6 +301,7 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
 fn check_channel(name: &str, channel: &Channel) -> Result<(), Error> {
     let zero = [
         ("limit(0)", channel.limit == Some(0), "nothing could ever be published"),
+        ("limit_bytes(0)", channel.limit_bytes == Some(0), "nothing could ever be published"),
         ("dedup(.., 0)", channel.dedup.most == 0, "no key would be known"),
         ("dedup(0, ..)", channel.dedup.within.is_zero(), "no key would be known"),
     ];

@@ -34,7 +34,7 @@ pub enum Durability {
 }
 
 /// What happens to a publication when its channel's limit is reached; see
-/// [`Channel::limit`](crate::Channel::limit).
+/// [`Channel::limit`](crate::Channel::limit) and [`Channel::limit_bytes`](crate::Channel::limit_bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtLimit {
     /// It waits until there is room.
@@ -80,6 +80,7 @@ pub struct Channel {
     pub(crate) durability: Durability,
     pub(crate) dedup: Window,
     pub(crate) limit: Option<u64>,
+    pub(crate) limit_bytes: Option<u64>,
     pub(crate) at_limit: AtLimit,
 }
 
@@ -112,7 +113,16 @@ impl Channel {
         self
     }
 
-    /// What happens to what is published at the limit. Default: it waits.
+    /// As [`limit`](Self::limit), in bytes, as the log has them; without a log, or of a channel that is
+    /// [not kept](Durability::NotKept), by what its type [weighs](crate::Message::weight). What was left
+    /// before a restart is reckoned by the mean size of what is there. Of both limits, the one that is
+    /// reached first counts.
+    pub fn limit_bytes(mut self, bytes: u64) -> Self {
+        self.limit_bytes = Some(bytes);
+        self
+    }
+
+    /// What happens to what is published at a limit. Default: it waits.
     pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
         self.at_limit = at_limit;
         self

@@ -42,6 +42,7 @@ const CASES: &[Case] = &[
     ("all that is parked is shown, whatever its id", false, repair::shows_all),
     ("who is full refuses nobody silently", false, publishing::bounds),
     ("a channel takes as many as its limit says", false, publishing::limits),
+    ("a channel takes as many bytes as its limit says", false, publishing::limits_bytes),
     ("what was left by then counts after a restart", true, publishing::limits_last),
     ("a key is published once", false, publishing::dedup),
     ("a key is known after a restart", true, publishing::dedup_lasts),

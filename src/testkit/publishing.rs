@@ -73,6 +73,40 @@ pub(super) fn limits(stage: &mut Stage) {
     assert_eq!(notes.all().len(), 701);
 }
 
+/// Whether what waits is in memory or has to be read: it weighs as much when it leaves as when it came.
+pub(super) fn limits_bytes(stage: &mut Stage) {
+    let notes = Notes::default();
+    let light = |notes: &Notes| player("player", notes, fine).bound_bytes(3_000);
+    let limit = Channel::default().limit_bytes(10_000);
+    let runtime = stage.start_with(limit, |of| of.child(light(&notes)));
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        runtime.pause("player").unwrap();
+        // Where there is a log, it falls behind by these, and reads from there what comes next.
+        let remarks: Vec<_> = (0..300).map(|number| Remark { number }).collect();
+        runtime.publish_all(remarks).wait().unwrap();
+        taken.push(take_all(&runtime));
+        runtime.resume("player").unwrap();
+        runtime.idle().wait();
+    }
+    assert!(taken[0] > 2 && taken[0] < 1_000, "{taken:?}");
+    assert!(
+        taken.iter().all(|of| *of == taken[0]),
+        "room is lost, or comes from nowhere: {taken:?}"
+    );
+    let limit = Channel::default().limit_bytes(160);
+    let runtime = stage.start_with(limit, |of| of.child(light(&notes)));
+    runtime.pause("player").unwrap();
+    let few = take_all(&runtime);
+    assert!(few > 2 && few < 20, "{few}");
+    let limit = limit.limit(1);
+    runtime.resume("player").unwrap();
+    runtime.idle().wait();
+    let runtime = stage.start_with(limit, |of| of.child(light(&notes)));
+    runtime.pause("player").unwrap();
+    assert_eq!(take_all(&runtime), 1, "the limit that is reached first counts");
+}
+
 pub(super) fn limits_last(stage: &mut Stage) {
     let notes = Notes::default();
     let limit = Channel::default().limit(100);

@@ -100,6 +100,7 @@ fn channels_that_take_or_know_nothing_are_refused() {
     use cueline::{Acknowledge, Channel};
     let channels = [
         (Channel::default().limit(0), "`limit(0)`"),
+        (Channel::default().limit_bytes(0), "`limit_bytes(0)`"),
         (Channel::default().dedup(hours(1), 0), "`dedup(.., 0)`"),
         (Channel::default().dedup(millis(0), 9), "`dedup(0, ..)`"),
     ];

@@ -3,16 +3,17 @@
 use std::any::TypeId;
 
 use super::{Leases, Link};
-use crate::broker::encoded::StoredBytes;
+use crate::broker::encoded::{StoredBytes, form_of};
 use crate::broker::handle::Lease;
 use crate::broker::offer::too_heavy;
 use crate::clock::Timestamp;
 use crate::error::{Error, Failure, Outcome};
 use crate::message::envelope::Origin;
-use crate::message::{Event, EventId, weight_of};
+use crate::message::{Event, EventId};
 use crate::processor::emitted::Emitted;
 use crate::processor::outcome::Ended;
 use crate::queue::batch::{Events, Load};
+use crate::queue::form::Form;
 use crate::store::LARGEST_BATCH;
 
 /// So many bytes of publications are committed without waiting for more.
@@ -23,28 +24,26 @@ impl Link {
     #[inline]
     pub(crate) fn publish<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
         match self.broker.journal {
-            None => self.publish_as(event, origin, None),
-            Some(_) if !self.broker.durability.keeps(E::NAME) => {
-                self.publish_as(event, origin, None)
-            }
+            None => self.publish_value(event, origin),
+            Some(_) if !self.broker.durability.keeps(E::NAME) => self.publish_value(event, origin),
             Some(_) => self.publish_stored(event, origin),
         }
+    }
+
+    #[inline]
+    fn publish_value<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
+        let form = form_of(&event, None);
+        self.publish_as(event, origin, form)
     }
 
     #[cold]
     fn publish_stored<E: Event>(&self, event: E, origin: &Origin) -> Outcome<EventId> {
         let stored = stored_bytes(&event)?;
-        self.publish_as(event, origin, Some(stored.first(1)))
+        self.publish_as(event, origin, stored.form())
     }
 
     #[inline]
-    fn publish_as<E: Event>(
-        &self,
-        event: E,
-        origin: &Origin,
-        stored: Option<&[u8]>,
-    ) -> Outcome<EventId> {
-        let weight = weight_of(&event);
+    fn publish_as<E: Event>(&self, event: E, origin: &Origin, form: Form<'_>) -> Outcome<EventId> {
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         let mut ids = self.ids.borrow_mut();
@@ -55,18 +54,18 @@ impl Link {
         });
         let id = ids.draw();
         let emitted = &mut chunk.emitted[slot];
-        let load = Load::new(1, weight);
+        let load = Load::new(1, form.first());
         if load.fits(emitted.lease.allowed) {
             emitted.lease.spend(load);
         } else {
             emitted.short.add(load);
             self.short.set(true);
         }
-        if let Some(stored) = stored {
+        if let Some(stored) = form.bytes() {
             self.weigh(chunk.outbox.stored().len() + stored.len())?;
         }
         let event = std::iter::once(event);
-        chunk.outbox.push(emitted.topic, event, weight, stored, id, origin, || now);
+        chunk.outbox.push(emitted.topic, event, form, id, origin, || now);
         self.published.set(chunk.outbox.len());
         Ok(id)
     }
@@ -83,8 +82,9 @@ impl Link {
 
     /// A publication that travels alone, later.
     pub(crate) fn one_event<E: Event>(&self, event: E, origin: &Origin) -> Outcome<Events> {
-        let weight = weight_of(&event);
         let stored = self.stored(&event)?;
+        let form = form_of(&event, stored.as_ref());
+        let weight = form.first();
         let chunk = &mut *self.chunk.borrow_mut();
         let slot = self.emitted::<E>(&mut chunk.emitted)?;
         if self.broker.never_fits(chunk.emitted[slot].topic, Load::new(1, weight)) {
@@ -95,8 +95,7 @@ impl Link {
         ids.advance(now);
         let mut events = Events::new(self.broker.signals.clone());
         let (topic, event) = (chunk.emitted[slot].topic, std::iter::once(event));
-        let stored = stored.as_ref().map(|stored| stored.first(1));
-        events.push(topic, event, weight, stored, ids.draw(), origin, || now);
+        events.push(topic, event, form, ids.draw(), origin, || now);
         Ok(events)
     }
 

@@ -108,6 +108,8 @@ struct Inner {
     leases: acknowledge::Leases,
     /// Events before that were published by an earlier process: nobody here counts on them.
     earlier: Seq,
+    /// What each of these weighs in the mean.
+    earlier_weight: u64,
     /// What the log is to be told, if there is one.
     news: Option<News>,
     source: Source,
@@ -140,8 +142,8 @@ pub(crate) struct Subscription {
     detached: AtomicBool,
     /// Nobody is there to handle anything now, but will be after a back-off.
     stalled: AtomicBool,
-    /// The least limit of its channels, if it is less than its bound.
-    limit: AtomicU64,
+    /// The least limit of its channels, if they have any.
+    limit: OnceLock<Load>,
     /// In eighths of the bound, when publishers were last thought of.
     fullness: AtomicU64,
     /// One more than its number in the log; 0 if there is none.
@@ -192,6 +194,7 @@ impl Subscription {
             acknowledged: BTreeSet::new(),
             leases: BTreeMap::new(),
             earlier: Seq(0),
+            earlier_weight: 0,
             news: None,
             source: Source::Memory,
             seen: Seq(0),
@@ -216,7 +219,7 @@ impl Subscription {
             leaving: Notify::new(),
             detached: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
-            limit: AtomicU64::new(u64::MAX),
+            limit: OnceLock::new(),
             fullness: AtomicU64::new(0),
             log_number: AtomicU64::new(0),
             news: AtomicBool::new(false),
@@ -355,26 +358,9 @@ impl Subscription {
     pub(crate) fn has_untold(&self) -> bool {
         self.untold.load(SeqCst) > 0
     }
-
-    /// Whether one more publication may wait for its time, beside so many that are about to.
-    pub(crate) fn has_room_for_delayed(&self, more: Load) -> bool {
-        let mut load = self.inner.lock().delayed.load();
-        load.add(more);
-        load.fits(Load::new(self.settings.most_held as u64, self.settings.bound.weight))
-    }
 }
 
 impl Inner {
-    /// Too many events are held, or too heavy ones: nothing new is taken until some have left.
-    fn is_full(&self) -> bool {
-        self.state.is_full() || self.kept.weight() >= self.most_held_weight
-    }
-
-    /// Nobody waits behind anybody, and there is room: first deliveries need not be asked for.
-    fn is_clear(&self) -> bool {
-        self.state.is_clear() && !self.is_full()
-    }
-
     fn is_finished(&self) -> bool {
         self.closed
             && self.line.batches.is_empty()

@@ -143,13 +143,19 @@ impl Subscription {
         inner.source.is_lagging() || (inner.news.is_some() && waits())
     }
 
-    /// How many places an earlier process left that it is not through with.
-    pub(crate) fn left_by_earlier(&self) -> u64 {
+    /// What an earlier process left that it is not through with.
+    pub(crate) fn left_by_earlier(&self) -> Load {
         let inner = self.inner.lock();
-        match inner.earlier {
+        let places = match inner.earlier {
             Seq(u64::MAX) => 0, // it is about to begin
             earlier => earlier.0.saturating_sub(inner.taken_to(self).0),
-        }
+        };
+        Load::new(places, places.saturating_mul(inner.earlier_weight))
+    }
+
+    /// What an earlier process left for it weighs so much each in the mean.
+    pub(crate) fn earlier_weigh(&self, each: u64) {
+        self.inner.lock().earlier_weight = each;
     }
 
     /// It reads from the log.

@@ -17,6 +17,11 @@ pub(crate) fn put_number(into: &mut Vec<u8>, mut number: u64) {
     into.push(number as u8);
 }
 
+/// How many bytes [`put_number`] needs.
+pub(crate) fn length_of(number: u64) -> usize {
+    (number | 1).ilog2() as usize / 7 + 1
+}
+
 /// As [`put_number`], small ones of either sign in few bytes.
 #[inline]
 pub(crate) fn put_signed(into: &mut Vec<u8>, number: i64) {

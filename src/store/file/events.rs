@@ -3,7 +3,7 @@
 //! Ids are stored as what they are more than another one that is there already, so that an event's
 //! envelope takes less than 48 bytes even where it shares it with nobody.
 
-use super::bytes::{Bytes, Malformed, Read, put_bytes, put_number, put_signed};
+use super::bytes::{Bytes, Malformed, Read, length_of, put_bytes, put_number, put_signed};
 
 /// Events as they are read: runs of one type each, and their bytes one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,12 @@ impl Entry<'_> {
             put_bytes(into, key);
         }
         into.extend_from_slice(self.payload);
+    }
+
+    /// How many bytes that takes with a key and a payload so long.
+    pub(crate) fn size(key: Option<usize>, payload: usize) -> usize {
+        let key = key.map_or(0, |key| length_of(key as u64) + key);
+        length_of((payload as u64) << 1) + key + payload
     }
 }
 

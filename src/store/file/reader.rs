@@ -79,6 +79,15 @@ impl Segments {
         all[behind.saturating_sub(1)..].iter().map(|segment| segment.length).sum()
     }
 
+    /// What an event from that position on takes in the mean.
+    pub(crate) fn mean_from(&self, position: u64) -> u64 {
+        let all = self.all.read();
+        let behind = all.partition_point(|segment| segment.head.first <= position);
+        let those = &all[behind.saturating_sub(1)..];
+        let events = those.first().map_or(0, |of| self.next().saturating_sub(of.head.first));
+        those.iter().map(|segment| segment.length).sum::<u64>() / events.max(1)
+    }
+
     /// The position of the first event that can be there.
     pub(crate) fn first(&self) -> u64 {
         self.all.read().first().map_or(0, |of| of.head.first)
