@@ -176,7 +176,7 @@ pub(crate) fn decide(
         return Decision::Park;
     }
     match cause {
-        Cause::Panicked | Cause::TimedOut => Decision::RetryAfter(Duration::ZERO),
+        Cause::Panicked | Cause::TimedOut | Cause::Crashed => Decision::RetryAfter(Duration::ZERO),
         Cause::NoSpace => Decision::RetryAfter(UNTIL_THERE_IS_SPACE),
         _ => Decision::RetryAfter(retry.backoff.wait(failures, jitter)),
     }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_panic_or_a_timeout_gets_one_more_delivery_whatever_the_policy_says() {
         for retry in [Retry::attempts(1), Retry::attempts(100)] {
-            for cause in [Cause::Panicked, Cause::TimedOut] {
+            for cause in [Cause::Panicked, Cause::TimedOut, Cause::Crashed] {
                 for failures in [1, 7] {
                     let once_more = decide(&retry, cause, failures, 1, 0.0);
                     assert_eq!(once_more, Decision::RetryAfter(Duration::ZERO));

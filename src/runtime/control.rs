@@ -87,6 +87,7 @@ impl Control {
             }
             // What killed the last process is known before anybody is at it again.
             core.broker.is_kept().await.ok();
+            core.begin_trial();
             let mut control = Self::new(core, threads, plans, specs, ready);
             started.send(Ok(())).ok();
             control.obey(&mut commands).await;

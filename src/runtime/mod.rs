@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod core;
 mod damage;
+mod first;
 pub(crate) mod handle;
 mod keeping;
 mod leaves;

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
 use crate::message::Seq;
 use crate::queue::once::Keyed;
-use crate::queue::{Restored, StartFrom, Subscription};
+use crate::queue::{Restored, StartFrom, Subscription, Trial};
 use crate::signal::Signal;
 use crate::store::Directory;
 use crate::store::channel::{Channel, Retention};
@@ -85,6 +85,8 @@ pub(crate) struct Subscriptions {
     died: HashMap<u32, Vec<Seq>>,
     floor: Floor,
     needs: Needs,
+    /// Of what an earlier process may have died, before all else.
+    pub(super) trial: Arc<Trial>,
 }
 
 impl Subscriptions {
@@ -95,7 +97,12 @@ impl Subscriptions {
 
     /// A processor's subscription goes on where it was, or begins.
     /// One of a pool's children begins in any case.
-    pub(super) fn keep(&mut self, subscription: &Subscription, member: bool) {
+    pub(super) fn keep(&mut self, subscription: &Arc<Subscription>, member: bool) {
+        self.keep_quietly(subscription, member);
+        self.trial.joins(subscription);
+    }
+
+    fn keep_quietly(&mut self, subscription: &Subscription, member: bool) {
         let name = subscription.name.as_str().to_owned();
         let topics = self.reading.names_of(&subscription.wanted);
         subscription.reads_back_by(self.reading.back(&subscription.wanted));
@@ -257,7 +264,9 @@ impl Storage {
         for (of, position) in self.died {
             died.entry(of).or_default().push(Seq(position));
         }
+        let somebody_died = !died.is_empty() || self.facts.of(FactKind::Died).next().is_some();
         let subscriptions = Subscriptions {
+            trial: Trial::new(somebody_died),
             numbers,
             next,
             left,

@@ -114,6 +114,12 @@ impl Core {
         if !self.is_built() {
             why.push("starting: some instances have not started yet".to_owned());
         }
+        if self.trial().is_some_and(|trial| !trial.is_over()) {
+            why.push(
+                "the last process died while handlers were at some events: these are delivered first"
+                    .to_owned(),
+            );
+        }
         for running in self.processors.read().iter() {
             if running.subscription.is_missing() {
                 let (name, bound) =

@@ -13,6 +13,7 @@ mod faults_of_the_place;
 mod ledger;
 mod nothing_acknowledged_is_lost;
 mod support;
+mod the_last_process_is_charged_to_whom_it_died_of;
 mod what_is_held_costs_little;
 mod what_is_too_large_is_refused;
 mod what_waits_for_its_time_waits_in_the_log;

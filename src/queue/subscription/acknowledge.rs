@@ -88,6 +88,7 @@ impl Subscription {
     /// long it lasts here, and that it failed; that it is done with was seen to by the commit.
     pub(crate) fn begin_lease(&self, seq: Seq) -> Option<(u64, Failure)> {
         let mut inner = self.inner.lock();
+        inner.acquits(seq);
         let Lease { token, until, early } = inner.leases.get_mut(&seq)?;
         let (token, until, early) = (*token, *until, early.take());
         if early.is_none() && inner.state.status(seq) != Some(Status::Retrying(until)) {

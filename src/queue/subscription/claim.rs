@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Waker;
 
 use super::drivers::home_of;
+use super::late::Late;
+use super::trial::Stance;
 use super::{Driver, Hand, InHand, Inner, Subscription, Wakers, key_of};
 use crate::clock::Moment;
 use crate::message::{Key, Seq};
@@ -42,17 +44,6 @@ pub(crate) enum Claim {
     Closed,
 }
 
-/// How an event has failed that no handler returned a failure for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Late {
-    /// It blocked a thread for too long.
-    Blocked,
-    /// The process died while a handler was at it, so often.
-    Died(u32),
-    /// Whoever had taken it along did not acknowledge it in time.
-    LeaseOver,
-}
-
 impl Subscription {
     /// Hands out work to a driver of that host; with nothing to do, remembers whom to wake.
     pub(crate) fn claim(&self, driver: Driver, of: &Fence, waker: &Waker) -> Claim {
@@ -79,6 +70,17 @@ impl Subscription {
             inner.drivers.gets_up(driver);
             if inner.halted || of.is_stopping() {
                 return Claim::Closed;
+            }
+            let stance = self.stance();
+            if stance == Stance::Alone && inner.on_trial.is_empty() {
+                drop(inner);
+                self.passes_the_turn();
+                continue;
+            }
+            let waits = stance == Stance::Alone && inner.drivers.is_busy();
+            if waits || stance == Stance::Barred {
+                inner.drivers.rests(driver, waker);
+                return Claim::Nothing { due: None };
             }
             *stopped = inner.held_changed().or(*stopped);
             let free = !inner.paused && !inner.is_full() && now >= inner.pressed_until;
@@ -110,7 +112,8 @@ impl Subscription {
             {
                 let run = &batch.events.runs()[at.run as usize];
                 let seq = batch.seq(run, at.index);
-                if !(self.one_by_one || inner.suspects.contains_key(&seq)) {
+                let alone = stance == Stance::Alone || inner.suspects.contains_key(&seq);
+                if !(self.one_by_one || alone) {
                     inner.held_in_a_row = 0;
                     inner.drivers.takes(driver, Hand::Range);
                     let end = inner.line.batches.front().map_or(at, |front| front.end);
@@ -327,39 +330,6 @@ impl Inner {
         let delayed = self.delayed.next_due();
         let pressed = (self.pressed_until > now).then_some(self.pressed_until);
         [self.state.next_due(), delayed, pressed].into_iter().flatten().min()
-    }
-
-    /// An event that is late, for some driver to see to.
-    fn claim_late(&mut self, wanted: &Wanted) -> Option<(Claim, Hand)> {
-        if self.paused || (self.late.is_empty() && self.late_in_line.is_empty()) {
-            return None;
-        }
-        while let Some(seq) = self.late.pop_first() {
-            if let Some(hand) = self.in_hand.get(&seq) {
-                let kept = hand.kept(wanted);
-                let late = Claim::Late { seq, failures: 0, kept, why: Late::Blocked };
-                return Some((late, Hand::One(seq)));
-            }
-            if let (Some(kept), Some(failures)) = (self.kept.get(seq), self.state.failures(seq)) {
-                let kept = kept.clone();
-                let late = Claim::Late { seq, failures, kept, why: Late::Blocked };
-                return Some((late, Hand::Kept(seq)));
-            }
-        }
-        let (batch, at, which) = self.line.first(wanted)?;
-        let seq = batch.seq(&batch.events.runs()[at.run as usize], at.index);
-        // What has left the line meanwhile was settled after all, or dropped.
-        self.late_in_line = self.late_in_line.split_off(&seq);
-        let claim = Claim::LateFirst { batch: batch.clone(), at, which };
-        self.late_in_line.remove(&seq).then_some((claim, Hand::Range))
-    }
-
-    /// A range of the front batch ends before the first late event in it.
-    fn before_the_late(&self, batch: &Batch, end: Cursor) -> Cursor {
-        let suspect = self.suspects.range(batch.first..).map(|(seq, _)| seq).next();
-        let late = self.late_in_line.first().into_iter().chain(suspect);
-        let late = late.filter_map(|seq| batch.find(*seq));
-        late.fold(end, |end, (run, index)| Cursor { run, index }.min(end))
     }
 
     pub(super) fn wake_for_more(&mut self, wanted: &Wanted) -> Wakers {

@@ -43,6 +43,16 @@ impl Committed {
     }
 }
 
+/// The process died of it once, perhaps: it is delivered once more, and then that is known.
+fn is_charged_with_a_death(settle: &Settle) -> bool {
+    match settle {
+        Settle::Failed { verdict: Verdict::Retry(_), kept, .. } => {
+            kept.report.as_ref().is_some_and(|report| report.cause == Cause::Crashed)
+        }
+        _ => false,
+    }
+}
+
 impl Subscription {
     /// Carries out a commit of that host. Everything in it happens, under one lock; or nothing, if
     /// the host is fenced, or what was left undone has been given back already.
@@ -116,6 +126,9 @@ impl Subscription {
             Settle::Done { seq, .. } | Settle::Failed { seq, .. } => *seq,
         };
         inner.acknowledged.remove(&seq);
+        if !is_charged_with_a_death(&settle) {
+            inner.acquits(seq);
+        }
         // Somebody had said so before its handler returned: whatever the handler says, and however late.
         let settle = match settle {
             Settle::Failed { kept, .. } if inner.is_done_early(seq) => {

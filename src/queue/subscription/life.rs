@@ -108,6 +108,7 @@ impl Subscription {
             self.news.store(true, SeqCst);
         }
         inner.state.finished(seq, None);
+        inner.acquits(seq);
         inner.kept.remove(seq)
     }
 

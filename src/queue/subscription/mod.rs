@@ -8,6 +8,7 @@ mod durable;
 mod fullness;
 mod held;
 mod keeps;
+mod late;
 mod life;
 mod orphan;
 mod restore;
@@ -15,6 +16,7 @@ mod shelf;
 mod source;
 #[cfg(test)]
 mod tests_support;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -41,15 +43,17 @@ use crate::signal::{DropReason, ProcessorName, Signal, Signals};
 use crate::store::memory::StateTable;
 
 pub(crate) use acknowledge::{FailedLease, Said};
-pub(crate) use claim::{Claim, Late};
+pub(crate) use claim::Claim;
 pub(crate) use drivers::Driver;
 use drivers::{Drivers, Hand, Wakers};
 use durable::News;
 pub(crate) use durable::Told;
 pub use held::Unsettled;
+pub(crate) use late::Late;
 pub(crate) use restore::Restored;
 pub(crate) use shelf::{Found, ReadBack};
 use source::Source;
+pub(crate) use trial::Trial;
 
 /// Ticks after which work that lies here is offered to another idle driver.
 const LONG: u32 = 3;
@@ -102,6 +106,8 @@ struct Inner {
     /// Events that a handler was at when the process died, and how often: when their turn comes, they
     /// have failed.
     suspects: BTreeMap<Seq, u32>,
+    /// The same, until they are settled otherwise.
+    on_trial: BTreeSet<Seq>,
     /// Events in hand that count as handled already.
     acknowledged: BTreeSet<Seq>,
     /// Events that somebody took along, to acknowledge them later.
@@ -158,6 +164,8 @@ pub(crate) struct Subscription {
     inner: Mutex<Inner>,
     /// Reads events back that only the log has, if there is one.
     log: OnceLock<shelf::ReadBack>,
+    /// What it keeps to, after a process that died at events.
+    trial: OnceLock<Arc<Trial>>,
     clock: Arc<Clock>,
     signals: Arc<Signals>,
 }
@@ -191,6 +199,7 @@ impl Subscription {
             late_in_line: BTreeSet::new(),
             late: BTreeSet::new(),
             suspects: BTreeMap::new(),
+            on_trial: BTreeSet::new(),
             acknowledged: BTreeSet::new(),
             leases: BTreeMap::new(),
             earlier: Seq(0),
@@ -228,6 +237,7 @@ impl Subscription {
             untold: AtomicU32::new(0),
             inner: Mutex::new(inner),
             log: OnceLock::new(),
+            trial: OnceLock::new(),
             clock,
             signals,
         }

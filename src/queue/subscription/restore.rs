@@ -182,6 +182,7 @@ impl Subscription {
                 inner.news.iter_mut().for_each(|news| news.died(*seq, times));
             }
         }
+        inner.on_trial = inner.suspects.keys().copied().collect();
         let mut lost = 0;
         for some in restored.held.chunks(AT_A_TIME) {
             let seqs: Vec<Seq> = some.iter().map(|(seq, _)| *seq).collect();

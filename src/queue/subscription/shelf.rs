@@ -129,6 +129,7 @@ impl Subscription {
         for seq in asked {
             let has_turn = inner.fetching.contains(&seq);
             let Some(mut kept) = found.events.remove(&seq) else {
+                inner.acquits(seq);
                 if has_turn && found.may_be_there(seq) {
                     // The next process may be able to read it.
                     inner.unreadable.insert(seq);

@@ -1,0 +1,141 @@
+//! After a process that died at some events: these are delivered before all else, one at a time and with
+//! nothing beside them. If it dies again, it is known of which one, and no event is parked for what
+//! another one did.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::{Inner, Subscription};
+use crate::message::Seq;
+
+/// Who may be handed something, as long as it lasts.
+pub(crate) struct Trial {
+    over: AtomicBool,
+    /// By its number in the log, whose turn it is; 0 for nobody's.
+    turn: AtomicU64,
+    parties: Mutex<Parties>,
+}
+
+#[derive(Default)]
+struct Parties {
+    /// Those with such events, in the order of their turns.
+    accused: VecDeque<Weak<Subscription>>,
+    all: Vec<Weak<Subscription>>,
+}
+
+/// What a subscription may hand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stance {
+    /// Whatever it has.
+    Free,
+    /// One event at a time, in order.
+    Alone,
+    /// Nothing: it is another one's turn.
+    Barred,
+}
+
+impl Trial {
+    /// If no process died, it is over before it begins.
+    pub(crate) fn new(somebody_died: bool) -> Arc<Self> {
+        let (over, turn) = (AtomicBool::new(!somebody_died), AtomicU64::new(0));
+        Arc::new(Self { over, turn, parties: Mutex::default() })
+    }
+
+    /// From now on the subscription keeps to it.
+    pub(crate) fn joins(self: &Arc<Self>, subscription: &Arc<Subscription>) {
+        let accused = !subscription.inner.lock().on_trial.is_empty();
+        let parties = &mut *self.parties.lock();
+        if self.is_over() || subscription.trial.set(self.clone()).is_err() {
+            return;
+        }
+        parties.all.push(Arc::downgrade(subscription));
+        if accused {
+            parties.accused.push_back(Arc::downgrade(subscription));
+        }
+    }
+
+    /// All are there. How many events are to be delivered first.
+    pub(crate) fn begin(&self) -> usize {
+        let accused: Vec<_> =
+            self.parties.lock().accused.iter().filter_map(Weak::upgrade).collect();
+        let events = accused.iter().map(|of| of.inner.lock().on_trial.len()).sum();
+        self.next(0);
+        events
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(SeqCst)
+    }
+
+    /// If it is still that one's turn, it is the next one's; after the last one it is over.
+    fn next(&self, after: u64) {
+        let mut parties = self.parties.lock();
+        if self.is_over() || self.turn.load(SeqCst) != after {
+            return;
+        }
+        while let Some(accused) = parties.accused.pop_front() {
+            if let Some(accused) = accused.upgrade() {
+                self.turn.store(accused.log_number(), SeqCst);
+                drop(parties);
+                return accused.look_again();
+            }
+        }
+        drop(parties);
+        self.end();
+    }
+
+    /// All may do what they like.
+    pub(crate) fn end(&self) {
+        self.over.store(true, SeqCst);
+        let Parties { all, .. } = std::mem::take(&mut *self.parties.lock());
+        all.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.look_again());
+    }
+
+    /// Whoever cannot move is passed over. Whether it goes on.
+    pub(crate) fn goes_on(&self) -> bool {
+        let turn = self.turn.load(SeqCst);
+        let all: Vec<_> = self.parties.lock().all.iter().filter_map(Weak::upgrade).collect();
+        let its = all.iter().find(|subscription| subscription.log_number() == turn);
+        let moves =
+            its.is_some_and(|its| !(its.is_detached() || its.is_stuck() || its.is_closed()));
+        if !moves {
+            self.next(turn);
+        }
+        !self.is_over()
+    }
+}
+
+impl Subscription {
+    pub(super) fn stance(&self) -> Stance {
+        match self.trial.get() {
+            Some(trial) if !trial.is_over() => match trial.turn.load(SeqCst) {
+                turn if turn == self.log_number() => Stance::Alone,
+                _ => Stance::Barred,
+            },
+            _ => Stance::Free,
+        }
+    }
+
+    /// What it was accused of is settled.
+    pub(super) fn passes_the_turn(&self) {
+        if let Some(trial) = self.trial.get() {
+            trial.next(self.log_number());
+        }
+    }
+
+    /// Whoever waits for something to do looks again.
+    fn look_again(&self) {
+        let wakers = self.inner.lock().wake_all();
+        wakers.wake();
+    }
+}
+
+impl Inner {
+    /// The process did not die of that event, or it is known that it did.
+    pub(super) fn acquits(&mut self, seq: Seq) {
+        self.on_trial.remove(&seq);
+    }
+}

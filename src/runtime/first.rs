@@ -1,0 +1,45 @@
+//! After a process that died: the events that it was at are delivered first, one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::core::Core;
+use crate::queue::Trial;
+
+/// So long all else waits for that, at most: a handler may await something for long.
+const LONGEST: Duration = Duration::from_secs(5);
+/// So often it is looked whether the one whose turn it is can move.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Core {
+    /// What is delivered first, if there is a log.
+    pub(super) fn trial(&self) -> Option<Arc<Trial>> {
+        self.subscriptions.lock().as_ref().map(|of| of.trial.clone())
+    }
+
+    /// All processors are there, and none has begun.
+    pub(super) fn begin_trial(&self) {
+        let Some(trial) = self.trial().filter(|trial| !trial.is_over()) else { return };
+        let events = trial.begin();
+        if trial.is_over() {
+            return;
+        }
+        tracing::warn!(
+            events,
+            "the last process died while handlers were at these events: they are delivered first, one \
+             at a time, so that it is known of which one it dies if it does so again"
+        );
+        actix_rt::spawn(async move {
+            let until = Instant::now() + LONGEST;
+            while trial.goes_on() {
+                if Instant::now() >= until {
+                    tracing::warn!(after = ?LONGEST, "all other events are delivered too from now on");
+                    return trial.end();
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+    }
+}
