@@ -133,10 +133,14 @@ pub enum Refused<E> {
     /// The disk is full, or the log has reached its limit. It is taken again as soon as there is room,
     /// without a restart.
     NoSpace(E),
+    /// The log cannot be written now; the error says why. It is tried again all the time, and the event
+    /// is taken again as soon as it can, without a restart.
+    LogFailed(E, Error),
     /// The event cannot be published as it is; the error says why.
     Invalid(E, Error),
-    /// It was handed over, and it is not known whether it is kept: the log could not be written. The
-    /// error says why. The event cannot be given back.
+    /// It was handed over, and it is not known whether it will be kept: the log cannot be written. The
+    /// error says why. The event cannot be given back; if it is published again under the same
+    /// [`dedup_key`](crate::Publish::dedup_key), it is there once.
     NotKept(Error),
 }
 
@@ -148,8 +152,24 @@ impl<E> Refused<E> {
             | Self::Closed(event)
             | Self::InsideHandler(event)
             | Self::NoSpace(event)
+            | Self::LogFailed(event, _)
             | Self::Invalid(event, _) => Some(event),
             Self::NotKept(_) => None,
+        }
+    }
+}
+
+impl<E> Refused<E> {
+    /// Another time it may be taken in.
+    pub(crate) fn is_for_now(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::NoSpace(_) | Self::LogFailed(..))
+    }
+
+    /// Nothing is taken in now.
+    pub(crate) fn unable(event: E, why: Error) -> Self {
+        match why.kind() {
+            ErrorKind::NoSpace => Self::NoSpace(event),
+            _ => Self::LogFailed(event, why),
         }
     }
 }
@@ -164,7 +184,9 @@ impl<E> fmt::Display for Refused<E> {
             Self::Closed(_) => Error::closed().fmt(f),
             Self::InsideHandler(_) => Error::inside_handler("publish").fmt(f),
             Self::NoSpace(_) => Error::no_space().fmt(f),
-            Self::Invalid(_, error) | Self::NotKept(error) => error.fmt(f),
+            Self::Invalid(_, error) | Self::LogFailed(_, error) | Self::NotKept(error) => {
+                error.fmt(f)
+            }
         }
     }
 }
@@ -176,6 +198,7 @@ impl<E> fmt::Debug for Refused<E> {
             Self::Closed(_) => "Closed",
             Self::InsideHandler(_) => "InsideHandler",
             Self::NoSpace(_) => "NoSpace",
+            Self::LogFailed(..) => "LogFailed",
             Self::Invalid(..) => "Invalid",
             Self::NotKept(_) => "NotKept",
         };

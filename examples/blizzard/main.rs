@@ -100,14 +100,14 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     let began = Instant::now();
     // What an earlier run left is handled first: then it is known how far that came.
-    runtime.idle().wait();
+    rests(&runtime)?;
     let imported = runtime.state::<Imported>("ledger", Ledger::IMPORTED).unwrap_or_default();
     if imported.count > 0 {
         eprintln!("goes on behind the {} rows that are there already", imported.count);
     }
     let rest = happenings.into_iter().skip(imported.count as usize).collect();
     publish(&runtime, rest, options.speed, options.crash_after)?;
-    runtime.idle().wait();
+    rests(&runtime)?;
     let report = Report::of(&runtime, &watch, began.elapsed());
     print(&match options.json {
         true => serde_json::to_string(&report)? + "\n",
@@ -120,6 +120,27 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     runtime.shutdown(secs(5)).wait()?;
     if let Some(directory) = temporary {
         std::fs::remove_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+/// Waits until all is done. A disk that fails is waited for only so long: nobody else is there to look
+/// after it.
+fn rests(runtime: &Runtime) -> Result<(), String> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let resting = runtime.clone();
+    std::thread::spawn(move || {
+        resting.idle().wait();
+        tell.send(()).ok();
+    });
+    let mut failing = 0;
+    while told.recv_timeout(Duration::from_secs(1)).is_err() {
+        let why = runtime.why_not_ready();
+        let why = why.into_iter().find(|why| why.contains("the log cannot be written"));
+        failing = if why.is_some() { failing + 1 } else { 0 };
+        if let Some(why) = why.filter(|_| failing == 5) {
+            return Err(why);
+        }
     }
     Ok(())
 }

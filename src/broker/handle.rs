@@ -97,6 +97,12 @@ impl Broker {
         }
     }
 
+    /// Why nothing new is taken in by the log, if so.
+    #[inline]
+    pub(crate) fn unable(&self) -> Option<Error> {
+        self.journal.as_ref()?.unable()
+    }
+
     /// There is no room on disk for anything new.
     pub(crate) fn is_short(&self) -> bool {
         self.journal.as_ref().is_some_and(|journal| journal.is_short())
@@ -130,7 +136,7 @@ impl Broker {
 
     /// Allows a driver to publish `need` on a topic, from the reserve if it must.
     pub(crate) fn lease(&self, holder: Holder, topic: TopicId, need: Load) -> Option<Load> {
-        if self.is_short() {
+        if self.unable().is_some() {
             return None;
         }
         let mut inner = self.intake.lock();
@@ -182,7 +188,7 @@ impl Broker {
         number: u64,
         events: Events,
     ) -> Result<(), NoRoom> {
-        if self.is_short() {
+        if self.unable().is_some() {
             return Err(NoRoom::Yet(events));
         }
         let mut inner = self.intake.lock();

@@ -3,7 +3,7 @@
 //! that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(crate) struct Journal {
     kept: AtomicU64,
     written: AtomicU64,
     state: Mutex<State>,
+    /// It cannot be written just now.
+    failing: AtomicBool,
     /// Which event each thread is at.
     pub(crate) in_flight: InFlight,
     /// The channels of the log by their numbers.
@@ -82,6 +84,7 @@ impl Journal {
             kept: AtomicU64::new(0),
             written: AtomicU64::new(0),
             state: Mutex::default(),
+            failing: AtomicBool::new(false),
             names: Arc::new(RwLock::new(names)),
             readers: Mutex::new(Some(readers)),
             spares,
@@ -102,6 +105,15 @@ impl Journal {
     /// There is no room for anything new.
     pub(crate) fn is_short(&self) -> bool {
         self.spares.is_short()
+    }
+
+    /// Why nothing new is taken in, if so.
+    #[inline]
+    pub(crate) fn unable(&self) -> Option<Error> {
+        if self.failing.load(Relaxed) {
+            return self.failure().map(|why| cannot_be_written(&why));
+        }
+        self.is_short().then(Error::no_space)
     }
 
     /// Forgets the subscription of that number.
@@ -138,7 +150,7 @@ impl Journal {
         self.readers.lock().take();
     }
 
-    /// Why nothing is written any more, if so.
+    /// Why nothing is written now, if so.
     pub(crate) fn failure(&self) -> Option<String> {
         self.state.lock().failed.clone()
     }
@@ -148,7 +160,7 @@ impl Journal {
         groups.load(SeqCst) > due.group
     }
 
-    /// Ready when the group is on disk, or written, or will never be.
+    /// Ready when the group is on disk, or written, or when it is not known whether it ever will be.
     pub(crate) fn poll_kept(&self, due: Due, waker: &Waker) -> Poll<Result<(), Error>> {
         if self.is_done(due) {
             return Poll::Ready(Ok(()));
@@ -161,8 +173,8 @@ impl Journal {
             return Poll::Ready(Err(Error::new(
                 ErrorKind::Storage,
                 format!(
-                    "it is not known whether the event is kept: the log cannot be written: {why}; \
-                     nothing is acknowledged until the runtime is started anew"
+                    "it is not known whether the event will be kept: {}",
+                    cannot_be_written(why)
                 ),
             )));
         }
@@ -187,13 +199,32 @@ impl Journal {
         told
     }
 
-    fn fail(&self, why: &std::io::Error) {
+    fn fail(&self, why: String) {
         let mut state = self.state.lock();
-        state.failed.get_or_insert_with(|| why.to_string()); // the first one says most
+        state.failed = Some(why);
+        self.failing.store(true, SeqCst);
         let woken = std::mem::take(&mut state.waiting);
         drop(state);
         woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
+
+    /// It can be written again.
+    fn recovers(&self) {
+        if self.failing.load(Relaxed) {
+            self.state.lock().failed = None;
+            self.failing.store(false, SeqCst);
+        }
+    }
+}
+
+fn cannot_be_written(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        format!(
+            "the log cannot be written: {why}; it is tried again all the time, and nothing is \
+             acknowledged until then: look after the disk"
+        ),
+    )
 }
 
 /// The broker, as the writer knows it.
@@ -345,6 +376,7 @@ impl Feed for Journalist {
     }
 
     fn written(&mut self, synced: bool) {
+        self.journal.recovers();
         self.groups += 1;
         self.told_publishers = self.journal.advance(self.groups, synced);
         if synced {
@@ -358,14 +390,23 @@ impl Feed for Journalist {
     }
 
     fn synced(&mut self) {
+        self.journal.recovers();
         self.journal.advance(self.groups, true);
         self.say_needs();
     }
 
-    fn failed(&mut self, error: &std::io::Error) {
-        self.groups += 1;
-        tracing::error!(%error, "the log cannot be written: nothing is acknowledged any more");
-        self.journal.fail(error);
+    fn failed(&mut self, error: &std::io::Error, times: u32) {
+        let error = error.to_string();
+        self.sequencer.signals.state(&Signal::LogFailed { error: &error, times });
+        if times > 1 {
+            self.journal.fail(error);
+        }
+    }
+
+    fn given_up(&mut self) {
+        tracing::error!(
+            "the log was not written to its end: what was not acknowledged may be lost"
+        );
         self.sequencer.give_up(&mut self.taken);
     }
 

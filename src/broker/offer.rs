@@ -28,7 +28,7 @@ impl Broker {
             return Err(Refused::InsideHandler(event));
         }
         self.offer(event, None, None, None).map(|pushed| pushed.id).map_err(|(refused, _)| {
-            if matches!(refused, Refused::Full(_) | Refused::NoSpace(_)) {
+            if refused.is_for_now() {
                 self.state_refused::<E>(false);
             }
             refused
@@ -41,7 +41,7 @@ impl Broker {
             return Err(Refused::InsideHandler(event));
         }
         match self.offer(event, None, None, None) {
-            Err((Refused::Full(_) | Refused::NoSpace(_), _)) => self.state_refused::<E>(true),
+            Err((refused, _)) if refused.is_for_now() => self.state_refused::<E>(true),
             Err((refused, _)) => return Err(refused),
             Ok(_) => {}
         }
@@ -70,8 +70,10 @@ impl Broker {
                 let form = form_of(&event, None);
                 self.offer_as(event, None, ticket, waker, form)
             }
-            Some(_) if self.is_short() => Err((Refused::NoSpace(event), None)),
-            _ => self.offer_stored(event, key, ticket, waker),
+            _ => match self.unable() {
+                Some(why) => Err((Refused::unable(event, why), None)),
+                None => self.offer_stored(event, key, ticket, waker),
+            },
         }
     }
 
@@ -187,8 +189,8 @@ impl Broker {
         waker: &Waker,
     ) -> Result<Poll<()>, Error> {
         while !events.as_slice().is_empty() {
-            if self.is_short() {
-                return Err(Error::no_space());
+            if let Some(why) = self.unable() {
+                return Err(why);
             }
             let slice = events.as_slice();
             let slice = &slice[..slice.len().min(SLICE)];

@@ -78,7 +78,9 @@ impl<E: Event> Future for PublishAll<'_, E> {
                     }
                     return Poll::Ready(Err(match error.kind() {
                         ErrorKind::Closed => Refused::Closed(this.rest()),
-                        ErrorKind::NoSpace => Refused::NoSpace(this.rest()),
+                        ErrorKind::NoSpace | ErrorKind::Storage => {
+                            Refused::unable(this.rest(), error)
+                        }
                         _ => Refused::Invalid(this.rest(), error),
                     }));
                 }

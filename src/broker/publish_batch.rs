@@ -177,8 +177,8 @@ impl PublishBatch {
     /// One attempt: what it waits for, or why it is refused; none if there is no room yet.
     fn offer(&mut self, task: &Context<'_>) -> Option<Result<Pushed, Refused<Batch>>> {
         let mut batch = self.batch.take()?;
-        if self.broker.is_short() {
-            return Some(Err(Refused::NoSpace(batch)));
+        if let Some(why) = self.broker.unable() {
+            return Some(Err(Refused::unable(batch, why)));
         }
         let once = match batch.once() {
             Ok(once) => once,

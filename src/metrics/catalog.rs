@@ -122,6 +122,8 @@ catalog! {
         "Bytes that were written anew to drop what nobody needs.";
     LOG_DAMAGED = "cueline_log_damaged_frames_total", Counter, Count, [],
         "Frames of the log that were found damaged.";
+    LOG_FAILURES = "cueline_log_failures_total", Counter, Count, [],
+        "Times that the log could not be written or synced, and was written anew in another segment.";
     LOG_DISK = "cueline_log_disk_bytes", Gauge, Bytes, [],
         "What the log takes on disk.";
     LOG_SEGMENTS = "cueline_log_segments", Gauge, Count, [],

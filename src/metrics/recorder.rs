@@ -332,6 +332,7 @@ impl Observer for Arc<Recorder> {
                 self.log().checkpointing.record(took.as_secs_f64());
                 self.log().compacted.increment(*compacted);
             }
+            Signal::LogFailed { .. } => self.log().failures.increment(1),
             Signal::Damaged { frames } => self.log().damaged.increment(*frames),
             Signal::Held { .. } | Signal::Space { .. } => {}
         }

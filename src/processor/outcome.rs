@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::{Error, Failure};
 use crate::queue::backoff::Backoff;
 use crate::signal::{Cause, RestartCause};
 
@@ -56,8 +56,8 @@ pub(crate) enum Ended {
     LeaseOver(Duration),
     /// It succeeded, but what it published found no room.
     Overflowed(&'static str),
-    /// It succeeded, but the disk is full.
-    NoSpace,
+    /// It succeeded, but the log takes in nothing now.
+    LogClosed(Error),
     /// It published beyond the hop limit.
     TooManyHops(u16),
     /// Too many of its publications wait for their time, at most so many.
@@ -131,9 +131,7 @@ impl Ended {
                      fullest subscription: raise its `bound` or `reserve`, or publish less"
                 )),
             ),
-            Self::NoSpace => {
-                (Cause::NoSpace, Failure::transient(crate::error::Error::no_space().to_string()))
-            }
+            Self::LogClosed(why) => (Cause::NoSpace, Failure::transient(why.to_string())),
             Self::TooManyDelayed(most) => (
                 Cause::Overflow,
                 Failure::transient(format!(

@@ -96,8 +96,8 @@ impl Core {
         }
         if let Some(failure) = self.broker.journal.as_ref().and_then(|journal| journal.failure()) {
             why.push(format!(
-                "the log cannot be written: {failure}; nothing is handled or acknowledged until the \
-                 runtime is started anew"
+                "the log cannot be written: {failure}; it is tried again all the time, and nothing is \
+                 acknowledged until then"
             ));
         }
         let writing =

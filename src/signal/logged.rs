@@ -68,6 +68,12 @@ pub(super) fn log(signal: &Signal<'_>) {
             let (processor, stuck) = (processor.map(tracing::field::display), stuck.as_millis());
             error!(processor, stuck_ms = stuck as u64, "a thread is stuck, and was given up");
         }
+        Signal::LogFailed { error, times: 1 } => {
+            error!(error, "the log could not be written: it is done anew in another segment");
+        }
+        Signal::LogFailed { error, times } => {
+            error!(error, times, "the log cannot be written: nothing is acknowledged until it can");
+        }
         Signal::Space { short: true, used } => {
             error!(used, "the disk is full, or the log at its limit: nothing new is taken in");
         }

@@ -216,6 +216,13 @@ pub enum Signal<'a> {
         /// How long it took until it was on disk; none if that is to come.
         synced: Option<Duration>,
     },
+    /// What waited could not be written to the log, or not be synced: it is done anew in another segment.
+    LogFailed {
+        /// What the file system said.
+        error: &'a str,
+        /// How often by now. From the second time on publishers are refused until it succeeds.
+        times: u32,
+    },
     /// The log was looked after: a checkpoint was written, and what is not needed any more dropped.
     Checkpointed {
         /// How long it took, with its pauses.

@@ -146,6 +146,48 @@ fn fault_24_a_disk_that_stands_still() {
     stop(runtime);
 }
 
+#[derive(Serialize, Deserialize)]
+struct Copied(String);
+cueline::event!(Copied, "copied");
+
+struct Copier;
+impl Processor for Copier {}
+impl Handle<Bulk> for Copier {
+    async fn handle(&mut self, event: &Bulk, cx: &mut Context) -> Outcome {
+        for _ in 0..4 {
+            cx.publish(Copied(event.text.clone()));
+        }
+        *cx.state::<u64>("all")? += 1;
+        Ok(())
+    }
+}
+
+/// Handlers go on with what is there; but not with more than they may tell when the disk goes on.
+#[test]
+fn fault_23_handlers_beside_a_slow_disk() {
+    let slow = "fdatasync:delay_enter=300000";
+    if let Some(ran) = in_a_process("fault_23_handlers_beside_a_slow_disk", Some(slow)) {
+        return is_fine(&ran);
+    }
+    const EVENTS: u64 = 60_000;
+    let directory = Directory::new("beside");
+    let copier = processor("copier", || Copier).on::<Bulk>().emits::<Copied>();
+    let runtime = Runtime::builder("test")
+        .store(Store::directory(directory.path()))
+        .supervise(Supervisor::new("tests").child(copier))
+        .start()
+        .unwrap();
+    runtime.pause("copier").unwrap();
+    runtime.publish_all((0..EVENTS).map(|number| bulk(number, 300))).wait().unwrap();
+    let before = most_memory();
+    runtime.resume("copier").unwrap();
+    idle(&runtime);
+    // Four times as much is published as was there: 72 MB.
+    assert!(most_memory() - before < 32 * MIB, "{} MiB", (most_memory() - before) / MIB);
+    assert_eq!(runtime.state::<u64>("copier", "all"), Some(EVENTS));
+    stop(runtime);
+}
+
 /// Ten times as many events as memory may hold; `CUELINE_FLOOD` says how many otherwise.
 #[test]
 fn fault_59_a_flood_spills_to_disk() {

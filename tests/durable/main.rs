@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod a_disk_that_fails_for_a_while_is_waited_for;
 mod a_full_disk_stops_publishers_only;
 mod a_new_subscription_begins_where_it_says;
 mod a_restart_goes_on_where_it_was;

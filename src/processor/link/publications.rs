@@ -135,9 +135,9 @@ impl Link {
             let chunk = &mut *self.chunk.borrow_mut();
             for emitted in chunk.emitted.iter_mut().filter(|emitted| !emitted.short.is_zero()) {
                 let more = self.broker.lease(self.holder, emitted.topic, emitted.short);
-                let more = more.ok_or_else(|| match self.broker.is_short() {
-                    true => Ended::NoSpace,
-                    false => Ended::Overflowed(emitted.name),
+                let more = more.ok_or_else(|| match self.broker.unable() {
+                    Some(why) => Ended::LogClosed(why),
+                    None => Ended::Overflowed(emitted.name),
                 })?;
                 emitted.lease.allowed.add(more);
                 emitted.lease.spend(std::mem::take(&mut emitted.short));

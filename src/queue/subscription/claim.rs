@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Waker;
 
 use super::drivers::home_of;
+use super::durable::News;
 use super::late::Late;
 use super::trial::Stance;
 use super::{Driver, Hand, InHand, Inner, Subscription, Wakers, key_of};
@@ -77,7 +78,8 @@ impl Subscription {
                 self.passes_the_turn();
                 continue;
             }
-            let waits = stance == Stance::Alone && inner.drivers.is_busy();
+            let waits = (stance == Stance::Alone && inner.drivers.is_busy())
+                || inner.news.as_ref().is_some_and(News::is_much);
             if waits || stance == Stance::Barred {
                 inner.drivers.rests(driver, waker);
                 return Claim::Nothing { due: None };

@@ -50,6 +50,9 @@ pub(super) struct HeldFact {
     pub(super) report: Option<StoredReport>,
 }
 
+/// Where the disk is slow, no more bytes than that are to be told to it.
+const MOST_UNTOLD: usize = 4 << 20;
+
 /// When that is by the wall clock, in milliseconds since 1970.
 fn wall_time(due: Moment, now: Moment) -> u64 {
     let wait = u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX);
@@ -79,6 +82,12 @@ impl News {
             self.forget(seq);
         }
         self.moved = true;
+    }
+
+    /// So much waits to be told that nothing more is to be done before.
+    pub(super) fn is_much(&self) -> bool {
+        let published = self.outbox.as_ref().map_or(0, |outbox| outbox.stored().len());
+        self.records.len() + published >= MOST_UNTOLD
     }
 
     fn forget(&mut self, seq: Seq) {
@@ -222,12 +231,13 @@ impl Subscription {
 
     /// What is to be told to the log: its records, and what was published with them.
     pub(crate) fn take_news(&self) -> Option<Told> {
-        let mut inner = self.inner.lock();
+        let mut guard = self.inner.lock();
         self.marked.store(false, SeqCst);
         self.news.store(false, SeqCst);
+        let inner = &mut *guard;
         let to = inner.taken_to(self);
-        let inner = &mut *inner;
         let news = inner.news.as_mut()?;
+        let waker = if news.is_much() { inner.drivers.wake_last() } else { None };
         let mut records = std::mem::take(&mut news.records);
         if std::mem::take(&mut news.moved) && !news.gone {
             let mut value = Vec::new();
@@ -244,7 +254,10 @@ impl Subscription {
         let unreadable = inner.unreadable.first().copied();
         let needs = held.into_iter().chain(in_hand).chain(unreadable).fold(to, Seq::min);
         let needs = (!news.gone).then_some(needs);
-        Some(Told { number: news.number, needs, records, outbox: news.outbox.take() })
+        let told = Told { number: news.number, needs, records, outbox: news.outbox.take() };
+        drop(guard);
+        waker.into_iter().for_each(std::task::Waker::wake);
+        Some(told)
     }
 
     /// Publications that waited for their time do so no more; those that are left are published.

@@ -71,8 +71,7 @@ impl World {
         let mut facts = self.history.last().cloned().unwrap_or_default();
         Records::new(&records).flatten().for_each(|record| facts.apply(&record));
         self.history.push(facts);
-        self.log.append(std::iter::once(Commit { records: &records, first: 0, next: 0 }), 0, 7)?;
-        self.log.sync()?;
+        self.log.keep(Commit { records: &records, first: 0, next: 0 }, 7)?;
         self.acknowledged = self.history.len() - 1;
         self.keeper.look(7, &mut || Ok(()))
     }

@@ -203,8 +203,7 @@ impl World {
             self.goes_on(&mut records, number, keeps);
         }
         let next = self.model.next;
-        self.log.append(std::iter::once(Commit { records: &records, first, next }), 0, self.now)?;
-        self.log.sync()?;
+        self.log.keep(Commit { records: &records, first, next }, self.now)?;
         self.acknowledged = self.model.clone();
         self.floor.set(self.model.floor());
         self.now += 1;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -44,7 +45,9 @@ struct State {
     durable: BTreeMap<String, usize>,
     pending: Vec<NameOp>,
     done: u64,
-    fault: Option<(u64, Fault)>,
+    fault: Option<(Range<u64>, Fault)>,
+    /// The process is killed before that operation.
+    stops: Option<u64>,
     crashed: bool,
 }
 
@@ -79,7 +82,10 @@ impl State {
         }
         let here = self.done;
         self.done += 1;
-        match self.fault.filter(|(at, _)| *at == here) {
+        if self.stops.is_some_and(|stops| here >= stops) {
+            return Err(io::Error::other("the process is killed"));
+        }
+        match self.fault.clone().filter(|(at, _)| at.contains(&here)) {
             None => Ok(None),
             Some((_, Fault::Crash)) => {
                 self.crashed = true;
@@ -102,7 +108,17 @@ pub(crate) struct CrashDisk(Arc<Mutex<State>>);
 impl CrashDisk {
     /// The operation of that number, counted from 0, is to go wrong.
     pub(crate) fn fails(&self, number: u64, fault: Fault) {
-        self.0.lock().fault = Some((number, fault));
+        self.fails_for(number..number + 1, fault);
+    }
+
+    /// As [`CrashDisk::fails`], several of them.
+    pub(crate) fn fails_for(&self, numbers: Range<u64>, fault: Fault) {
+        self.0.lock().fault = Some((numbers, fault));
+    }
+
+    /// From the operation of that number on nothing is done: the process is killed there.
+    pub(crate) fn stops_at(&self, number: u64) {
+        self.0.lock().stops = Some(number);
     }
 
     /// How many operations have changed something, or tried to.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::disk::{Disk, DiskFile, write_all};
+use super::fresh::{Fresh, Source};
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
 use super::reader::Segments;
-use super::spares::{Spares, is_no_space};
+use super::spares::Spares;
 
 /// Sizes of the log, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +68,11 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
 
 /// The end of the log.
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+    source: Source,
     sizes: Sizes,
-    random: fastrand::Rng,
     current: Segment,
+    /// What the current segment is, as long as it is not part of the log.
+    fresh: Option<Fresh>,
     end: End,
     /// The position of the next event.
     next: u64,
@@ -82,9 +84,7 @@ pub(crate) struct Log {
     buffer: Vec<u8>,
     /// What can be read.
     segments: Segments,
-    /// Segments to be written again; and who is told that one is full.
-    spares: Option<(Spares, Sender<()>)>,
-    /// Nothing may be written any more.
+    /// What is behind the last sync is unknown: nothing more is written there.
     broken: bool,
 }
 
@@ -110,14 +110,17 @@ impl Log {
     pub(crate) fn begin(
         disk: Arc<dyn Disk>,
         sizes: Sizes,
-        mut random: fastrand::Rng,
+        random: fastrand::Rng,
         number: u64,
         Stand { end, next, time }: Stand,
         segments: Segments,
     ) -> io::Result<Self> {
-        let current = begin_segment(&*disk, sizes, &mut random, number, end, next)?;
-        segments.add(current.clone());
-        Ok(Self::goes_on(disk, sizes, random, current, Stand { end, next, time }, segments))
+        let mut source = Source { disk, random, size: sizes.segment, spares: None };
+        let fresh = source.fresh(number, end, next)?;
+        source.enters(&fresh)?;
+        segments.add(fresh.segment.clone());
+        let stand = Stand { end, next, time };
+        Ok(Self::stands(source, sizes, fresh.segment, stand, segments))
     }
 
     /// Goes on at the end of a segment.
@@ -126,18 +129,29 @@ impl Log {
         sizes: Sizes,
         random: fastrand::Rng,
         current: Segment,
+        stand: Stand,
+        segments: Segments,
+    ) -> Self {
+        let source = Source { disk, random, size: sizes.segment, spares: None };
+        Self::stands(source, sizes, current, stand, segments)
+    }
+
+    fn stands(
+        source: Source,
+        sizes: Sizes,
+        current: Segment,
         Stand { end, next, time }: Stand,
         segments: Segments,
     ) -> Self {
         segments.show(current.length, next);
-        let (buffer, spares, broken) = (Vec::new(), None, false);
+        let (buffer, fresh, broken) = (Vec::new(), None, false);
         let (commits, length) = (0, current.length);
         let safe = Safe { end, next, commits, length };
         Self {
-            disk,
+            source,
             sizes,
-            random,
             current,
+            fresh,
             end,
             next,
             time,
@@ -145,14 +159,18 @@ impl Log {
             safe,
             buffer,
             segments,
-            spares,
             broken,
         }
     }
 
     /// From there it gets segments that may be written again, and there it tells that one is full.
     pub(crate) fn reuse(&mut self, spares: Spares, full: Sender<()>) {
-        self.spares = Some((spares, full));
+        self.source.spares = Some((spares, full));
+    }
+
+    /// How many commits have been written.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
     }
 
     /// The position of the next event.
@@ -176,44 +194,88 @@ impl Log {
     }
 
     /// Writes commits, in their order, each whole within one frame. They are on disk after
-    /// [`Log::sync`]. `unsynced` are all that are not on disk, and so many of them were written
-    /// before: where a write fails, all are written anew to another segment.
+    /// [`Log::sync`].
     ///
     /// # Errors
     ///
-    /// What the file system says. Nothing may be written any more: the log is to be opened anew.
+    /// What the file system says. Only [`Log::redo`] may be asked for then.
     pub(crate) fn append<'a>(
         &mut self,
-        unsynced: impl Iterator<Item = Commit<'a>> + Clone,
-        written: usize,
+        commits: impl Iterator<Item = Commit<'a>>,
         now: u64,
     ) -> io::Result<()> {
         self.check()?;
-        let begin = self.commits - written as u64;
-        let mut appended = self.write(unsynced.clone().skip(written), now);
-        if let Err(error) = &appended
-            && !self.broken
-            && let Some(safe) = self.safe.commits.checked_sub(begin)
-        {
-            tracing::error!(%error, "a write to the log failed: it is done anew in another segment");
-            appended = self.renew().and_then(|()| self.write(unsynced.skip(safe as usize), now));
+        self.write(commits, now).inspect_err(|_| self.broken = true)
+    }
+
+    /// Returns when all that was written is on disk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says. What was written since the last time may be there or not. Only
+    /// [`Log::redo`] may be asked for then.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.check()?;
+        self.sync_current()
+    }
+
+    /// Writes one commit, and returns when it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append`].
+    pub(crate) fn keep(&mut self, commit: Commit<'_>, now: u64) -> io::Result<()> {
+        self.append(std::iter::once(commit), now)?;
+        self.sync()
+    }
+
+    /// All that is not on disk is written anew, to another segment: after a write or a sync that failed
+    /// nobody knows what the disk has of it, whatever it says later (A. Rebello et al., "Can
+    /// Applications Recover from fsync Failures?", 2020). It counts from then on, and what was written
+    /// before does until then: whoever opens the log of a process that was killed finds one or the other.
+    /// `unsynced` begins with the first commit that was handed over after so many others.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says. It may be asked for again.
+    pub(crate) fn redo<'a>(
+        &mut self,
+        unsynced: impl Iterator<Item = Commit<'a>>,
+        after: u64,
+        now: u64,
+    ) -> io::Result<()> {
+        self.broken = true;
+        self.buffer.clear();
+        let Safe { end, next, commits, length } = self.safe;
+        (self.end, self.next, self.commits, self.current.length) = (end, next, commits, length);
+        match self.fresh.take() {
+            Some(fresh) => self.source.discard(&fresh),
+            None => self.show(),
         }
-        self.broken |= appended.is_err();
-        appended
+        let SegmentHead { number, covers, .. } = self.current.head;
+        // One that holds nothing that counts is replaced.
+        let number = if length > FRAMES { covers + 1 } else { number };
+        let fresh = self.source.fresh(number, end, next)?;
+        self.current = fresh.segment.clone();
+        self.fresh = Some(fresh);
+        self.safe = self.here();
+        self.write(unsynced.skip((commits - after) as usize), now)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// The current segment is part of the log, if it was not.
+    fn enter(&mut self) -> io::Result<()> {
+        if let Some(fresh) = &self.fresh {
+            self.source.enters(fresh)?;
+            self.segments.put(fresh.segment.clone());
+            self.fresh = None;
+        }
+        Ok(())
     }
 
     fn check(&self) -> io::Result<()> {
         if self.broken { Err(io::Error::other("an earlier write failed")) } else { Ok(()) }
-    }
-
-    /// Goes on behind what is on disk, in another segment: what is behind that in this one is
-    /// unknown, and nothing may follow it.
-    fn renew(&mut self) -> io::Result<()> {
-        self.buffer.clear();
-        let Safe { end, next, commits, length } = self.safe;
-        (self.end, self.next, self.commits, self.current.length) = (end, next, commits, length);
-        self.show();
-        self.begin_next()
     }
 
     fn write<'a>(&mut self, commits: impl Iterator<Item = Commit<'a>>, now: u64) -> io::Result<()> {
@@ -242,7 +304,8 @@ impl Log {
             self.next = self.next.max(next);
             self.commits += count;
         }
-        self.flush(self.buffer.len())
+        self.flush(self.buffer.len())?;
+        self.enter()
     }
 
     /// Completes the last frame of the buffer.
@@ -273,6 +336,7 @@ impl Log {
     /// The current segment is full: what is in the buffer before that place still belongs to it.
     fn roll(&mut self, begin: usize) -> io::Result<()> {
         self.flush(begin)?;
+        self.enter()?;
         self.sync_current()?;
         self.begin_next()
     }
@@ -282,43 +346,16 @@ impl Log {
         Safe { end, next, commits, length: self.current.length }
     }
 
-    /// Goes on in another segment. Where there is no room for one, it waits for it: all that was
-    /// acknowledged is safe.
+    /// Goes on in another segment.
     fn begin_next(&mut self) -> io::Result<()> {
         let number = self.current.head.covers + 1;
-        let mut spare = self.spares.as_ref().and_then(|(spares, _)| spares.take());
-        let fresh = loop {
-            if let Some(spare) = spare {
-                self.disk.rename(&spare, &segment_name(number))?;
-            }
-            let (end, next) = (self.end, self.next);
-            let begun = begin_segment(&*self.disk, self.sizes, &mut self.random, number, end, next);
-            match (begun, &self.spares) {
-                (Err(error), Some((spares, full))) if is_no_space(&error) => {
-                    full.try_send(()).ok();
-                    spare = Some(spares.wait().ok_or(error)?);
-                }
-                (begun, _) => break begun?,
-            }
-        };
-        self.segments.add(fresh.clone());
-        self.current = fresh;
+        let fresh = self.source.fresh(number, self.end, self.next)?;
+        self.source.enters(&fresh).inspect_err(|_| self.source.discard(&fresh))?;
+        self.segments.add(fresh.segment.clone());
+        self.current = fresh.segment;
         self.safe = self.here();
-        if let Some((_, full)) = &self.spares {
-            full.try_send(()).ok(); // once is enough
-        }
+        self.source.say_full();
         Ok(())
-    }
-
-    /// Returns when all that was written is on disk.
-    ///
-    /// # Errors
-    ///
-    /// What the file system says. What was written since the last time may be there or not, and
-    /// nothing more is written: the log is to be opened anew.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.check()?;
-        self.sync_current()
     }
 
     /// What is written may be read, although it is not on disk yet.
@@ -328,37 +365,10 @@ impl Log {
 
     fn sync_current(&mut self) -> io::Result<()> {
         if self.safe.end.next < self.end.next {
-            // What was written before a sync that failed may be lost although the next one succeeds.
             self.current.file.sync().inspect_err(|_| self.broken = true)?;
             self.safe = self.here();
             self.show();
         }
         Ok(())
     }
-}
-
-/// Makes the file of a segment ready; one that was prepared or used before is used again.
-fn begin_segment(
-    disk: &dyn Disk,
-    sizes: Sizes,
-    random: &mut fastrand::Rng,
-    number: u64,
-    before: End,
-    first: u64,
-) -> io::Result<Segment> {
-    let name = segment_name(number);
-    let file = match disk.open(&name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&name)?,
-        found => found?,
-    };
-    if file.length()? < sizes.segment {
-        file.reserve(sizes.segment)?;
-    }
-    let salt = random.u64(..);
-    let (covers, generation, rewritten) = (number, 0, None);
-    let head = SegmentHead { number, covers, generation, salt, first, before, rewritten };
-    write_all(&*file, &head.write(), 0)?;
-    // Its name is on disk before anything in it counts; its head when its first frames are.
-    disk.sync_names()?;
-    Ok(Segment { head, file, length: FRAMES })
 }

@@ -22,6 +22,7 @@ mod damages;
 pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod facts;
+mod fresh;
 pub(crate) mod keeper;
 pub(crate) mod layout;
 pub(crate) mod lock;

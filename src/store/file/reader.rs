@@ -46,6 +46,13 @@ impl Segments {
         self.all.write().push(segment);
     }
 
+    /// It is the last one, in the place of what had its number.
+    pub(super) fn put(&self, segment: Segment) {
+        let mut all = self.all.write();
+        all.retain(|of| of.head.number != segment.head.number);
+        all.push(segment);
+    }
+
     /// So much of the last one may be read, and all events before that position.
     pub(super) fn show(&self, length: u64, next: u64) {
         if let Some(last) = self.all.write().last_mut() {

@@ -64,8 +64,11 @@ pub(crate) trait Feed: Send + 'static {
     fn wrote(&mut self, wrote: Wrote);
     /// All that is written is on disk.
     fn synced(&mut self);
-    /// What was taken may be on disk or not, and nothing more will be.
-    fn failed(&mut self, error: &io::Error);
+    /// What was taken could not be written, for the `times`-th time: it may be on disk or not. It is tried
+    /// again, until it is [`written`](Feed::written) or [`given_up`](Feed::given_up).
+    fn failed(&mut self, error: &io::Error, times: u32);
+    /// It is never written: this is the end.
+    fn given_up(&mut self);
     /// The writer has nothing to do; asked once more whether anything waits after it has said so.
     fn is_idle(&mut self) -> bool;
 }
@@ -143,6 +146,37 @@ impl Drop for Writer {
 /// So many bytes are on their way to the disk at most.
 const MOST_UNSYNCED: usize = 4 << 20;
 
+/// A disk that failed is asked again at once, then so soon, and later and later.
+const SOON: Duration = Duration::from_millis(20);
+const LATER: Duration = Duration::from_secs(2);
+
+/// Tries again until it succeeds; false if the writer is to end before.
+fn retry(
+    mut again: impl FnMut() -> io::Result<()>,
+    mut error: io::Error,
+    feed: &mut impl Feed,
+    rung: &Receiver<()>,
+    ends: &AtomicBool,
+) -> bool {
+    let mut wait = SOON;
+    for times in 1.. {
+        feed.failed(&error, times);
+        if times > 1 {
+            // Whoever ends it rings.
+            rung.recv_timeout(wait).ok();
+            wait = (wait * 2).min(LATER);
+            if ends.load(SeqCst) {
+                break;
+            }
+        }
+        match again() {
+            Ok(()) => return true,
+            Err(more) => error = more,
+        }
+    }
+    false
+}
+
 fn run(
     mut log: Log,
     mut feed: impl Feed,
@@ -151,6 +185,8 @@ fn run(
     ends: &AtomicBool,
 ) -> Log {
     let mut group = Group::default();
+    // So many commits were written before it.
+    let mut after = log.commits();
     // When the group is to be on disk.
     let mut due: Option<Instant> = None;
     loop {
@@ -162,33 +198,36 @@ fn run(
             due = Some(due.map_or(more, |due| due.min(more)));
         }
         let much = group.records.len() >= MOST_UNSYNCED;
-        let is_due = due.is_some_and(|due| ending || much || due <= Instant::now());
+        let mut is_due = due.is_some_and(|due| ending || much || due <= Instant::now());
         let (commits, bytes) = (group.commits.len() - before, group.records.len());
-        let begun = Instant::now();
+        let (begun, now) = (Instant::now(), Timestamp::now().as_millis());
         let written = match commits > 0 {
-            true => log.append(group.commits(), before, Timestamp::now().as_millis()),
+            true => log.append(group.commits().skip(before), now),
             false => Ok(()),
         };
-        let written = written.and_then(|()| {
-            if is_due {
-                return log.sync();
+        let written = written.and_then(|()| if is_due { log.sync() } else { Ok(()) });
+        if let Err(error) = written {
+            let again = || log.redo(group.commits(), after, now).and_then(|()| log.sync());
+            if !retry(again, error, &mut feed, rung, ends) {
+                feed.given_up();
+                return log;
             }
-            log.show();
-            Ok(())
-        });
-        if written.is_ok() && (commits > 0 || is_due) {
+            is_due = true;
+        }
+        log.show();
+        if commits > 0 || is_due {
             let bytes = (bytes - bytes_before) as u64;
             let synced = is_due.then(|| begun.elapsed());
             feed.wrote(Wrote { commits: commits as u64, bytes, synced });
         }
-        match written {
-            Ok(()) if any => feed.written(is_due || due.is_none()),
-            Ok(()) if is_due => feed.synced(),
-            Ok(()) => {}
-            Err(error) => feed.failed(&error),
+        if any {
+            feed.written(is_due || due.is_none());
+        } else if is_due {
+            feed.synced();
         }
         if is_due {
             group.clear();
+            after = log.commits();
             due = None;
         }
         if any || is_due {

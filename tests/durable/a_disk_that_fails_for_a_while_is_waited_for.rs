@@ -1,0 +1,121 @@
+//! Row 18, and DESIGN's "one failed sync poisons the log": what was not synced is written anew, elsewhere,
+//! until that succeeds. Until then nobody is told that anything is kept; then all goes on, in the same
+//! process.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use cueline::ErrorKind;
+use cueline::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Directory, idle, stop};
+
+const TEST: &str = "a_disk_that_fails_for_a_while_is_waited_for::fault_18_in_the_same_process";
+
+#[derive(Serialize, Deserialize)]
+struct Payment(u64);
+cueline::event!(Payment, "payment");
+
+#[derive(Serialize, Deserialize)]
+struct Receipt(u64);
+cueline::event!(Receipt, "receipt");
+
+struct Clerk;
+impl Processor for Clerk {}
+impl Handle<Payment> for Clerk {
+    async fn handle(&mut self, event: &Payment, cx: &mut Context) -> Outcome {
+        *cx.state::<u64>("sum")? += event.0;
+        cx.publish(Receipt(event.0));
+        Ok(())
+    }
+}
+
+struct Archive;
+impl Processor for Archive {}
+impl Handle<Receipt> for Archive {
+    async fn handle(&mut self, event: &Receipt, cx: &mut Context) -> Outcome {
+        *cx.state::<u64>("sum")? += event.0;
+        Ok(())
+    }
+}
+
+fn begin(directory: &Directory) -> Runtime {
+    let clerk = processor("clerk", || Clerk).on::<Payment>().emits::<Receipt>();
+    let archive = processor("archive", || Archive).on::<Receipt>();
+    Runtime::builder("test")
+        .store(Store::directory(directory.path()))
+        .supervise(Supervisor::new("tests").child(clerk).child(archive))
+        .serve(0)
+        .start()
+        .unwrap()
+}
+
+fn readyz(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+const PAYMENTS: u64 = 60;
+
+#[test]
+fn fault_18_in_the_same_process() {
+    if std::env::var_os("CUELINE_FAILING_CHILD").is_none() {
+        // Some syncs fail, one after the other; the first seven of the writer are those of quiet days.
+        let ran = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=8..14"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env("CUELINE_FAILING_CHILD", "1")
+            .output()
+            .expect("`./test` installs strace");
+        let [out, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(ran.status.success(), "{out}{error}");
+        return;
+    }
+    let directory = Directory::new("fails");
+    let runtime = begin(&directory);
+    let address = runtime.address().unwrap();
+    let (mut refused, mut unknown, mut said) = (0, 0, false);
+    for number in 1..=PAYMENTS {
+        let mut payment = Payment(number);
+        loop {
+            let key = format!("payment {number}");
+            match runtime.publish(payment).dedup_key(key).wait() {
+                Ok(_) => break,
+                Err(Refused::LogFailed(back, error)) => {
+                    assert_eq!(error.kind(), ErrorKind::Storage);
+                    (payment, refused) = (back, refused + 1);
+                }
+                Err(Refused::NotKept(error)) => {
+                    assert!(error.to_string().contains("Input/output error"), "{error}");
+                    (payment, unknown) = (Payment(number), unknown + 1);
+                }
+                Err(other) => panic!("{other}"),
+            }
+            let why = readyz(address);
+            said |= why.contains("the log cannot be written") && why.contains(" 503 ");
+        }
+    }
+    assert!(refused > 0 && unknown > 0 && said, "{refused}, {unknown}, {said}");
+    idle(&runtime);
+    assert!(readyz(address).contains(" 200 "), "{:?}", runtime.why_not_ready());
+    let failures = runtime.metrics().unwrap();
+    let failures =
+        failures.lines().find_map(|line| line.strip_prefix("cueline_log_failures_total "));
+    assert!(failures.unwrap().parse::<f64>().unwrap() >= 7.0, "{failures:?}");
+    let sum = PAYMENTS * (PAYMENTS + 1) / 2;
+    let sums = |runtime: &Runtime| {
+        ["clerk", "archive"].map(|of| runtime.state::<u64>(of, "sum").unwrap_or_default())
+    };
+    assert_eq!(sums(&runtime), [sum, sum], "each once");
+    stop(runtime);
+    let runtime = begin(&directory);
+    idle(&runtime);
+    assert_eq!(sums(&runtime), [sum, sum], "and it is on disk");
+    stop(runtime);
+}
