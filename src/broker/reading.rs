@@ -81,8 +81,11 @@ impl Reading {
         let mut place = known.map_or_else(|| self.segments.seek(from.0), |(_, place)| *place);
         let (mut batches, mut to, mut events, mut weight) = (Vec::new(), from, 0, 0);
         let segments = self.segments.clone();
+        let (channels, known) = self.channels_of(&subscription.wanted);
+        // One that is new may be wanted.
+        let wants = |channel: u32| channel >= known || channels.contains(&channel);
         let ended = loop {
-            let more = segments.read(&mut place, |_, body| {
+            let more = segments.read(&mut place, &wants, |_, body| {
                 // From there on: a segment that is written anew meanwhile is read from its beginning.
                 for (batch, end) in self.batches(body, to, &subscription.wanted) {
                     to = to.max(end);
@@ -108,6 +111,13 @@ impl Reading {
         let to = if ended { to.max(next) } else { to };
         self.places.insert(subscription.name.index, (to, place));
         subscription.fill(batches, to);
+    }
+
+    /// The channels of a log that hold what is wanted, of the first so many.
+    fn channels_of(&mut self, wanted: &Wanted) -> (BTreeSet<u32>, u32) {
+        let count = self.names.read().len() as u32;
+        let wants = |topic: TopicId| wanted.which(topic).is_some();
+        ((0..count).filter(|channel| self.topic(*channel).is_some_and(wants)).collect(), count)
     }
 
     /// The topic of a channel, if this program knows it.
@@ -195,7 +205,7 @@ impl Reading {
         let segments = self.segments.clone();
         let mut to = *first;
         while to <= *last {
-            let more = segments.read(&mut place, |_, body| {
+            let more = segments.read(&mut place, &|_| true, |_, body| {
                 strange_in(body, seqs, &mut found.strange);
                 for (batch, end) in self.batches(body, to, wanted) {
                     to = to.max(end);

@@ -41,9 +41,9 @@ impl Store {
 /// It keeps what it acknowledged where the file system keeps what `fdatasync` returned for, keeps names
 /// once `fsync` of their directory returned, and replaces a file by `rename` in one step: ext4 and XFS in
 /// their usual modes, btrfs and ZFS. It survives the end of the process, however that comes, on any. It
-/// does not on file systems that pretend to sync (some overlays and network ones, `nobarrier`,
-/// `data=writeback` for the names), nor when the disk itself loses what it said was written. One process
-/// has it at a time; a network file system must know `flock` for that.
+/// does not on file systems that pretend to sync (some network ones, or mounted with `nobarrier`), nor
+/// when the disk itself loses what it said was written. One process has it at a time; a network file
+/// system must know `flock` for that.
 ///
 /// What the disk damages later is found by its checksums, and said; but damage to the last batch before a
 /// power failure cannot be told from a write that it tore.

@@ -63,7 +63,8 @@ pub(crate) fn read(
     else {
         return Ok(None);
     };
-    let segment = Segment { head, length: file.length()?, file };
+    let length = file.length()?;
+    let segment = Segment::new(head, file, length);
     let (mut at, mut end, mut time) = (FRAMES, head.before, 0);
     while end.next < ends.next {
         let mut right = true;
@@ -145,7 +146,7 @@ pub(crate) fn write(
     file.sync()?;
     disk.rename(&temporary, &checkpoint_name(reach.segment))?;
     disk.sync_names()?;
-    Ok(Segment { head, file, length })
+    Ok(Segment::new(head, file, length))
 }
 
 /// Whether a fact is about a subscription that is gone; `known` are those that are not, which come

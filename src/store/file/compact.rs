@@ -64,7 +64,7 @@ pub(super) fn write(
     file.sync()?;
     disk.rename(&temporary, &segment_name(head.number))?;
     disk.sync_names()?;
-    Ok(Segment { head, file, length: at })
+    Ok(Segment::new(head, file, at))
 }
 
 /// What is needed of a frame's body, with room for its head.

@@ -214,7 +214,10 @@ impl World {
     fn check(&self, log: &Log, what: &str) {
         let (mut there, segments) = (BTreeMap::new(), log.segments());
         let mut place = segments.seek(0);
-        while segments.read(&mut place, |_, body| events_of(body, &mut there)).unwrap_or(false) {}
+        while segments
+            .read(&mut place, &|_| true, |_, body| events_of(body, &mut there))
+            .unwrap_or(false)
+        {}
         let Model { events, .. } = &self.model;
         for (position, event) in &there {
             assert_eq!(events.get(position), Some(event), "{what}: position {position}");
@@ -305,7 +308,10 @@ fn what_is_retained_stays_although_everybody_has_consumed_it() {
         }
         let (mut there, segments) = (BTreeMap::new(), world.log.segments());
         let mut place = segments.seek(0);
-        while segments.read(&mut place, |_, body| events_of(body, &mut there)).unwrap_or(false) {}
+        while segments
+            .read(&mut place, &|_| true, |_, body| events_of(body, &mut there))
+            .unwrap_or(false)
+        {}
         let of = |channel: u32, events: &BTreeMap<u64, Event>| {
             events
                 .values()

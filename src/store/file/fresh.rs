@@ -49,7 +49,7 @@ impl Source {
         let head = SegmentHead { number, covers, generation, salt, first, before, rewritten };
         // It is on disk when its first frames are.
         write_all(&*file, &head.write(), 0)?;
-        Ok(Fresh { name, segment: Segment { head, file, length: FRAMES } })
+        Ok(Fresh { name, segment: Segment::new(head, file, FRAMES) })
     }
 
     fn make(&self, name: String) -> io::Result<(String, Arc<dyn DiskFile>)> {

@@ -91,8 +91,6 @@ pub(crate) struct Keeper {
     pub(super) spares: Spares,
     /// For how long events are kept that everybody has consumed, by channel.
     pub(super) retention: HashMap<String, Retention>,
-    /// What segments hold, as far as it is known.
-    pub(super) indexes: HashMap<u64, Index>,
     /// Segments that are left as they are: they are damaged.
     pub(super) damaged: HashSet<u64>,
     /// What is needed by the newest checkpoint and what was written since, up to there.
@@ -126,7 +124,6 @@ impl Keeper {
             floor,
             spares,
             retention: HashMap::new(),
-            indexes: HashMap::new(),
             damaged: HashSet::new(),
             needed: None,
             read: None,
@@ -260,7 +257,7 @@ impl Keeper {
                 }
             }
             index.length = segment.length;
-            self.indexes.insert(segment.head.number, index);
+            segment.has(index);
             pause()?;
         }
         let Some(last) = since.last() else { return Ok(()) };

@@ -3,13 +3,14 @@
 //! the writer's.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
 
 use super::disk::{Disk, DiskFile, write_all};
 use super::fresh::{Fresh, Source};
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
+use super::needed::Index;
 use super::reader::Segments;
 use super::spares::Spares;
 
@@ -52,6 +53,23 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     /// How many of its bytes are in use.
     pub(crate) length: u64,
+    /// What it holds, if somebody has looked; only when nothing more is written to it, and all of it could
+    /// be read.
+    pub(super) index: Arc<OnceLock<Index>>,
+}
+
+impl Segment {
+    pub(crate) fn new(head: SegmentHead, file: Arc<dyn DiskFile>, length: u64) -> Self {
+        Self { head, file, length, index: Arc::default() }
+    }
+
+    pub(super) fn index(&self) -> Option<&Index> {
+        self.index.get()
+    }
+
+    pub(super) fn has(&self, index: Index) {
+        self.index.set(index).ok(); // the same
+    }
 }
 
 /// The name of a segment's file.

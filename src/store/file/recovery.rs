@@ -106,7 +106,7 @@ fn segments(disk: &dyn Disk) -> Result<Vec<(u64, Result<Segment, ()>)>, NotOpene
             continue; // it was merged into one before it
         }
         covered = head.map_or(covered, |head| head.covers + 1);
-        found.push((number, head.map(|head| Segment { head, file, length: FRAMES })));
+        found.push((number, head.map(|head| Segment::new(head, file, FRAMES))));
     }
     // What comes behind the last one that has a head was prepared, and never used.
     let used = found.iter().rposition(|(_, segment)| segment.is_ok()).map_or(0, |last| last + 1);

@@ -104,7 +104,7 @@ impl Keeper {
         for (segment, next) in all.iter().zip(all.iter().skip(1)).take(count) {
             let number = segment.head.number;
             let passed = next.head.first <= floor && self.retention.is_empty();
-            if passed || self.indexes.contains_key(&number) {
+            if passed || segment.index().is_some() || self.damaged.contains(&number) {
                 continue;
             }
             let ends = segment.head.rewritten.map_or(next.head.before, |of| of.ends);
@@ -120,7 +120,9 @@ impl Keeper {
                     break;
                 }
             }
-            self.indexes.insert(number, Index { length, ..index });
+            if end >= ends.next {
+                segment.has(Index { length, ..index });
+            }
         }
         Ok(())
     }
@@ -134,8 +136,7 @@ impl Keeper {
         };
         // What is in the segment that is written to is not counted: a little more is kept.
         let retained = sealed.iter().rev().map(|segment| {
-            let index =
-                self.indexes.get(&segment.head.number).filter(|_| !self.retention.is_empty());
+            let index = segment.index().filter(|_| !self.retention.is_empty());
             let stretches = index.iter().flat_map(|index| &index.channels);
             let kept = stretches.filter_map(|(channel, stretch)| {
                 let newer = newer.entry(*channel).or_default();
@@ -185,7 +186,7 @@ impl Keeper {
     /// How many bytes of a segment are needed, about.
     fn live(&self, segment: &Segment, retained: &HashSet<u32>) -> u64 {
         let number = segment.head.number;
-        let index = self.indexes.get(&number).filter(|_| !self.damaged.contains(&number));
+        let index = segment.index().filter(|_| !self.damaged.contains(&number));
         match (index, &self.needed) {
             (Some(index), Some((_, needed))) => needed.bytes(index, retained),
             _ => u64::MAX,
@@ -195,7 +196,6 @@ impl Keeper {
     /// A segment's file is used again, unless somebody still reads it.
     fn free(&mut self, segment: &Segment) -> io::Result<()> {
         let name = segment_name(segment.head.number);
-        self.indexes.remove(&segment.head.number);
         self.damaged.remove(&segment.head.number);
         match Arc::strong_count(&segment.file) {
             1 => self.spares.give(&name),
@@ -213,7 +213,7 @@ impl Keeper {
         let (mut from, mut together, mut worth) = (0, 0, false);
         let mut chosen = None;
         for (place, (segment, retained)) in all.iter().zip(retained).enumerate() {
-            let length = self.indexes.get(&segment.head.number).map_or(u64::MAX, |of| of.length);
+            let length = segment.index().map_or(u64::MAX, |of| of.length);
             let (used, live) = (length.saturating_sub(FRAMES), self.live(segment, retained));
             let dead = live.saturating_mul(dead_if.1) < used.saturating_mul(dead_if.0);
             let joins = (dead || used <= most) && live <= most;
@@ -251,10 +251,9 @@ impl Keeper {
             needed.is_needed(channel, position)
                 || retained[behind.saturating_sub(1)].contains(&channel)
         };
-        let sources: Vec<(Segment, u64)> = sources
-            .iter()
-            .map(|of| (of.clone(), self.indexes.get(&of.head.number).map_or(0, |of| of.length)))
-            .collect();
+        let length = |of: &Segment| of.index().map_or(0, |of| of.length);
+        let sources: Vec<(Segment, u64)> =
+            sources.iter().map(|of| (of.clone(), length(of))).collect();
         let salt = self.random.u64(..);
         let written = compact::write(&*self.disk, salt, &sources, counts_as, keep, pause);
         let numbers: Vec<u64> = sources.iter().map(|(of, _)| of.head.number).collect();
@@ -266,7 +265,6 @@ impl Keeper {
         let written = written?;
         self.copied += written.length;
         let replaced = self.segments.replace(written);
-        self.indexes.remove(&numbers[0]);
         for segment in replaced.iter().filter(|of| of.head.number != numbers[0]) {
             self.free(segment)?;
         }
