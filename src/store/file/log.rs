@@ -29,13 +29,6 @@ impl Default for Sizes {
     }
 }
 
-impl Sizes {
-    /// No commit may be larger.
-    pub(crate) fn most(&self) -> usize {
-        (self.segment - FRAMES) as usize - FRAME_HEAD
-    }
-}
-
 /// One commit: its records, and the positions of its events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Commit<'a> {
@@ -202,6 +195,7 @@ impl Log {
     }
 
     /// The segment that is written to, as far as it is.
+    #[cfg(test)]
     pub(crate) fn current(&self) -> &Segment {
         &self.current
     }
@@ -242,6 +236,7 @@ impl Log {
     /// # Errors
     ///
     /// As [`Log::append`].
+    #[cfg(any(test, feature = "tools"))]
     pub(crate) fn keep(&mut self, commit: Commit<'_>, now: u64) -> io::Result<()> {
         self.append(std::iter::once(commit), now)?;
         self.sync()

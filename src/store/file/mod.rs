@@ -4,8 +4,6 @@
 //! From the bytes up: [`bytes`], [`layout`] (heads of segments and frames), [`record`] (what a frame
 //! holds), [`scan`] (what is in a segment).
 
-#![allow(dead_code)]
-
 pub(crate) mod bytes;
 pub(crate) mod checkpoint;
 #[cfg(test)]
