@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::core::Core;
 use crate::queue::Trial;
 
 /// So long all else waits for that, at most: a handler may await something for long.
 const LONGEST: Duration = Duration::from_secs(5);
-/// So often it is looked whether the one whose turn it is can move.
-const LOOK: Duration = Duration::from_millis(20);
+/// So often it is looked whether the one whose turn it is is through.
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Core {
     /// What is delivered first, if there is a log.
@@ -31,14 +29,22 @@ impl Core {
             "the last process died while handlers were at these events: they are delivered first, one \
              at a time, so that it is known of which one it dies if it does so again"
         );
+        let broker = self.broker.clone();
         actix_rt::spawn(async move {
-            let until = Instant::now() + LONGEST;
-            while trial.goes_on() {
-                if Instant::now() >= until {
-                    tracing::warn!(after = ?LONGEST, "all other events are delivered too from now on");
-                    return trial.end();
+            let takes_turns = async {
+                while !trial.is_over() {
+                    match trial.is_through() {
+                        Some(turn) => {
+                            broker.is_kept().await.ok();
+                            trial.next(turn);
+                        }
+                        None => tokio::time::sleep(LOOK).await,
+                    }
                 }
-                tokio::time::sleep(LOOK).await;
+            };
+            if tokio::time::timeout(LONGEST, takes_turns).await.is_err() {
+                tracing::warn!(after = ?LONGEST, "all other events are delivered too from now on");
+                trial.end();
             }
         });
     }

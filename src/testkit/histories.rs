@@ -1,5 +1,7 @@
 //! What was, and what is to come: subscriptions that begin in the past, publications that leave later.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use super::stage::{Echo, Notes, Stage, Step, fine, listener, player, publish, until};
 use crate::prelude::*;
 use crate::{Channel, Retention, StartFrom};
@@ -31,6 +33,40 @@ pub(super) fn begins_now(stage: &mut Stage) {
     publish(&runtime, 100..200, 3);
     assert_eq!(late.numbers(), (100..200).collect::<Vec<_>>());
     assert_eq!(notes.numbers(), (0..200).collect::<Vec<_>>());
+}
+
+pub(super) fn guests(stage: &mut Stage) {
+    let steady = Notes::default();
+    let runtime = stage.start(|of| of.child(player("player", &steady, fine)));
+    let over = AtomicBool::new(false);
+    let mut stretches = Vec::new();
+    std::thread::scope(|scope| {
+        for publisher in 0..2u64 {
+            let (runtime, over) = (&runtime, &over);
+            scope.spawn(move || {
+                for number in (0..).take_while(|_| !over.load(SeqCst)) {
+                    let step = Step { key: number % 5, number: publisher << 32 | number };
+                    runtime.publish(step).wait().unwrap();
+                }
+            });
+        }
+        for round in 0..20 {
+            let (name, seen) = (format!("guest-{round}"), Notes::default());
+            runtime.add("stage", player(&name, &seen, fine)).wait().unwrap();
+            until("some steps", || seen.all().len() >= 10);
+            runtime.remove(&name).unwrap();
+            stretches.push(seen);
+        }
+        over.store(true, SeqCst);
+    });
+    runtime.idle().wait();
+    let all = steady.numbers();
+    for stretch in stretches.iter().map(Notes::numbers) {
+        let Some(from) = all.iter().position(|number| *number == stretch[0]) else {
+            panic!("{} comes from nowhere", stretch[0]);
+        };
+        assert_eq!(all.get(from..from + stretch.len()), Some(&stretch[..]));
+    }
 }
 
 fn says_later(wait: std::time::Duration) -> impl Fn(&Step, &mut Context) -> Outcome + Send + Sync {

@@ -55,6 +55,7 @@ const CASES: &[Case] = &[
     ("an acknowledgement counts within its lease only", false, acknowledging::leases),
     ("an acknowledgement may come before its handler returns", false, acknowledging::early),
     ("who took it along and is gone holds nothing", true, acknowledging::by_hand_lasts),
+    ("who comes and goes meanwhile gets one unbroken stretch", false, histories::guests),
     ("what was retained can be read from the beginning", true, histories::replay),
     ("what was to be retained no longer is not waited for", true, histories::begins_now),
     ("what leaves later leaves later", false, histories::delayed),

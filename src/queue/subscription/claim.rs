@@ -73,12 +73,8 @@ impl Subscription {
                 return Claim::Closed;
             }
             let stance = self.stance();
-            if stance == Stance::Alone && inner.on_trial.is_empty() {
-                drop(inner);
-                self.passes_the_turn();
-                continue;
-            }
-            let waits = (stance == Stance::Alone && inner.drivers.is_busy())
+            let through = inner.on_trial.is_empty() || inner.drivers.is_busy();
+            let waits = (stance == Stance::Alone && through)
                 || inner.news.as_ref().is_some_and(News::is_much);
             if waits || stance == Stance::Barred {
                 inner.drivers.rests(driver, waker);

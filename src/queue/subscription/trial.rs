@@ -70,8 +70,9 @@ impl Trial {
         self.over.load(SeqCst)
     }
 
-    /// If it is still that one's turn, it is the next one's; after the last one it is over.
-    fn next(&self, after: u64) {
+    /// If it is still that one's turn, it is the next one's; after the last one it is over. To be called
+    /// when what that one did is on disk: else, if the process dies of the next one, it is done again.
+    pub(crate) fn next(&self, after: u64) {
         let mut parties = self.parties.lock();
         if self.is_over() || self.turn.load(SeqCst) != after {
             return;
@@ -94,17 +95,17 @@ impl Trial {
         all.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.look_again());
     }
 
-    /// Whoever cannot move is passed over. Whether it goes on.
-    pub(crate) fn goes_on(&self) -> bool {
+    /// Whose turn it is, if that one is through with it, or cannot move.
+    pub(crate) fn is_through(&self) -> Option<u64> {
         let turn = self.turn.load(SeqCst);
         let all: Vec<_> = self.parties.lock().all.iter().filter_map(Weak::upgrade).collect();
         let its = all.iter().find(|subscription| subscription.log_number() == turn);
-        let moves =
-            its.is_some_and(|its| !(its.is_detached() || its.is_stuck() || its.is_closed()));
-        if !moves {
-            self.next(turn);
-        }
-        !self.is_over()
+        let moves = its.is_some_and(|its| {
+            let settled = its.inner.lock().on_trial.is_empty();
+            let through = settled && !its.has_untold();
+            !(through || its.is_detached() || its.is_stuck() || its.is_closed())
+        });
+        (!moves).then_some(turn)
     }
 }
 
@@ -116,13 +117,6 @@ impl Subscription {
                 _ => Stance::Barred,
             },
             _ => Stance::Free,
-        }
-    }
-
-    /// What it was accused of is settled.
-    pub(super) fn passes_the_turn(&self) {
-        if let Some(trial) = self.trial.get() {
-            trial.next(self.log_number());
         }
     }
 
