@@ -133,6 +133,27 @@ fn a_damaged_log_is_refused_until_somebody_accepts_what_is_lost() {
     }
 }
 
+/// A log that small is full now and then.
+fn publish(runtime: &Runtime, numbers: std::ops::Range<u64>) {
+    let mut events: Vec<_> = numbers.map(count).collect();
+    loop {
+        match runtime.publish_all(events).wait() {
+            Ok(()) => return,
+            Err(Refused::NoSpace(rest)) => events = rest,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// Ends what goes on meanwhile, also when it panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// While it is written as quickly as that goes, and segments are given back and written again.
 #[test]
 fn a_copy_of_a_running_log_is_a_log_of_its_own() {
@@ -140,14 +161,11 @@ fn a_copy_of_a_running_log_is_a_log_of_its_own() {
     let runtime = start(&directory.0);
     let (published, ends) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let over = Over(&ends);
         scope.spawn(|| {
             let mut next = 0;
             while !ends.load(SeqCst) {
-                // A log that small is full now and then.
-                let mut events: Vec<_> = (next..next + 500).map(count).collect();
-                while let Err(Refused::NoSpace(rest)) = runtime.publish_all(events).wait() {
-                    events = rest;
-                }
+                publish(&runtime, next..next + 500);
                 next += 500;
                 published.store(next, SeqCst);
             }
@@ -170,7 +188,7 @@ fn a_copy_of_a_running_log_is_a_log_of_its_own() {
             assert!(restored_to.events >= before, "{restored_to:?} of {before}");
             assert_eq!(restored_to.sum, (0..restored_to.events).sum::<u64>(), "each once");
             for number in 0..30 {
-                restored.publish_all((number * 100..number * 100 + 100).map(count)).wait().unwrap();
+                publish(&restored, number * 100..number * 100 + 100);
                 restored.idle().wait();
             }
             assert_eq!(tally(&restored).events, restored_to.events + 3_000);
@@ -182,7 +200,7 @@ fn a_copy_of_a_running_log_is_a_log_of_its_own() {
                 std::thread::yield_now();
             }
         }
-        ends.store(true, SeqCst);
+        drop(over);
     });
     runtime.idle().wait();
     let all = published.load(SeqCst);
