@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use memmap2::MmapMut;
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ const SLOT: usize = 64;
 struct Map {
     memory: Mutex<MmapMut>,
     free: Mutex<Vec<usize>>,
+    /// What an earlier process left there is known elsewhere.
+    forgotten: AtomicBool,
 }
 
 /// The places of all threads.
@@ -25,14 +27,14 @@ struct Map {
 pub(crate) struct InFlight(Arc<Map>);
 
 impl InFlight {
-    /// Maps the file, and empties it. What an earlier process left there: for each of its threads that
-    /// was at an event, whose it was and its position.
+    /// Maps the file. What an earlier process left there: for each of its threads that was at an event,
+    /// whose it was and its position. It stays there until [`InFlight::forget`].
     #[allow(unsafe_code)]
     pub(crate) fn open(file: &File) -> io::Result<(Self, Vec<(u32, u64)>)> {
         file.set_len((SLOTS * SLOT) as u64)?;
         // SAFETY: the file is in the directory of a log whose lock is held, so no other process of ours
         // maps it; all who read or write it later do so by atomics, and whatever it holds is a number.
-        let mut memory = unsafe { MmapMut::map_mut(file)? };
+        let memory = unsafe { MmapMut::map_mut(file)? };
         let number = |bytes: &[u8]| {
             let mut number = [0; 8];
             number.copy_from_slice(&bytes[..8]);
@@ -44,20 +46,39 @@ impl InFlight {
             Some((of, position.checked_sub(1)?))
         });
         let left = left.collect();
-        memory.fill(0);
-        let free = Mutex::new((0..SLOTS).rev().collect());
-        Ok((Self(Arc::new(Map { memory: Mutex::new(memory), free })), left))
+        let (free, forgotten) = (Mutex::new((0..SLOTS).rev().collect()), AtomicBool::new(false));
+        Ok((Self(Arc::new(Map { memory: Mutex::new(memory), free, forgotten })), left))
+    }
+
+    /// What an earlier process left is known elsewhere. To be called before any thread is at an event.
+    pub(crate) fn forget(&self) {
+        self.0.memory.lock().chunks_exact_mut(SLOT).filter_map(words).for_each(|words| {
+            clear(words);
+        });
+        self.0.forgotten.store(true, Relaxed);
     }
 
     /// A place for one more thread; none if all are taken.
-    #[allow(clippy::cast_ptr_alignment)] // a slot begins at a multiple of 64 bytes of a page
     pub(crate) fn slot(&self) -> Option<Slot> {
         let number = self.0.free.lock().pop()?;
         let mut memory = self.0.memory.lock();
-        let start = memory[number * SLOT..].as_mut_ptr().cast::<[AtomicU64; 2]>();
-        let words = NonNull::new(start)?;
+        let words = words(&mut memory[number * SLOT..])?;
         Some(Slot { map: self.0.clone(), number, words })
     }
+}
+
+/// The beginning of a slot.
+#[allow(clippy::cast_ptr_alignment)] // a slot begins at a multiple of 64 bytes of a page
+fn words(slot: &mut [u8]) -> Option<NonNull<[AtomicU64; 2]>> {
+    NonNull::new(slot.as_mut_ptr().cast())
+}
+
+#[allow(unsafe_code)]
+fn clear(slot: NonNull<[AtomicU64; 2]>) {
+    // SAFETY: whoever has it holds the map; all who read or write it do so by atomics.
+    let [of, position] = unsafe { slot.as_ref() };
+    position.store(0, Relaxed);
+    of.store(0, Relaxed);
 }
 
 /// The place of one thread.
@@ -101,7 +122,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.works_for(0);
+        if self.map.forgotten.load(Relaxed) {
+            self.works_for(0);
+        }
         self.map.free.lock().push(self.number);
     }
 }
@@ -117,6 +140,7 @@ mod tests {
             || File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let (map, left) = InFlight::open(&options()?)?;
         assert_eq!(left, []);
+        map.forget();
         let slots: Vec<Slot> = (0..3).filter_map(|_| map.slot()).collect();
         slots[0].works_for(8);
         slots[0].is_at(101);
@@ -128,6 +152,11 @@ mod tests {
         std::mem::forget(map);
         let (map, left) = InFlight::open(&options()?)?;
         assert_eq!(left, [(7, 100), (0, 0)]);
+        // It does not come to anything.
+        drop((map.slot(), map.slot(), map));
+        let (map, left) = InFlight::open(&options()?)?;
+        assert_eq!(left, [(7, 100), (0, 0)]);
+        map.forget();
         let slot = map.slot();
         slot.iter().for_each(|slot| slot.works_for(8));
         slot.iter().for_each(|slot| slot.is_at(5));

@@ -296,17 +296,34 @@ impl Broker {
         }
     }
 
-    /// Resolves when all that is known by now is in the log, if there is one.
+    /// Resolves when all that is known by now is in the log, if there is one; however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// It never will be.
     pub(crate) async fn is_kept(&self) -> Result<(), Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some((journal, due)) = self.all_known() else { return Ok(()) };
+        std::future::poll_fn(|task| journal.poll_kept_at_last(due, task.waker())).await
+    }
+
+    /// As [`Broker::is_kept`], if the log can be written.
+    ///
+    /// # Errors
+    ///
+    /// It cannot.
+    pub(crate) async fn is_kept_now(&self) -> Result<(), Error> {
+        let Some((journal, due)) = self.all_known() else { return Ok(()) };
+        std::future::poll_fn(|task| journal.poll_kept(due, task.waker())).await
+    }
+
+    fn all_known(&self) -> Option<(&Journal, Due)> {
+        let journal = self.journal.as_deref()?;
         let group = {
             let inner = self.intake.lock();
             if inner.has_none() { inner.taken.checked_sub(1) } else { Some(inner.taken) }
         };
-        let Some(group) = group else { return Ok(()) };
         self.sequencer.take_turn();
-        let due = Due { group, written: false };
-        std::future::poll_fn(|task| journal.poll_kept(due, task.waker())).await
+        Some((journal, Due { group: group?, written: false }))
     }
 
     /// Has the log read for a subscription that is behind, if it wants that.

@@ -9,25 +9,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::channels::Channels;
-use super::durability::Durabilities;
-use super::needs::Needs;
 use super::reading::{ChannelNames, Requests};
-use super::sequencer::{Placed, Sequencer};
 use crate::error::{Error, ErrorKind};
 use crate::inflight::InFlight;
-use crate::message::Seq;
-use crate::message::envelope::TopicId;
 use crate::queue::Subscription;
-use crate::queue::batch::Batch;
-use crate::queue::once::KeyNote;
-use crate::queue::stored::run_of;
-use crate::signal::Signal;
-use crate::store::file::events::Run;
-use crate::store::file::facts::name_of;
-use crate::store::file::record::{FactKind, put_deleted, put_events, put_fact};
 use crate::store::file::spares::Spares;
-use crate::store::file::writer::{Bell, Feed, Group, Wrote};
+use crate::store::file::writer::Bell;
 
 /// What publishers know of the log.
 pub(crate) struct Journal {
@@ -46,9 +33,9 @@ pub(crate) struct Journal {
     readers: Mutex<Option<Requests>>,
     spares: Spares,
     /// Subscriptions that are to be forgotten.
-    forgotten: Mutex<Vec<u32>>,
+    pub(super) forgotten: Mutex<Vec<u32>>,
     /// Other facts that are to be written.
-    facts: Mutex<Vec<u8>>,
+    pub(super) facts: Mutex<Vec<u8>>,
     /// Since when what was taken is being written, in milliseconds after the journal began, and one more;
     /// 0 if nothing is.
     writes_since: AtomicU64,
@@ -68,6 +55,8 @@ pub(crate) struct Due {
 struct State {
     waiting: Vec<(Due, Waker)>,
     failed: Option<String>,
+    /// It is never written again.
+    given_up: bool,
 }
 
 impl Journal {
@@ -135,12 +124,12 @@ impl Journal {
         since.map_or(Duration::ZERO, |since| Duration::from_millis(now.saturating_sub(since)))
     }
 
-    fn writes(&self, writes: bool) {
+    pub(super) fn writes(&self, writes: bool) {
         let since = if writes { self.begun.elapsed().as_millis() as u64 + 1 } else { 0 };
         self.writes_since.store(since, Relaxed);
     }
 
-    fn take_forgotten(&self) -> Vec<u32> {
+    pub(super) fn take_forgotten(&self) -> Vec<u32> {
         std::mem::take(&mut *self.forgotten.lock())
     }
 
@@ -162,6 +151,20 @@ impl Journal {
 
     /// Ready when the group is on disk, or written, or when it is not known whether it ever will be.
     pub(crate) fn poll_kept(&self, due: Due, waker: &Waker) -> Poll<Result<(), Error>> {
+        self.poll(due, waker, |_| true)
+    }
+
+    /// As [`Journal::poll_kept`], of who waits as long as there is hope.
+    pub(crate) fn poll_kept_at_last(&self, due: Due, waker: &Waker) -> Poll<Result<(), Error>> {
+        self.poll(due, waker, |state| state.given_up)
+    }
+
+    fn poll(
+        &self,
+        due: Due,
+        waker: &Waker,
+        is_told: impl Fn(&State) -> bool,
+    ) -> Poll<Result<(), Error>> {
         if self.is_done(due) {
             return Poll::Ready(Ok(()));
         }
@@ -169,14 +172,12 @@ impl Journal {
         if self.is_done(due) {
             return Poll::Ready(Ok(()));
         }
-        if let Some(why) = &state.failed {
-            return Poll::Ready(Err(Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "it is not known whether the event will be kept: {}",
-                    cannot_be_written(why)
-                ),
-            )));
+        if let Some(why) = &state.failed
+            && is_told(&state)
+        {
+            let why = cannot_be_written(why);
+            let text = format!("it is not known whether the event will be kept: {why}");
+            return Poll::Ready(Err(Error::new(ErrorKind::Storage, text)));
         }
         match state.waiting.iter_mut().find(|(of, known)| *of == due && known.will_wake(waker)) {
             Some(_) => {}
@@ -186,7 +187,7 @@ impl Journal {
     }
 
     /// How many were told.
-    fn advance(&self, groups: u64, synced: bool) -> usize {
+    pub(super) fn advance(&self, groups: u64, synced: bool) -> usize {
         self.written.store(groups, SeqCst);
         if synced {
             self.kept.store(groups, SeqCst);
@@ -199,9 +200,13 @@ impl Journal {
         told
     }
 
-    fn fail(&self, why: String) {
+    /// Whoever waits is told that it cannot be written now, and perhaps never again.
+    pub(super) fn fail(&self, why: Option<String>) {
         let mut state = self.state.lock();
-        state.failed = Some(why);
+        match why {
+            Some(why) => state.failed = Some(why),
+            None => state.given_up = true,
+        }
         self.failing.store(true, SeqCst);
         let woken = std::mem::take(&mut state.waiting);
         drop(state);
@@ -209,7 +214,7 @@ impl Journal {
     }
 
     /// It can be written again.
-    fn recovers(&self) {
+    pub(super) fn recovers(&self) {
         if self.failing.load(Relaxed) {
             self.state.lock().failed = None;
             self.failing.store(false, SeqCst);
@@ -225,195 +230,4 @@ fn cannot_be_written(why: &str) -> Error {
              acknowledged until then: look after the disk"
         ),
     )
-}
-
-/// The broker, as the writer knows it.
-pub(crate) struct Journalist {
-    sequencer: Arc<Sequencer>,
-    journal: Arc<Journal>,
-    channels: Channels,
-    names: Vec<&'static str>,
-    taken: Vec<Placed>,
-    groups: u64,
-    runs: Vec<Run>,
-    /// The position behind the last event.
-    next: u64,
-    needs: Needs,
-    /// What will be needed when what was taken is kept.
-    told: Vec<(u32, Option<Seq>)>,
-    durability: Arc<Durabilities>,
-    /// So many publishers have just been told, and may be about to publish again.
-    told_publishers: usize,
-}
-
-/// What was settled is on disk within that time, if nothing else is written by which it gets there.
-const SETTLED: Duration = Duration::from_millis(2);
-
-/// So many publishers are a wave.
-const WAVE: usize = 8;
-/// And so long they are waited for.
-const GATHER: Duration = Duration::from_micros(50);
-
-impl Journalist {
-    pub(crate) fn new(
-        sequencer: Arc<Sequencer>,
-        journal: Arc<Journal>,
-        next: Seq,
-        needs: Needs,
-        durability: Arc<Durabilities>,
-    ) -> Self {
-        let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
-        let channels = Channels::default();
-        Self {
-            sequencer,
-            journal,
-            channels,
-            names,
-            taken,
-            groups: 0,
-            runs,
-            next: next.0,
-            needs,
-            told: Vec::new(),
-            durability,
-            told_publishers: 0,
-        }
-    }
-
-    /// Publishers that come in waves are waited for, a little: else a sync is spent on the first few of
-    /// them, and all others wait for it.
-    fn gathers(&mut self) {
-        let expected = std::mem::take(&mut self.told_publishers);
-        if expected < WAVE {
-            return;
-        }
-        let until = Instant::now() + GATHER;
-        let events = || self.sequencer.intake.lock().door.before_broker.events;
-        while events() < expected as u64 && Instant::now() < until {
-            std::thread::yield_now();
-        }
-    }
-
-    /// What was told is on disk.
-    fn say_needs(&mut self) {
-        self.needs.told(self.told.drain(..), self.next);
-    }
-
-    fn number(&mut self, topic: TopicId, records: &mut Vec<u8>) -> u32 {
-        if self.names.len() <= usize::from(topic.0) {
-            self.names = self.sequencer.intake.lock().topics.names();
-        }
-        let name = self.names[usize::from(topic.0)];
-        self.channels.number(topic, name, &self.journal.names, records)
-    }
-
-    fn put(&mut self, batch: &Batch, group: &mut Group) {
-        let stored = batch.events.runs().iter().filter(|run| run.stored);
-        self.runs.clear();
-        let mut at = 0;
-        for run in stored {
-            let channel = self.number(run.head.topic, &mut group.records);
-            let path = run.head.path.topics();
-            let path = path.map(|topic| self.number(topic, &mut group.records)).collect();
-            self.runs.push(run_of(&run.head, channel, run.offset - at, run.length, path));
-            at = run.offset + run.length;
-            group.within(self.durability.within(run.head.topic));
-        }
-        for KeyNote { topic, key, first } in batch.events.notes() {
-            let number = self.number(*topic, &mut group.records);
-            let name = [&name_of(FactKind::Dedup, number), key.as_bytes()].concat();
-            match first {
-                Some(first) => put_fact(&mut group.records, &name, &first.write()),
-                None => put_deleted(&mut group.records, &name),
-            }
-        }
-        let first = batch.first.0;
-        if !self.runs.is_empty() {
-            put_events(&mut group.records, first, &self.runs, batch.events.stored());
-        }
-        self.next = first + u64::from(batch.events.len());
-        group.commit(first, self.next);
-    }
-}
-
-impl Feed for Journalist {
-    fn take(&mut self, group: &mut Group) -> bool {
-        self.gathers();
-        self.journal.writes(true);
-        let mut taken = std::mem::take(&mut self.taken);
-        let forgotten = self.journal.take_forgotten();
-        let facts = std::mem::take(&mut *self.journal.facts.lock());
-        let more = !(forgotten.is_empty() && facts.is_empty());
-        let any = self.sequencer.take(&mut taken, more);
-        for number in &forgotten {
-            for kind in [FactKind::Subscription, FactKind::Progress] {
-                put_deleted(&mut group.records, &name_of(kind, *number));
-            }
-            self.told.push((*number, None));
-        }
-        if more {
-            group.records.extend_from_slice(&facts);
-            group.within(SETTLED);
-            group.commit(self.next, self.next);
-        }
-        for placed in &taken {
-            match placed {
-                Placed::Batch(batch) => self.put(batch, group),
-                Placed::News(told, batch) => {
-                    group.records.extend_from_slice(&told.records);
-                    group.within(SETTLED);
-                    self.told.push((told.number, told.needs));
-                    match batch {
-                        Some(batch) => self.put(batch, group),
-                        None => group.commit(self.next, self.next),
-                    }
-                }
-                Placed::Subscribe(..) | Placed::Unsubscribe(..) => {}
-            }
-        }
-        self.taken = taken;
-        any
-    }
-
-    fn written(&mut self, synced: bool) {
-        self.journal.recovers();
-        self.groups += 1;
-        self.told_publishers = self.journal.advance(self.groups, synced);
-        if synced {
-            self.say_needs();
-        }
-        self.sequencer.hand_out(&mut self.taken);
-    }
-
-    fn wrote(&mut self, Wrote { commits, bytes, synced }: Wrote) {
-        self.sequencer.signals.state(&Signal::Written { commits, bytes, synced });
-    }
-
-    fn synced(&mut self) {
-        self.journal.recovers();
-        self.journal.advance(self.groups, true);
-        self.say_needs();
-    }
-
-    fn failed(&mut self, error: &std::io::Error, times: u32) {
-        let error = error.to_string();
-        self.sequencer.signals.state(&Signal::LogFailed { error: &error, times });
-        if times > 1 {
-            self.journal.fail(error);
-        }
-    }
-
-    fn given_up(&mut self) {
-        tracing::error!(
-            "the log was not written to its end: what was not acknowledged may be lost"
-        );
-        self.sequencer.give_up(&mut self.taken);
-    }
-
-    fn is_idle(&mut self) -> bool {
-        self.journal.writes(false);
-        let nothing =
-            self.journal.forgotten.lock().is_empty() && self.journal.facts.lock().is_empty();
-        nothing && self.sequencer.intake.lock().has_no_events()
-    }
 }

@@ -13,6 +13,7 @@ pub(crate) mod handle;
 pub(crate) mod holders;
 pub(crate) mod intake;
 pub(crate) mod journal;
+pub(crate) mod journalist;
 pub(crate) mod lane;
 mod leases;
 pub(crate) mod needs;

@@ -2,6 +2,7 @@
 //! waits for a disk. What is read stays as bytes until its handler's thread decodes it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::sync::{Arc, Weak};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -16,9 +17,9 @@ use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
 use crate::queue::stored::head_of;
 use crate::queue::{Found, ReadBack, Subscription, Wanted};
-use crate::signal::Signals;
+use crate::signal::{Signal, Signals};
 use crate::store::file::events::{Entries, Run};
-use crate::store::file::reader::{Place, Segments};
+use crate::store::file::reader::{Place, Segments, Unreadable};
 use crate::store::file::record::{Record, Records};
 
 /// The channels of a log by their numbers, as far as they have been used.
@@ -105,12 +106,20 @@ impl Reading {
                     let processor = subscription.name.as_str();
                     tracing::error!(processor, %error, "a part of the log cannot be read, and is \
                          passed over: its events are not delivered");
+                    self.count_damage(&error);
                 }
             }
         };
         let to = if ended { to.max(next) } else { to };
         self.places.insert(subscription.name.index, (to, place));
         subscription.fill(batches, to);
+    }
+
+    fn count_damage(&self, error: &io::Error) {
+        let unreadable = error.get_ref().and_then(|error| error.downcast_ref::<Unreadable>());
+        if let Some(Unreadable { frames }) = unreadable {
+            self.signals.state(&Signal::Damaged { frames: *frames });
+        }
     }
 
     /// The channels of a log that hold what is wanted, of the first so many.
@@ -222,6 +231,7 @@ impl Reading {
                 Err(error) => {
                     found.failed = true;
                     tracing::error!(%error, "a part of the log cannot be read");
+                    self.count_damage(&error);
                 }
             }
         }

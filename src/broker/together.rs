@@ -39,16 +39,14 @@ impl Door {
     /// Whether so much is more than some subscription may ever hold.
     pub(crate) fn never_fit_together(&self, loads: &[(TopicId, Load)]) -> bool {
         self.gates.iter().flatten().any(|gate| {
-            let wanted =
+            // As if nothing were waiting.
+            let mut before = Load::default();
+            let mut wanted =
                 loads.iter().filter(|(topic, _)| gate.subscription.wanted.which(*topic).is_some());
-            let its =
-                wanted.filter_map(|(topic, load)| Some((self.bound_of(gate, *topic)?.0, load)));
-            let (mut bound, mut all) = (Load::new(u64::MAX, u64::MAX), Load::default());
-            its.for_each(|(of, load)| {
-                bound = bound.min(of);
-                all.add(*load);
-            });
-            !all.fits(bound)
+            wanted.any(|(topic, load)| {
+                before.add(*load);
+                self.bound_of(gate, *topic).is_some_and(|(bound, _)| !before.fits(bound))
+            })
         })
     }
 

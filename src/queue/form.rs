@@ -69,17 +69,21 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// The first so many of several, and the rest.
+    /// The first so many, and the rest.
     pub(crate) fn split(self, count: usize) -> (Self, Self) {
         match self {
-            Self::Stored { bytes, ends, cut } if !ends.is_empty() => {
+            Self::Stored { bytes, ends: [], cut } => {
+                let none = Self::Stored { bytes: &[], ends: &[], cut: cut + bytes.len() };
+                if count == 0 { (none, self) } else { (self, none) }
+            }
+            Self::Stored { bytes, ends, cut } => {
                 let (head, tail) = ends.split_at(count.min(ends.len()));
                 let end = head.last().copied().unwrap_or(cut);
                 let (before, behind) = bytes.split_at(end - cut);
                 let before = Self::Stored { bytes: before, ends: head, cut };
                 (before, Self::Stored { bytes: behind, ends: tail, cut: end })
             }
-            same => (same, same),
+            values @ Self::Values { .. } => (values, values),
         }
     }
 }
@@ -129,5 +133,8 @@ mod tests {
         let form = Form::Stored { bytes: &BYTES, ends: &[], cut: 0 };
         assert_eq!(weights(form, 1), [12]);
         assert_eq!((form.first(), form.all(1)), (12, 12));
+        let (all, none) = form.split(1);
+        assert_eq!((all.all(1), none.all(0), none.first()), (12, 0, 0));
+        assert_eq!(form.split(0).0.all(0), 0);
     }
 }

@@ -73,12 +73,7 @@ impl Control {
             let served = serve.map_or(Ok(()), |address| listen(&core, address));
             if let Err(error) = served.and_then(|()| reserve(&core, &mut threads)) {
                 started.send(Err(error)).ok();
-                // What was declared is code of the application: it is dropped elsewhere.
-                let last = threads.end();
-                if let Some(worker) = &last {
-                    worker.spawn_fn(move || drop((specs, ready, core)));
-                }
-                return last;
+                return refused(&mut threads, (specs, ready, core));
             }
             actix_rt::spawn(keep_metrics(core.clone()));
             // In their order, before anybody publishes.
@@ -86,7 +81,11 @@ impl Control {
                 core.subscribe(running);
             }
             // What killed the last process is known before anybody is at it again.
-            core.broker.is_kept().await.ok();
+            if let Err(error) = core.broker.is_kept_now().await {
+                started.send(Err(error)).ok();
+                return refused(&mut threads, (specs, ready, core));
+            }
+            core.forget_who_died();
             core.begin_trial();
             let mut control = Self::new(core, threads, plans, specs, ready);
             started.send(Ok(())).ok();
@@ -230,6 +229,15 @@ fn listen(core: &Arc<Core>, address: std::net::SocketAddr) -> Result<(), Error> 
             "`serve` needs the feature `console`: add it, or leave `serve` out",
         ))
     }
+}
+
+/// It does not start. What was declared is code of the application: it is dropped elsewhere.
+fn refused(threads: &mut Threads, declared: impl Send + 'static) -> Option<Arbiter> {
+    let last = threads.end();
+    if let Some(worker) = &last {
+        worker.spawn_fn(move || drop(declared));
+    }
+    last
 }
 
 /// Moves the tick while there is work, helps who was forgotten, and sees which thread is stuck.

@@ -17,6 +17,11 @@ impl Core {
         self.subscriptions.lock().as_ref().map(|of| of.trial.clone())
     }
 
+    /// What an earlier process died of is on disk as a fact.
+    pub(super) fn forget_who_died(&self) {
+        self.broker.journal.iter().for_each(|journal| journal.in_flight.forget());
+    }
+
     /// All processors are there, and none has begun.
     pub(super) fn begin_trial(&self) {
         let Some(trial) = self.trial().filter(|trial| !trial.is_over()) else { return };

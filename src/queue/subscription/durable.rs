@@ -120,6 +120,12 @@ impl News {
         self.moved = true;
     }
 
+    /// It is not to be delivered any more, whatever it did.
+    pub(super) fn acquits(&mut self, seq: Seq) {
+        put_deleted(&mut self.records, &name_at(FactKind::Died, self.number, seq.0));
+        self.moved = true;
+    }
+
     /// The process died so often while a handler was at that event.
     pub(super) fn died(&mut self, seq: Seq, times: u32) {
         let mut value = Vec::new();

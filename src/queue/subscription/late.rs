@@ -43,7 +43,10 @@ impl Inner {
 
     /// A range of the front batch ends before the first late event in it.
     pub(super) fn before_the_late(&self, batch: &Batch, end: Cursor) -> Cursor {
-        let suspect = self.suspects.range(batch.first..).map(|(seq, _)| seq).next();
+        let from = self.line.batches.front().map_or(end, |front| front.at);
+        let from = batch.events.runs().get(from.run as usize).map(|run| batch.seq(run, from.index));
+        let suspects = from.map(|from| self.suspects.range(from..));
+        let suspect = suspects.and_then(|mut suspects| suspects.next()).map(|(seq, _)| seq);
         let late = self.late_in_line.first().into_iter().chain(suspect);
         let late = late.filter_map(|seq| batch.find(*seq));
         late.fold(end, |end, (run, index)| Cursor { run, index }.min(end))

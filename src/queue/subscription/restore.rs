@@ -172,10 +172,15 @@ impl Subscription {
         let now = Timestamp::now().as_millis();
         let mut inner = self.inner.lock();
         inner.begin_with(restored.to);
-        inner.suspects.extend(restored.died);
+        let waits = |seq: Seq| seq >= restored.to || restored.held.iter().any(|(of, _)| *of == seq);
+        for (seq, times) in restored.died {
+            match waits(seq) {
+                true => drop(inner.suspects.insert(seq, times)),
+                false => inner.news.iter_mut().for_each(|news| news.acquits(seq)),
+            }
+        }
         for seq in died {
-            let waits = *seq >= restored.to || restored.held.iter().any(|(of, _)| of == seq);
-            if waits {
+            if waits(*seq) {
                 let times = inner.suspects.entry(*seq).or_default();
                 *times += 1;
                 let times = *times;

@@ -130,6 +130,7 @@ impl Subscription {
             let has_turn = inner.fetching.contains(&seq);
             let Some(mut kept) = found.events.remove(&seq) else {
                 inner.acquits(seq);
+                inner.suspects.remove(&seq);
                 if has_turn && found.may_be_there(seq) {
                     // The next process may be able to read it.
                     inner.unreadable.insert(seq);
@@ -138,7 +139,10 @@ impl Subscription {
                     // The log is damaged there.
                     inner.vouched.remove(&seq);
                     inner.state.finished(seq, None);
-                    inner.news.iter_mut().for_each(|news| news.done(seq, true));
+                    inner.news.iter_mut().for_each(|news| {
+                        news.done(seq, true);
+                        news.acquits(seq);
+                    });
                     lost += 1;
                 }
                 continue;

@@ -101,7 +101,7 @@ impl Trial {
         let all: Vec<_> = self.parties.lock().all.iter().filter_map(Weak::upgrade).collect();
         let its = all.iter().find(|subscription| subscription.log_number() == turn);
         let moves = its.is_some_and(|its| {
-            let settled = its.inner.lock().on_trial.is_empty();
+            let settled = its.has_settled();
             let through = settled && !its.has_untold();
             !(through || its.is_detached() || its.is_stuck() || its.is_closed())
         });
@@ -124,6 +124,27 @@ impl Subscription {
     fn look_again(&self) {
         let wakers = self.inner.lock().wake_all();
         wakers.wake();
+    }
+}
+
+impl Subscription {
+    /// Whether nothing is left of what it was accused of. What has been passed over without being handled
+    /// is not wanted any more, or not there.
+    fn has_settled(&self) -> bool {
+        let inner = &mut *self.inner.lock();
+        let to = inner.taken_to(self);
+        let Inner { on_trial, state, in_hand, fetch, fetching, .. } = inner;
+        let passed = |seq: &Seq| {
+            let is_here = state.status(*seq).is_some() || in_hand.contains_key(seq);
+            *seq < to && !(is_here || fetch.contains(seq) || fetching.contains(seq))
+        };
+        let gone: Vec<Seq> = on_trial.extract_if(.., passed).collect();
+        for seq in gone {
+            inner.suspects.remove(&seq);
+            inner.news.iter_mut().for_each(|news| news.acquits(seq));
+            self.news.store(true, SeqCst);
+        }
+        inner.on_trial.is_empty()
     }
 }
 

@@ -34,7 +34,13 @@ impl Source {
         let mut spare = self.spares.as_ref().and_then(|(spares, _)| spares.take());
         let (name, file) = loop {
             let made = match spare {
-                Some(spare) => self.disk.open(&spare).map(|file| (spare, file)),
+                Some(spare) => match self.disk.open(&spare) {
+                    Ok(file) => Ok((spare, file)),
+                    Err(error) => {
+                        self.give_back(&spare);
+                        Err(error)
+                    }
+                },
                 None => self.make(format!("{number:016x}.new")),
             };
             match (made, &self.spares) {
@@ -47,9 +53,11 @@ impl Source {
         };
         let (salt, covers, generation, rewritten) = (self.random.u64(..), number, 0, None);
         let head = SegmentHead { number, covers, generation, salt, first, before, rewritten };
+        let fresh = Fresh { name, segment: Segment::new(head, file, FRAMES) };
         // It is on disk when its first frames are.
-        write_all(&*file, &head.write(), 0)?;
-        Ok(Fresh { name, segment: Segment::new(head, file, FRAMES) })
+        let written = write_all(&*fresh.segment.file, &head.write(), 0);
+        written.inspect_err(|_| self.discard(&fresh))?;
+        Ok(fresh)
     }
 
     fn make(&self, name: String) -> io::Result<(String, Arc<dyn DiskFile>)> {
@@ -74,7 +82,15 @@ impl Source {
 
     /// It is not needed after all.
     pub(super) fn discard(&self, fresh: &Fresh) {
-        self.disk.remove(&fresh.name).ok();
+        self.give_back(&fresh.name);
+    }
+
+    /// Where it cannot be: the next process clears it away.
+    fn give_back(&self, name: &str) {
+        match &self.spares {
+            Some((spares, _)) => spares.give(name).ok(),
+            None => self.disk.remove(name).ok(),
+        };
     }
 
     /// A segment is full.

@@ -46,6 +46,8 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn DiskFile>,
     /// How many of its bytes are in use.
     pub(crate) length: u64,
+    /// Whatever stands there from that commit on was cut, and is in another segment, or nowhere.
+    pub(super) ends: u64,
     /// What it holds, if somebody has looked; only when nothing more is written to it, and all of it could
     /// be read.
     pub(super) index: Arc<OnceLock<Index>>,
@@ -53,7 +55,7 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn new(head: SegmentHead, file: Arc<dyn DiskFile>, length: u64) -> Self {
-        Self { head, file, length, index: Arc::default() }
+        Self { head, file, length, ends: u64::MAX, index: Arc::default() }
     }
 
     pub(super) fn index(&self) -> Option<&Index> {
@@ -97,6 +99,22 @@ pub(crate) struct Log {
     segments: Segments,
     /// What is behind the last sync is unknown: nothing more is written there.
     broken: bool,
+    /// What is being written anew, until all of it is.
+    hidden: Option<Hidden>,
+}
+
+/// Segments that nobody reads yet.
+struct Hidden {
+    /// They take the place of what is behind that length of the segment of that number.
+    from: (u64, u64),
+    segments: Vec<Segment>,
+}
+
+impl Hidden {
+    fn holds(&mut self, segment: Segment) {
+        self.segments.retain(|of| of.head.number != segment.head.number);
+        self.segments.push(segment);
+    }
 }
 
 /// How far the log is on disk.
@@ -155,7 +173,7 @@ impl Log {
         segments: Segments,
     ) -> Self {
         segments.show(current.length, next);
-        let (buffer, fresh, broken) = (Vec::new(), None, false);
+        let (buffer, fresh, broken, hidden) = (Vec::new(), None, false, None);
         let (commits, length) = (0, current.length);
         let safe = Safe { end, next, commits, length };
         Self {
@@ -171,6 +189,7 @@ impl Log {
             buffer,
             segments,
             broken,
+            hidden,
         }
     }
 
@@ -245,7 +264,8 @@ impl Log {
     /// All that is not on disk is written anew, to another segment: after a write or a sync that failed
     /// nobody knows what the disk has of it, whatever it says later (A. Rebello et al., "Can
     /// Applications Recover from fsync Failures?", 2020). It counts from then on, and what was written
-    /// before does until then: whoever opens the log of a process that was killed finds one or the other.
+    /// before does until then: whoever opens the log of a process that was killed finds one or the other,
+    /// and so does whoever reads.
     /// `unsynced` begins with the first commit that was handed over after so many others.
     ///
     /// # Errors
@@ -260,20 +280,31 @@ impl Log {
         self.broken = true;
         self.buffer.clear();
         let Safe { end, next, commits, length } = self.safe;
-        (self.end, self.next, self.commits, self.current.length) = (end, next, commits, length);
-        match self.fresh.take() {
-            Some(fresh) => self.source.discard(&fresh),
-            None => self.show(),
+        if let Some(fresh) = self.fresh.take() {
+            self.source.discard(&fresh);
         }
         let SegmentHead { number, covers, .. } = self.current.head;
+        match &mut self.hidden {
+            None => self.hidden = Some(Hidden { from: (number, length), segments: Vec::new() }),
+            // Some of what was written anew is safe there.
+            Some(hidden) if length > FRAMES => {
+                hidden.holds(Segment { length, ..self.current.clone() });
+            }
+            Some(_) => {}
+        }
         // One that holds nothing that counts is replaced.
         let number = if length > FRAMES { covers + 1 } else { number };
+        (self.end, self.next, self.commits) = (end, next, commits);
         let fresh = self.source.fresh(number, end, next)?;
         self.current = fresh.segment.clone();
         self.fresh = Some(fresh);
         self.safe = self.here();
         self.write(unsynced.skip((commits - after) as usize), now)?;
         self.broken = false;
+        if let Some(mut hidden) = self.hidden.take() {
+            hidden.holds(self.current.clone());
+            self.segments.goes_on(hidden.from, hidden.segments, self.next);
+        }
         Ok(())
     }
 
@@ -281,7 +312,6 @@ impl Log {
     fn enter(&mut self) -> io::Result<()> {
         if let Some(fresh) = &self.fresh {
             self.source.enters(fresh)?;
-            self.segments.put(fresh.segment.clone());
             self.fresh = None;
         }
         Ok(())
@@ -364,7 +394,10 @@ impl Log {
         let number = self.current.head.covers + 1;
         let fresh = self.source.fresh(number, self.end, self.next)?;
         self.source.enters(&fresh).inspect_err(|_| self.source.discard(&fresh))?;
-        self.segments.add(fresh.segment.clone());
+        match &mut self.hidden {
+            None => self.segments.add(fresh.segment.clone()),
+            Some(hidden) => hidden.holds(self.current.clone()),
+        }
         self.current = fresh.segment;
         self.safe = self.here();
         self.source.say_full();
@@ -373,7 +406,9 @@ impl Log {
 
     /// What is written may be read, although it is not on disk yet.
     pub(crate) fn show(&self) {
-        self.segments.show(self.current.length, self.next);
+        if self.hidden.is_none() {
+            self.segments.show(self.current.length, self.next);
+        }
     }
 
     fn sync_current(&mut self) -> io::Result<()> {

@@ -1,11 +1,12 @@
 //! Reading the log while it is written: by whole frames, and no further than what is on disk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use memchr::memmem;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::disk::read_up_to;
 use super::layout::{FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
@@ -23,21 +24,26 @@ pub(crate) struct Segments {
     all: Arc<RwLock<Vec<Segment>>>,
     /// Everything before that position may be read.
     next: Arc<AtomicU64>,
+    /// From which commits on some are known to be missing.
+    said: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     segment: u64,
-    generation: u32,
+    /// Another one may take its number.
+    salt: u64,
     at: u64,
+    /// The next frame that is there, if none is damaged.
+    frame: u64,
 }
 
 impl Place {
     /// The beginning of a segment.
     fn begin(segment: &Segment) -> Self {
-        let SegmentHead { number, generation, .. } = segment.head;
-        Self { segment: number, generation, at: FRAMES }
+        let SegmentHead { number, salt, before, .. } = segment.head;
+        Self { segment: number, salt, at: FRAMES, frame: before.next }
     }
 }
 
@@ -46,11 +52,17 @@ impl Segments {
         self.all.write().push(segment);
     }
 
-    /// It is the last one, in the place of what had its number.
-    pub(super) fn put(&self, segment: Segment) {
+    /// What is behind that length of the last one, which has that number, is in these; and all events
+    /// before that position.
+    pub(super) fn goes_on(&self, (number, length): (u64, u64), in_these: Vec<Segment>, next: u64) {
         let mut all = self.all.write();
-        all.retain(|of| of.head.number != segment.head.number);
-        all.push(segment);
+        if length > FRAMES {
+            all.iter_mut().filter(|of| of.head.number == number).for_each(|of| of.length = length);
+        } else {
+            all.retain(|of| of.head.number != number);
+        }
+        all.extend(in_these);
+        self.next.store(next, SeqCst);
     }
 
     /// So much of the last one may be read, and all events before that position.
@@ -70,7 +82,7 @@ impl Segments {
     pub(crate) fn seek(&self, position: u64) -> Place {
         let all = self.all.read();
         let behind = all.partition_point(|segment| segment.head.first <= position);
-        let none = Place { segment: 0, generation: 0, at: FRAMES };
+        let none = Place { segment: 0, salt: 0, at: FRAMES, frame: 0 };
         all.get(behind.saturating_sub(1)).map_or(none, Place::begin)
     }
 
@@ -156,7 +168,7 @@ impl Segments {
     ///
     /// # Errors
     ///
-    /// What the file system says; the next time it is read behind that.
+    /// What the file system says, or [`Unreadable`], said once: the next time it is read behind that.
     pub(crate) fn read(
         &self,
         place: &mut Place,
@@ -165,32 +177,76 @@ impl Segments {
     ) -> io::Result<bool> {
         loop {
             let Some((segment, is_last)) = self.segment(place.segment) else { return Ok(false) };
-            let here = (segment.head.number, segment.head.generation);
-            if here != (place.segment, place.generation) {
+            let here = (segment.head.number, segment.head.salt);
+            if here != (place.segment, place.salt) {
                 // What was there is gone, or was written anew: read again, as far as it is there.
-                *place = Place::begin(&segment);
+                let before = std::mem::replace(place, Place::begin(&segment));
+                if before.salt == 0 && before.frame > 0 {
+                    self.misses(before.frame, place.frame)?;
+                }
             }
             let left = usize::try_from(segment.length.saturating_sub(place.at)).unwrap_or(0);
             let unwanted =
                 segment.index().is_some_and(|index| !index.channels.keys().any(|of| wants(*of)));
+            let compacted = segment.head.rewritten.is_some();
             if left == 0 || (unwanted && !is_last) {
                 if is_last {
                     return Ok(false);
                 }
-                *place = Place { segment: segment.head.covers + 1, generation: 0, at: FRAMES };
+                let frame = if unwanted || compacted { 0 } else { place.frame };
+                *place = Place { segment: segment.head.covers + 1, salt: 0, at: FRAMES, frame };
                 continue;
             }
-            let read = match read_frames(&segment, &mut place.at, &mut visit) {
+            let mut missing = None;
+            let read = read_frames(&segment, &mut place.at, |head, body| {
+                if head.number > place.frame && !compacted {
+                    missing.get_or_insert((place.frame, head.number));
+                }
+                place.frame = head.number + 1;
+                visit(head, body);
+            });
+            let read = match read {
                 Ok(0) => behind_damage(&segment, place.at).map(|behind| place.at = behind),
                 read => read.map(drop),
             };
             // What cannot be read is passed over.
-            return read.map(|()| true).inspect_err(|_| {
-                place.at = (place.at + PAGE).min(segment.length);
-            });
+            read.inspect_err(|_| place.at = (place.at + PAGE).min(segment.length))?;
+            if let Some((from, to)) = missing {
+                self.misses(from, to)?;
+            }
+            return Ok(true);
         }
     }
+
+    /// Frames between these are not there; said once.
+    fn misses(&self, from: u64, to: u64) -> io::Result<()> {
+        match to > from && self.said.lock().insert(from) {
+            true => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, Unreadable { frames: to - from }))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// That frames are missing from there on has been said.
+    pub(super) fn is_said(&self, from: u64) {
+        self.said.lock().insert(from);
+    }
 }
+
+/// Some commits of the log are damaged, or not there.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) frames: u64,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} commits are damaged or missing: `cueline-log verify` says where", self.frames)
+    }
+}
+
+impl std::error::Error for Unreadable {}
 
 /// Reads some frames of a segment, and moves the place behind them. How many there were: none at the
 /// end, and where it is damaged.
@@ -209,6 +265,10 @@ pub(super) fn read_frames(
     }
     let (mut read, mut frames) = (0, 0);
     while let Some((head, body)) = FrameHead::read(&segment.head, &bytes[read..]) {
+        if head.number >= segment.ends {
+            *at = segment.length;
+            return Ok(frames);
+        }
         visit(head, body);
         read += FRAME_HEAD + body.len();
         frames += 1;

@@ -151,17 +151,18 @@ pub(crate) fn open(
     for (place, (number, segment)) in segments.iter().enumerate() {
         // One that cannot be read at all: what follows says how much it was.
         let Ok(segment) = segment else { continue };
-        if covered.is_some_and(|covered| segment.head.covers <= covered) {
-            // What it says is in the checkpoint; its events are read when somebody wants them.
-            let length = segment.file.length()?;
-            readable.add(Segment { length, ..segment.clone() });
-            continue;
-        }
-        let is_last = place + 1 == segments.len();
         let next =
             segments.get(place + 1).and_then(|(number, next)| Some((number, next.as_ref().ok()?)));
         let next = next.filter(|(number, _)| **number == segment.head.covers + 1);
         let ended = next.map(|(_, next)| next.head.before);
+        if covered.is_some_and(|covered| segment.head.covers <= covered) {
+            // What it says is in the checkpoint; its events are read when somebody wants them.
+            let length = segment.file.length()?;
+            let ends = ended.map_or(u64::MAX, |end| end.next);
+            readable.add(Segment { length, ends, ..segment.clone() });
+            continue;
+        }
+        let is_last = place + 1 == segments.len();
         // What was before the first file may be gone, if no checkpoint says how far it reaches.
         let known = place > 0 || covered.is_some() || !found.damaged.is_empty();
         if known && segment.head.before.next > stand.end.next {
@@ -205,6 +206,7 @@ pub(crate) fn open(
             last = Some((segment, u64::from(scanned.torn || !scanned.gaps.is_empty())));
         }
     }
+    found.lost.iter().for_each(|lost| readable.is_said(lost.gap.frames.0));
     let log = match last {
         Some((segment, 0)) => Log::goes_on(disk.clone(), sizes, random, segment, stand, readable),
         // Nothing is written behind what was cut: whole frames may still be there.
