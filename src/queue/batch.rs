@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::column::{Column, Stored, Typed};
 use super::form::Form;
@@ -323,6 +324,18 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// How long ago the events of a run came; of one that was read from a log, how long ago they were
+    /// published.
+    pub(crate) fn age(&self, run: u32, now: Moment) -> Duration {
+        let came = now.since(self.at);
+        let read = self.events.runs().get(run as usize);
+        let read = read.filter(|run| self.events.stored_column(run).is_some());
+        read.map_or(came, |run| {
+            let millis = Timestamp::now().as_millis().saturating_sub(run.head.at.as_millis());
+            came.max(Duration::from_millis(millis))
+        })
+    }
+
     /// Events that never got a place.
     pub(crate) fn unplaced(events: Events) -> Self {
         Self { first: Seq::default(), at: Moment::default(), events }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use super::look::Looked;
-use crate::store::file::log::segment_number;
+use crate::store::file::segment::segment_number;
 
 /// Segments and checkpoints may come and go meanwhile: how often it is begun anew then.
 const ATTEMPTS: u32 = 10;

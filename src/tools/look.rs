@@ -11,10 +11,10 @@ use crate::store::file::disk::{Disk, Folder, read_up_to};
 use crate::store::file::events::{Entries, Entry, Run};
 use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::layout::{End, FRAMES, NoHead, SegmentHead};
-use crate::store::file::log::{segment_name, segment_number};
 use crate::store::file::needed::SubscriptionFact;
 use crate::store::file::record::{FactKind, Record, Records};
 use crate::store::file::scan::scan;
+use crate::store::file::segment::{segment_name, segment_number};
 
 /// What is wrong with a log.
 pub(super) enum Problem {

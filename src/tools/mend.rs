@@ -11,10 +11,11 @@ use crate::store::file::disk::{Disk, Folder};
 use crate::store::file::facts::{Facts, number_in};
 use crate::store::file::keeper::{Floor, Keeper, Pace};
 use crate::store::file::lock::{Lock, lock};
-use crate::store::file::log::{Commit, Log, Sizes, segment_name, segment_number};
+use crate::store::file::log::{Commit, Log, Sizes};
 use crate::store::file::record::{FactKind, put_fact};
 use crate::store::file::recovery::{Found, Lost, open_with_facts};
 use crate::store::file::retained::retained;
+use crate::store::file::segment::{segment_name, segment_number};
 use crate::store::file::spares::Spares;
 
 /// A log that nobody else has open.

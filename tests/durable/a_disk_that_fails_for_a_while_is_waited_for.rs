@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use cueline::ErrorKind;
 use cueline::prelude::*;
+use cueline::{Acknowledge, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Directory, idle, stop};
+use crate::support::{Directory, Log, Number, idle, numbers, stop};
 
 const TEST: &str = "a_disk_that_fails_for_a_while_is_waited_for::fault_18_in_the_same_process";
 
@@ -62,20 +62,79 @@ fn readyz(address: SocketAddr) -> String {
 
 const PAYMENTS: u64 = 60;
 
+/// That test in a process of its own; these syncs of each thread fail.
+fn where_syncs_fail(test: &str, which: &str, child: &str) {
+    let inject = format!("inject=fdatasync:error=EIO:when={which}");
+    let ran = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("CUELINE_FAILING_CHILD", child)
+        .output()
+        .expect("`./test` installs strace");
+    let [out, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(ran.status.success(), "{out}{error}");
+}
+
+fn failures(runtime: &Runtime) -> f64 {
+    let metrics = runtime.metrics().unwrap();
+    let failures =
+        metrics.lines().find_map(|line| line.strip_prefix("cueline_log_failures_total "));
+    failures.unwrap().parse().unwrap()
+}
+
+struct Once(Log);
+impl Processor for Once {}
+impl Handle<Number> for Once {
+    async fn handle(&mut self, event: &Number, cx: &mut Context) -> Outcome {
+        self.0.note(event.value, cx.attempt());
+        Ok(())
+    }
+}
+
+/// What is settled before it is handled is handled when that is on disk, however long it takes.
+#[test]
+fn what_is_acknowledged_before_waits_for_the_disk_and_is_handled_then() {
+    let begin = |directory: &Directory, log: &Log| {
+        let log = log.clone();
+        let once = processor("once", move || Once(log.clone()))
+            .on::<Number>()
+            .acknowledge(Acknowledge::BeforeHandling);
+        Runtime::builder("test")
+            .store(Store::directory(directory.path()))
+            .supervise(Supervisor::new("tests").child(once))
+            .serve(0)
+            .start()
+            .unwrap()
+    };
+    let log = Log::default();
+    if let Some(path) = std::env::var_os("CUELINE_FAILING_CHILD") {
+        let directory = Directory::at(path.into());
+        let runtime = begin(&directory, &log);
+        std::mem::forget(directory); // the parent's
+        idle(&runtime);
+        assert!(failures(&runtime) >= 7.0);
+        assert_eq!(log.take(), (0..100).collect::<Vec<_>>());
+        return stop(runtime);
+    }
+    let directory = Directory::new("before");
+    let runtime = begin(&directory, &log);
+    runtime.pause("once").unwrap();
+    runtime.publish_all(numbers(0..100)).wait().unwrap();
+    stop(runtime);
+    assert!(log.take().is_empty());
+    where_syncs_fail(
+        "a_disk_that_fails_for_a_while_is_waited_for::\
+         what_is_acknowledged_before_waits_for_the_disk_and_is_handled_then",
+        "8..14",
+        directory.path().to_str().unwrap(),
+    );
+}
+
 #[test]
 fn fault_18_in_the_same_process() {
     if std::env::var_os("CUELINE_FAILING_CHILD").is_none() {
-        // Some syncs fail, one after the other; the first seven of the writer are those of quiet days.
-        let ran = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=8..14"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", TEST, "--nocapture"])
-            .env("CUELINE_FAILING_CHILD", "1")
-            .output()
-            .expect("`./test` installs strace");
-        let [out, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-        assert!(ran.status.success(), "{out}{error}");
-        return;
+        return where_syncs_fail(TEST, "8..14", "1");
     }
     let directory = Directory::new("fails");
     let runtime = begin(&directory);
@@ -104,10 +163,7 @@ fn fault_18_in_the_same_process() {
     assert!(refused > 0 && unknown > 0 && said, "{refused}, {unknown}, {said}");
     idle(&runtime);
     assert!(readyz(address).contains(" 200 "), "{:?}", runtime.why_not_ready());
-    let failures = runtime.metrics().unwrap();
-    let failures =
-        failures.lines().find_map(|line| line.strip_prefix("cueline_log_failures_total "));
-    assert!(failures.unwrap().parse::<f64>().unwrap() >= 7.0, "{failures:?}");
+    assert!(failures(&runtime) >= 7.0);
     let sum = PAYMENTS * (PAYMENTS + 1) / 2;
     let sums = |runtime: &Runtime| {
         ["clerk", "archive"].map(|of| runtime.state::<u64>(of, "sum").unwrap_or_default())

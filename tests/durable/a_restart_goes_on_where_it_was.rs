@@ -186,3 +186,28 @@ fn whoever_is_slow_reads_from_the_log_and_nobody_waits_for_it() {
     assert_eq!(runtime.state("adder", "all"), Some(sum(0..21_000)));
     stop(runtime);
 }
+
+struct Stuck;
+impl Processor for Stuck {}
+impl Handle<Number> for Stuck {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        std::future::pending().await
+    }
+}
+
+/// Else a backlog would look young after every start.
+#[test]
+fn how_old_an_event_is_counts_from_when_it_was_published() {
+    let directory = Directory::new("age");
+    let begin = || start(&directory, |of| of.child(processor("stuck", || Stuck).on::<Number>()));
+    let runtime = begin();
+    publish(&runtime, 0..10);
+    let published = std::time::Instant::now();
+    runtime.shutdown(millis(1)).wait().unwrap();
+    let age = published.elapsed();
+    let runtime = begin();
+    let oldest = || runtime.processors().iter().find_map(|of| of.oldest);
+    let oldest = std::iter::from_fn(|| Some(oldest())).flatten().next().unwrap();
+    assert!(oldest + millis(1) >= age, "{oldest:?}, published {age:?} before it was started");
+    runtime.shutdown(millis(1)).wait().unwrap();
+}

@@ -7,7 +7,7 @@ use cueline::prelude::*;
 use cueline::{Channel, DropReason, Durability, Observer, Signal, WhenFull};
 
 use crate::support::{
-    Directory, Doubled, Log, Number, Sum, adder, fine, idle, publish, stop, total, within,
+    Directory, Doubled, Log, Number, Sum, adder, fine, idle, numbers, publish, stop, total, within,
 };
 
 fn begin(directory: &Directory, durability: Durability, log: &Log) -> Runtime {
@@ -205,4 +205,53 @@ fn who_is_behind_misses_what_is_not_kept() {
         assert_eq!(MISSED.0.swap(0, SeqCst), missed);
         stop(runtime);
     }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Rare(u64);
+cueline::event!(Rare, "rare");
+
+struct Clerk;
+impl Processor for Clerk {}
+impl Handle<Rare> for Clerk {
+    async fn handle(&mut self, _: &Rare, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+impl Handle<Number> for Clerk {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+/// What fits when nothing waits is waited for when something does.
+#[test]
+fn a_batch_of_channels_with_different_limits_waits_for_its_room() {
+    let directory = Directory::new("limits");
+    let both = processor("both", || Clerk).on::<Number>().on::<Rare>();
+    let runtime = Runtime::builder("test")
+        .store(Store::directory(directory.path()))
+        .channel::<Rare>(Channel::default().limit(10))
+        .channel::<Number>(Channel::default().limit(1_000))
+        .supervise(Supervisor::new("tests").child(both))
+        .start()
+        .unwrap();
+    let batch = || {
+        let mut batch = runtime.batch();
+        (0..5).for_each(|value| batch.add(Rare(value)).unwrap());
+        numbers(0..100).for_each(|number| batch.add(number).unwrap());
+        batch.publish()
+    };
+    batch().wait().unwrap();
+    idle(&runtime);
+    runtime.pause("both").unwrap();
+    for value in 0..6 {
+        runtime.publish(Rare(value)).wait().unwrap();
+    }
+    let mut waits = std::pin::pin!(batch());
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(waits.as_mut().poll(&mut task).is_pending());
+    runtime.resume("both").unwrap();
+    pollster::block_on(waits).unwrap();
+    stop(runtime);
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use cueline::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::support::{Directory, Log, Number, Sum, adder, idle, numbers, start, stop};
 
@@ -109,4 +110,53 @@ fn what_was_beside_it_is_not_parked_and_nothing_runs_beside_it_again() {
     assert_eq!(runtime.state::<Sum>("innocent", "all").unwrap().events, 20);
     assert_eq!(runtime.state::<Sum>("other", "all").unwrap().events, 20);
     stop(runtime);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bomb;
+cueline::event!(Bomb, "bomb");
+
+struct Cellar;
+impl Processor for Cellar {}
+impl Handle<Bomb> for Cellar {
+    async fn handle(&mut self, _: &Bomb, _: &mut Context) -> Outcome {
+        std::process::abort();
+    }
+}
+impl Handle<Number> for Cellar {
+    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
+        Ok(())
+    }
+}
+
+/// Nobody waits for what is not wanted any more.
+#[test]
+fn a_type_that_is_not_handled_any_more_is_not_waited_for() {
+    let cellar = || processor("cellar", || Cellar).on::<Number>();
+    if let Some(path) = std::env::var_os(CHILD) {
+        let directory = Directory::at(path.into());
+        let runtime = start(&directory, |of| of.child(cellar().on::<Bomb>()));
+        std::mem::forget(directory); // the parent's
+        runtime.publish(Bomb).wait().unwrap();
+        return idle(&runtime);
+    }
+    let directory = Directory::new("bomb");
+    let name = "the_last_process_is_charged_to_whom_it_died_of::\
+                a_type_that_is_not_handled_any_more_is_not_waited_for";
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(CHILD, directory.path())
+        .output()
+        .unwrap();
+    assert!(!child.status.success(), "it dies of it");
+    for (round, waits) in [true, false].into_iter().enumerate() {
+        let runtime = start(&directory, |of| of.child(cellar()));
+        let why = runtime.why_not_ready();
+        assert!(waits || !why.iter().any(|why| why.contains("process died")), "{round}: {why:?}");
+        let before = std::time::Instant::now();
+        runtime.publish_all(numbers(0..10)).wait().unwrap();
+        idle(&runtime);
+        assert!(before.elapsed() < secs(4), "it is known at once that nobody wants it");
+        stop(runtime);
+    }
 }

@@ -52,3 +52,71 @@ impl Inner {
         late.fold(end, |end, (run, index)| Cursor { run, index }.min(end))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::super::tests_support::subscription;
+    use super::super::{Restored, Subscription};
+    use super::*;
+    use crate::clock::{Moment, Timestamp};
+    use crate::error::Failure;
+    use crate::message::envelope::{Origin, TopicId};
+    use crate::message::{EventId, Seq};
+    use crate::queue::batch::Events;
+    use crate::queue::fence::Fence;
+    use crate::queue::form::Form;
+    use crate::queue::kept::Kept;
+    use crate::queue::report::Report;
+    use crate::queue::settlement::{Commit, Settle};
+    use crate::queue::state::Verdict;
+    use crate::signal::Cause;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Ping(u64);
+    crate::event!(Ping, "ping", key: |event| event.0);
+
+    /// One that reads these from a log; the process died at the second.
+    fn accused(keys: [u64; 5]) -> Subscription {
+        let mut subscription = subscription();
+        subscription.wanted = Wanted::new(vec![TopicId(0)]);
+        subscription.keep(0, None);
+        subscription.restore(Restored::default(), &[Seq(1)], |_| TopicId(0));
+        let mut events = Events::new(subscription.signals.clone());
+        let (pings, form) = (keys.map(Ping).into_iter(), Form::Values { each: 3 });
+        events.push(TopicId(0), pings, form, EventId(1), &Origin::OUTSIDE, Timestamp::now);
+        let batch = Batch { first: Seq(0), at: Moment::default(), events };
+        subscription.begin(Seq(5));
+        subscription.note_hunger(&mut subscription.inner.lock());
+        subscription.fill(vec![Arc::new(batch)], Seq(5));
+        subscription
+    }
+
+    /// Else its driver would be given nothing, again and again.
+    #[test]
+    fn an_accused_event_that_is_held_ends_no_range_of_those_behind_it() {
+        let subscription = accused([7, 7, 8, 9, 10]);
+        let host = Arc::new(Fence::default());
+        let me = subscription.join(0, host.clone());
+        let claim = || match subscription.claim(me, &host, Waker::noop()) {
+            Claim::Range { batch, from, end, .. } => (batch, from, end),
+            _ => panic!("there is something to do"),
+        };
+        let (batch, from, end) = claim();
+        assert_eq!((from.index, end.index), (0, 1));
+        let mut kept = Kept::encoded(&batch, 0, 0, 0);
+        let (failure, now) = (Failure::permanent("no"), Timestamp::now());
+        kept.key = Some(7_u64.into());
+        kept.report = Some(Arc::new(Report::next(None, Cause::Failed, failure, Vec::new(), now)));
+        let settle = Settle::Failed { seq: Seq(0), failures: 1, verdict: Verdict::Park, kept };
+        let commit = Commit { to: Some(from.next()), settle: Some(settle), ..Commit::default() };
+        subscription.commit(&host, commit).unwrap().finish(&subscription, &host);
+        // The second one waits behind the first.
+        let (_, from, end) = claim();
+        assert_eq!(from.index, 2);
+        assert!(from < end, "{from:?}..{end:?}");
+    }
+}

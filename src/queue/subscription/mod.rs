@@ -335,9 +335,10 @@ impl Subscription {
     pub(crate) fn oldest(&self) -> Option<std::time::Duration> {
         let now = self.clock.now();
         let inner = self.inner.lock();
-        let waits = inner.line.batches.front().map(|front| front.batch.at);
-        let in_hand = inner.in_hand.values().next().map(|hand| hand.batch.at);
-        waits.into_iter().chain(in_hand).min().map(|oldest| now.since(oldest))
+        let waits = inner.line.batches.front().map(|front| (&front.batch, front.at.run));
+        let in_hand = inner.in_hand.values().next().map(|hand| (&hand.batch, hand.at.run));
+        let ages = waits.into_iter().chain(in_hand).map(|(batch, run)| batch.age(run, now));
+        ages.max()
     }
 
     /// Whether nothing more will come, and nothing is left of what came.

@@ -11,9 +11,9 @@ use super::bytes::Bytes;
 use super::disk::{Disk, read_up_to, write_all};
 use super::facts::number_in;
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, Rewritten, SegmentHead};
-use super::log::Segment;
 use super::reader::read_frames;
 use super::record::{FactKind, Record, Records, put_fact};
+use super::segment::Segment;
 
 /// How much is written between two pauses.
 const STRIDE: usize = 256 << 10;

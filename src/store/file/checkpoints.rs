@@ -1,6 +1,8 @@
 //! Facts under power failures while checkpoints are written and segments given back: what is there
 //! after any crash is what was there after some commit, and not before the last acknowledged one.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,9 +11,10 @@ use super::crash::{CrashDisk, Fault};
 use super::disk::Disk;
 use super::facts::Facts;
 use super::keeper::{Floor, Keeper, Pace};
-use super::log::{Commit, Log, Sizes, segment_number};
+use super::log::{Commit, Log, Sizes};
 use super::record::{FactKind, Records, put_deleted, put_fact};
 use super::recovery::{Found, open};
+use super::segment::segment_number;
 use super::spares::Spares;
 
 const SIZES: Sizes = Sizes { segment: 4096 + 300, frame: 100 };
@@ -176,4 +179,73 @@ fn a_damaged_checkpoint_is_done_without() {
     let Some((_, _, found, _)) = opened(&disk, 6) else { panic!("it opens") };
     assert_eq!(found.damaged.len(), 2);
     assert!(!found.lost.is_empty(), "what it said is lost");
+}
+
+#[test]
+fn facts_outlive_a_segment_behind_them_that_was_begun_three_times() {
+    let disk = CrashDisk::default();
+    let Some((mut log, mut keeper, ..)) = opened(&disk, 1) else { panic!("it opens") };
+    let fact = |name: u8| {
+        let mut records = Vec::new();
+        put_fact(&mut records, &[FactKind::State as u8, name], &[name; 10]);
+        records
+    };
+    let keep = |log: &mut Log, of: u8| {
+        log.keep(Commit { records: &fact(of), first: 0, next: 0 }, 7).unwrap();
+    };
+    keep(&mut log, 1);
+    keep(&mut log, 2);
+    let after = log.commits();
+    let three = fact(3);
+    let third = || std::iter::once(Commit { records: &three, first: 0, next: 0 });
+    log.append(third(), 7).unwrap();
+    disk.fails(disk.done(), Fault::Refused(libc::EIO));
+    log.sync().unwrap_err();
+    // A spare: head, frames
+    disk.fails(disk.done() + 1, Fault::Refused(libc::EIO));
+    log.redo(third(), after, 7).unwrap_err();
+    // remove, head
+    disk.fails(disk.done() + 1, Fault::Refused(libc::EIO));
+    log.redo(third(), after, 7).unwrap_err();
+    log.redo(third(), after, 7).and_then(|()| log.sync()).unwrap();
+    log.show();
+    for of in 4..60 {
+        keep(&mut log, of);
+        keeper.look(7, &mut || Ok(())).unwrap();
+    }
+    assert!(keeper.checkpoint().is_some());
+    drop((log, keeper));
+    let Some((_, _, found, facts)) = opened(&disk, 2) else { panic!("it opens") };
+    assert_eq!(found.lost, []);
+    for of in 1..60 {
+        assert!(facts.get(&[FactKind::State as u8, of]).is_some(), "fact {of} is lost");
+    }
+}
+
+#[test]
+fn a_segment_that_was_not_begun_after_all_is_given_back() {
+    let disk = CrashDisk::default();
+    let Some((mut log, mut keeper, ..)) = opened(&disk, 1) else { panic!("it opens") };
+    let mut records = Vec::new();
+    put_fact(&mut records, &[FactKind::State as u8, 1], &[1; 10]);
+    let commit = || std::iter::once(Commit { records: &records, first: 0, next: 0 });
+    log.append(commit(), 7).unwrap();
+    disk.fails(disk.done(), Fault::Refused(libc::EIO));
+    log.sync().unwrap_err();
+    let count = |disk: &CrashDisk| disk.names().unwrap().len();
+    let before = count(&disk);
+    for _ in 0..10 {
+        disk.fails(disk.done(), Fault::Refused(libc::EIO)); // the head
+        log.redo(commit(), 0, 7).unwrap_err();
+        keeper.look(7, &mut || Ok(())).unwrap();
+    }
+    log.redo(commit(), 0, 7).and_then(|()| log.sync()).unwrap();
+    keeper.look(7, &mut || Ok(())).unwrap();
+    assert!(
+        count(&disk) <= before + 2,
+        "{before} files, then {}: {:?}; used {}",
+        count(&disk),
+        disk.names(),
+        keeper.used()
+    );
 }

@@ -6,9 +6,9 @@ use std::io;
 
 use super::disk::{Disk, write_all};
 use super::layout::{End, FRAME_HEAD, FRAMES, FrameHead, Rewritten, SegmentHead};
-use super::log::{Segment, segment_name};
 use super::reader::read_frames;
 use super::record::{Record, Records, put_events};
+use super::segment::{Segment, segment_name};
 
 /// How much is written between two pauses.
 const STRIDE: u64 = 256 << 10;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::crash::{CrashDisk, Fault};
 use super::disk::Disk;
 use super::layout::{FRAME_HEAD, FRAMES};
-use super::log::{Commit, Log, Sizes, segment_name};
+use super::log::{Commit, Log, Sizes};
 use super::record::{FactKind, Record, Records, put_fact};
 use super::recovery::{Found, NotOpened, open};
+use super::segment::segment_name;
 
 const SIZES: Sizes = Sizes { segment: 4096 + 400, frame: 120 };
 

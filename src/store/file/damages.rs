@@ -4,8 +4,8 @@ use super::crash::CrashDisk;
 use super::crashes::{Ledger, Op, opened, run};
 use super::disk::Disk;
 use super::layout::FRAMES;
-use super::log::segment_name;
 use super::recovery::{Found, NotOpened};
+use super::segment::segment_name;
 
 /// A log of several segments, each group of it synced. How many commits are in it.
 fn log() -> (CrashDisk, u32) {

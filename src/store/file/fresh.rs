@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 
 use super::disk::{Disk, DiskFile, write_all};
 use super::layout::{End, FRAMES, SegmentHead};
-use super::log::{Segment, segment_name};
+use super::segment::{Segment, segment_name};
 use super::spares::{Spares, is_no_space};
 
 /// Where the log gets its segments.

@@ -27,10 +27,13 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod needed;
 pub(crate) mod reader;
+#[cfg(test)]
+mod readings;
 pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod retained;
 pub(crate) mod scan;
+pub(crate) mod segment;
 pub(crate) mod spares;
 pub(crate) mod tidy;
 pub(crate) mod writer;

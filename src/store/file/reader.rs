@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::disk::read_up_to;
 use super::layout::{FRAME_HEAD, FRAMES, FrameHead, SegmentHead};
-use super::log::Segment;
+use super::segment::Segment;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 256 << 10;
@@ -290,78 +290,4 @@ fn next_mark(segment: &Segment, bytes: &[u8]) -> usize {
     let mark = segment.head.mark().to_le_bytes();
     // The mark itself may lie across the end.
     memmem::find(bytes, &mark).unwrap_or(bytes.len().saturating_sub(mark.len() - 1))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::super::crash::CrashDisk;
-    use super::super::crashes::opened;
-    use super::super::events::{Entry, Run};
-    use super::super::log::Commit;
-    use super::super::needed::Index;
-    use super::super::record::{Record, Records, put_events};
-    use super::*;
-
-    fn event(channel: u32, position: u64) -> Vec<u8> {
-        let (mut entries, mut records) = (Vec::new(), Vec::new());
-        Entry { key: None, payload: &[7; 100] }.put(&mut entries);
-        let run = Run {
-            skipped: 0,
-            channel,
-            codec: 1,
-            count: 1,
-            first: 1,
-            correlation: None,
-            causation: None,
-            at: 0,
-            hops: 0,
-            path: Vec::new(),
-        };
-        put_events(&mut records, position, &[run], &entries);
-        records
-    }
-
-    /// The positions of a channel, and how many frames were looked at for that.
-    fn read(segments: &Segments, channel: Option<u32>) -> (Vec<u64>, usize) {
-        let (mut found, mut frames) = (Vec::new(), 0);
-        let mut place = segments.seek(0);
-        let wants = |of: u32| channel.is_none_or(|channel| channel == of);
-        while segments
-            .read(&mut place, &wants, |_, body| {
-                frames += 1;
-                for record in Records::new(body).flatten() {
-                    let Record::Events(events) = record else { continue };
-                    found.extend(wants(events.runs[0].channel).then_some(events.first));
-                }
-            })
-            .unwrap()
-        {}
-        (found, frames)
-    }
-
-    #[test]
-    fn segments_without_what_is_wanted_are_passed_over_and_nothing_else() {
-        let Ok((mut log, ..)) = opened(&CrashDisk::default(), 1) else { panic!("it opens") };
-        let segments = log.segments();
-        let rare = [70, 71, 140, 399];
-        for position in 0..400 {
-            let records = event(u32::from(rare.contains(&position)), position);
-            log.keep(Commit { records: &records, first: position, next: position + 1 }, 5).unwrap();
-        }
-        let all = read(&segments, None);
-        assert_eq!(read(&segments, Some(1)), (rare.to_vec(), all.1), "nobody has looked yet");
-        let sealed = segments.count() - 1;
-        for segment in &segments.all()[..sealed] {
-            let (mut at, mut index) = (FRAMES, Index::default());
-            while read_frames(segment, &mut at, |head, body| index.note(body, head.time)).unwrap()
-                > 0
-            {}
-            segment.has(index);
-        }
-        let (found, frames) = read(&segments, Some(1));
-        assert_eq!(found, rare);
-        assert!(frames * 3 < all.1, "{frames} of {}", all.1);
-        assert_eq!(read(&segments, None), all);
-    }
 }

@@ -7,10 +7,11 @@ use super::checkpoint::{self, Reach, checkpoints};
 use super::disk::{Disk, read_up_to, write_all};
 use super::facts::Facts;
 use super::layout::{End, FRAMES, NoHead, SegmentHead};
-use super::log::{Log, Segment, Sizes, Stand, segment_name, segment_number};
+use super::log::{Log, Sizes, Stand};
 use super::reader::Segments;
 use super::record::{FactKind, Record, Records};
 use super::scan::{Gap, scan};
+use super::segment::{Segment, segment_name, segment_number};
 
 /// A stretch of the log that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use super::checkpoint::{self, Changes};
 use super::compact;
 use super::keeper::Keeper;
 use super::layout::FRAMES;
-use super::log::{Segment, segment_name};
 use super::needed::{Index, Needed};
 use super::reader::read_frames;
+use super::segment::{Segment, segment_name};
 use crate::store::channel::Retention;
 
 /// Up to where somebody has learned what is needed.
