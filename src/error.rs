@@ -72,9 +72,9 @@ impl Error {
     pub(crate) fn no_space() -> Self {
         Self::new(
             ErrorKind::NoSpace,
-            "the disk is full, or the log has reached its limit: publish again when processors have \
-             worked something off; free some room, raise `limit`, or look who is slow (`cueline-log \
-             stats`)",
+            "the disk is full, the log has reached its limit, or the process may open no more files: \
+             publish again when processors have worked something off; free some room, raise `limit` or \
+             `ulimit -n`, or look who is slow (`cueline-log stats`)",
         )
     }
 

@@ -230,3 +230,57 @@ fn fault_22_no_inodes_left() {
         },
     );
 }
+
+/// Row 22: the process may open no more files. What it needs to work off what is there it has in reserve.
+#[test]
+fn fault_22_too_many_open_files() {
+    const TEST: &str = "a_full_disk_stops_publishers_only::fault_22_too_many_open_files";
+    if std::env::var_os("CUELINE_FILES_CHILD").is_none() {
+        let ran = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env("CUELINE_FILES_CHILD", "1")
+            .output()
+            .unwrap();
+        let [out, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(ran.status.success(), "{out}{error}");
+        return;
+    }
+    let directory = Directory::new("files");
+    let slow = processor("slow", || Slow).on::<Bulk>();
+    let runtime = Runtime::builder("test")
+        .store(Store::directory(directory.path()))
+        .supervise(Supervisor::new("tests").child(slow))
+        .start()
+        .unwrap();
+    runtime.pause("slow").unwrap();
+    publish_all(&runtime, 0).unwrap();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let limit = format!("--nofile={}", open + 4);
+    let pid = std::process::id().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(limited.unwrap().success());
+    let mut taken = 1;
+    while publish_all(&runtime, taken).is_ok() {
+        taken += 1;
+        assert!(taken < 1_000, "no file more, and no end");
+    }
+    assert!(runtime.why_not_ready().iter().any(|why| why.contains("the disk is full")));
+    runtime.resume("slow").unwrap();
+    idle(&runtime);
+    within("it takes in events again", {
+        let runtime = runtime.clone();
+        move || while publish_all(&runtime, taken).is_err() {}
+    });
+    idle(&runtime);
+    let events = (taken + 1) * 1_000;
+    let sum = Sum { events, sum: (0..events).sum() };
+    assert_eq!(runtime.state::<Sum>("slow", "all"), Some(sum));
+    stop(runtime);
+}
+
+/// The next thousand: all of them, or none.
+fn publish_all(runtime: &Runtime, thousand: u64) -> Result<(), Refused<cueline::Batch>> {
+    let mut batch = runtime.batch();
+    (thousand * 1_000..(thousand + 1) * 1_000).for_each(|value| batch.add(bulk(value)).unwrap());
+    batch.publish().wait().map(drop)
+}

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 /// A folder with files in it, and nothing below.
 pub(crate) trait Disk: Send + Sync {
     /// Opens a file that is there.
@@ -19,6 +21,10 @@ pub(crate) trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Returns when all changes of names are on disk.
     fn sync_names(&self) -> io::Result<()>;
+    /// Whether the process may open some more files than it has to, so that those it has to can be.
+    fn may_open_more(&self) -> bool {
+        true
+    }
 }
 
 /// A file, read and written at places, by several threads at a time.
@@ -71,13 +77,24 @@ pub(crate) fn read_up_to(file: &dyn DiskFile, at: u64, most: usize) -> io::Resul
     Ok(bytes)
 }
 
+/// The process, or the system, has too many files open.
+pub(super) fn is_too_many(error: &io::Error) -> bool {
+    [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())
+}
+
 /// A folder of the real file system.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     /// The folder itself, to sync its names.
     folder: File,
+    /// Files that are open for nothing: where the process may open no more, they make room for what is
+    /// needed to work off what is there.
+    reserve: Mutex<Vec<File>>,
 }
+
+/// So many.
+const RESERVED: usize = 8;
 
 impl Folder {
     /// The folder is made if it is not there; its path must not change afterwards.
@@ -95,7 +112,7 @@ impl Folder {
             let text = "anybody may write to it: take that away with `chmod o-w`";
             return Err(io::Error::new(ErrorKind::PermissionDenied, text));
         }
-        Ok(Self { path, folder })
+        Ok(Self { path, folder, reserve: Mutex::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -105,6 +122,20 @@ impl Folder {
     /// A file beside the log, which is made if it is not there.
     pub(crate) fn file(&self, name: &str) -> io::Result<File> {
         Self::options().create(true).truncate(false).open(self.path.join(name))
+    }
+
+    /// Opens something, at the expense of the reserve if it must.
+    fn opens<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(error) if is_too_many(&error) => {
+                    if self.reserve.lock().pop().is_none() {
+                        return Err(error);
+                    }
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn options() -> OpenOptions {
@@ -117,15 +148,17 @@ impl Folder {
 
 impl Disk for Folder {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(Self::options().open(self.path.join(name))?))
+        Ok(Arc::new(self.opens(|| Self::options().open(self.path.join(name)))?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(Self::options().create_new(true).open(self.path.join(name))?))
+        let mut options = Self::options();
+        options.create_new(true);
+        Ok(Arc::new(self.opens(|| options.open(self.path.join(name)))?))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let entries = fs::read_dir(&self.path)?;
+        let entries = self.opens(|| fs::read_dir(&self.path))?;
         // A name that is no text is none of ours.
         let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
         names.filter_map(Result::transpose).collect()
@@ -141,6 +174,15 @@ impl Disk for Folder {
 
     fn sync_names(&self) -> io::Result<()> {
         self.folder.sync_all()
+    }
+
+    fn may_open_more(&self) -> bool {
+        let mut reserve = self.reserve.lock();
+        while reserve.len() < RESERVED {
+            let Ok(file) = self.folder.try_clone() else { return false };
+            reserve.push(file);
+        }
+        true
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::disk::Disk;
+use super::disk::{Disk, is_too_many};
 
 /// So many are to be ready.
 pub(crate) const READY: usize = 3;
@@ -34,9 +34,7 @@ pub(crate) struct Spares {
 /// Whether the file system says that there is no room: on the disk, for this user, or for one more file.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let files = [libc::EMFILE, libc::ENFILE].map(Some);
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-        || files.contains(&error.raw_os_error())
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) || is_too_many(error)
 }
 
 impl Spares {
@@ -129,7 +127,7 @@ impl Spares {
 
     fn make(&self, mut room: u64) -> io::Result<bool> {
         while self.take.len() < READY {
-            if room < self.size {
+            if room < self.size || !self.disk.may_open_more() {
                 return Ok(false);
             }
             room -= self.size;
