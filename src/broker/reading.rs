@@ -116,8 +116,7 @@ impl Reading {
     }
 
     fn count_damage(&self, error: &io::Error) {
-        let unreadable = error.get_ref().and_then(|error| error.downcast_ref::<Unreadable>());
-        if let Some(Unreadable { frames }) = unreadable {
+        if let Some(Unreadable { frames, .. }) = Unreadable::of(error) {
             self.signals.state(&Signal::Damaged { frames: *frames });
         }
     }
@@ -229,7 +228,8 @@ impl Reading {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    found.failed = true;
+                    // What is damaged is not there another time either.
+                    found.failed |= Unreadable::of(&error).is_none();
                     tracing::error!(%error, "a part of the log cannot be read");
                     self.count_damage(&error);
                 }

@@ -82,6 +82,8 @@ impl Control {
             }
             // What killed the last process is known before anybody is at it again.
             if let Err(error) = core.broker.is_kept_now().await {
+                let error = core.broker.unable().unwrap_or(error);
+                drop(core.writing.lock().take()); // others may open it when this is told
                 started.send(Err(error)).ok();
                 return refused(&mut threads, (specs, ready, core));
             }

@@ -39,7 +39,8 @@ impl Core {
             let takes_turns = async {
                 while !trial.is_over() {
                     match trial.is_through() {
-                        Some(turn) => {
+                        Some((turn, its)) => {
+                            its.iter().for_each(|its| broker.has_news(its, true));
                             broker.is_kept().await.ok();
                             trial.next(turn);
                         }

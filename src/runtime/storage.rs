@@ -18,7 +18,7 @@ use crate::broker::needs::Needs;
 use crate::broker::reading::Reading;
 use crate::clock::Trusted;
 use crate::error::{Error, ErrorKind};
-use crate::inflight::InFlight;
+use crate::inflight::{Deaths, InFlight};
 use crate::message::Seq;
 use crate::queue::once::Keyed;
 use crate::queue::{Restored, StartFrom, Subscription, Trial};
@@ -47,7 +47,7 @@ pub(crate) struct Storage {
     bell: (Bell, Receiver<()>),
     facts: Facts,
     pub(super) journal: Arc<Journal>,
-    died: Vec<(u32, u64)>,
+    died: Deaths,
     asked: Receiver<Arc<Subscription>>,
     keeping: (Keeper, Receiver<()>, Floor, Sender<()>, Trusted),
     lock: Lock,
@@ -82,8 +82,9 @@ pub(crate) struct Subscriptions {
     next: u32,
     facts: Facts,
     reading: Reading,
-    /// Events that an earlier process was at when it died.
+    /// Events that an earlier process was at when it died, and which one that was.
     died: HashMap<u32, Vec<Seq>>,
+    life: u64,
     floor: Floor,
     needs: Needs,
     /// Of what an earlier process may have died, before all else.
@@ -122,7 +123,7 @@ impl Subscriptions {
             let died = self.died.remove(&number).unwrap_or_default();
             let topic = |name: &str| self.reading.topic_named(name);
             subscription.earlier_weigh(self.reading.segments().mean_from(restored.to.0));
-            subscription.restore(restored, &died, topic);
+            subscription.restore(restored, (&died, self.life), topic);
             self.facts.forget_subscription(number);
             return;
         }
@@ -262,7 +263,7 @@ impl Storage {
         let reads = reader.spawn(move || reads.run(&asked)).map_err(refused)?;
         let reading = reading();
         let mut died: HashMap<u32, Vec<Seq>> = HashMap::new();
-        for (of, position) in self.died {
+        for (of, position) in self.died.events {
             died.entry(of).or_default().push(Seq(position));
         }
         let somebody_died = !died.is_empty() || self.facts.of(FactKind::Died).next().is_some();
@@ -275,6 +276,7 @@ impl Storage {
             facts: self.facts,
             reading,
             died,
+            life: self.died.life,
             floor,
             needs: needs.clone(),
         };

@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use cueline::prelude::*;
+use cueline::{Channel, Retention};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Directory, Log, Number, Sum, adder, idle, numbers, start, stop};
+use crate::support::{Directory, Log, Number, Sum, adder, fine, idle, numbers, start, stop};
 
 static AT_WORK: AtomicBool = AtomicBool::new(false);
 const CHILD: &str = "CUELINE_ACCUSED_CHILD";
@@ -159,4 +160,73 @@ fn a_type_that_is_not_handled_any_more_is_not_waited_for() {
         assert!(before.elapsed() < secs(4), "it is known at once that nobody wants it");
         stop(runtime);
     }
+}
+
+/// Dies of it once.
+fn dies_once(event: &Number, attempt: u32) -> Outcome {
+    if event.value == 3 && attempt == 1 {
+        std::process::abort();
+    }
+    fine(event, attempt)
+}
+
+/// What a child says that started after all.
+const STARTED: i32 = 3;
+
+/// A start that comes to nothing counts the death, and so does the next one: it is the same death.
+#[test]
+fn a_start_that_is_refused_charges_nobody_once_more() {
+    let begin = |directory: &Directory, channel| {
+        let accused = adder("accused", &Log::default(), dies_once);
+        Runtime::builder("test")
+            .store(Store::directory(directory.path()))
+            .channel::<Number>(channel)
+            .supervise(Supervisor::new("tests").child(accused))
+            .start()
+    };
+    let usual = Channel::default();
+    if let Some(path) = std::env::var_os(CHILD) {
+        let directory = Directory::at(path.into());
+        let refused = std::env::var_os("CUELINE_REFUSED_CHILD").is_some();
+        // What is new of the channel is written first; what was died of comes then.
+        let other = usual.retain(Retention::Age(hours(1)));
+        let runtime = begin(&directory, if refused { other } else { usual });
+        std::mem::forget(directory); // the parent's
+        if refused {
+            // Written together with what is new of the channel, it is on disk.
+            let Err(error) = runtime else { std::process::exit(STARTED) };
+            assert!(error.to_string().contains("the log cannot be written"), "{error}");
+            return;
+        }
+        let runtime = runtime.unwrap();
+        runtime.publish_all(numbers(0..10)).wait().unwrap();
+        return idle(&runtime);
+    }
+    let name = "the_last_process_is_charged_to_whom_it_died_of::\
+                a_start_that_is_refused_charges_nobody_once_more";
+    let own = std::env::current_exe().unwrap();
+    let refused = || {
+        let directory = Directory::new("refused");
+        let mut dies = Command::new(&own);
+        dies.args(["--exact", name]).env(CHILD, directory.path());
+        assert!(!dies.output().unwrap().status.success(), "it dies of it");
+        let refused = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=2+"])
+            .arg(&own)
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, directory.path())
+            .env("CUELINE_REFUSED_CHILD", "1")
+            .output()
+            .expect("`./test` installs strace");
+        let error = String::from_utf8_lossy(&refused.stderr);
+        let code = refused.status.code();
+        assert!(matches!(code, Some(0 | STARTED)), "{error}");
+        (code == Some(0)).then_some(directory)
+    };
+    let directory = (0..50).find_map(|_| refused()).expect("one start in fifty is refused");
+    let runtime = begin(&directory, usual).unwrap();
+    idle(&runtime);
+    assert!(runtime.parked().is_empty(), "it died once, and is parked as if it had twice");
+    assert_eq!(runtime.state::<Sum>("accused", "all").unwrap().events, 10);
+    stop(runtime);
 }

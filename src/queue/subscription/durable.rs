@@ -127,9 +127,10 @@ impl News {
     }
 
     /// The process died so often while a handler was at that event.
-    pub(super) fn died(&mut self, seq: Seq, times: u32) {
+    pub(super) fn died(&mut self, seq: Seq, times: u32, life: u64) {
         let mut value = Vec::new();
         put_number(&mut value, u64::from(times));
+        put_number(&mut value, life);
         put_fact(&mut self.records, &name_at(FactKind::Died, self.number, seq.0), &value);
     }
 

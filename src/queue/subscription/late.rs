@@ -84,7 +84,7 @@ mod tests {
         let mut subscription = subscription();
         subscription.wanted = Wanted::new(vec![TopicId(0)]);
         subscription.keep(0, None);
-        subscription.restore(Restored::default(), &[Seq(1)], |_| TopicId(0));
+        subscription.restore(Restored::default(), (&[Seq(1)], 7), |_| TopicId(0));
         let mut events = Events::new(subscription.signals.clone());
         let (pings, form) = (keys.map(Ping).into_iter(), Form::Values { each: 3 });
         events.push(TopicId(0), pings, form, EventId(1), &Origin::OUTSIDE, Timestamp::now);

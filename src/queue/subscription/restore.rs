@@ -51,9 +51,16 @@ pub(crate) struct Restored {
     pub(crate) states: Vec<(String, Key, Vec<u8>)>,
     pub(crate) delayed: Vec<DelayedFact>,
     /// Events that the process died of, and how often.
-    pub(crate) died: BTreeMap<Seq, u32>,
+    pub(crate) died: BTreeMap<Seq, Died>,
     /// Those of the held ones that another subscription of its name left parked.
     taken_over: BTreeSet<Seq>,
+}
+
+/// How often the process died of an event, and which life was counted last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Died {
+    times: u32,
+    life: u64,
 }
 
 /// What is to become of an event that is held.
@@ -113,8 +120,11 @@ impl Restored {
         let states = facts.under(FactKind::State, number);
         restored.states.extend(states.filter_map(|(name, value)| state_of(name, value).ok()));
         for (mut name, value) in facts.under(FactKind::Died, number) {
-            if let (Ok(seq), Ok(times)) = (position_in(&mut name), Bytes(value).number()) {
-                restored.died.insert(Seq(seq), times as u32);
+            let mut value = Bytes(value);
+            if let (Ok(seq), Ok(times)) = (position_in(&mut name), value.number()) {
+                // The first logs did not say which life.
+                let died = Died { times: times as u32, life: value.number().unwrap_or_default() };
+                restored.died.insert(Seq(seq), died);
             }
         }
         let delayed = facts.under(FactKind::Delayed, number);
@@ -166,25 +176,29 @@ impl Subscription {
     pub(crate) fn restore(
         &self,
         restored: Restored,
-        died: &[Seq],
+        (died, life): (&[Seq], u64),
         topic: impl Fn(&str) -> TopicId,
     ) {
         let now = Timestamp::now().as_millis();
         let mut inner = self.inner.lock();
         inner.begin_with(restored.to);
         let waits = |seq: Seq| seq >= restored.to || restored.held.iter().any(|(of, _)| *of == seq);
-        for (seq, times) in restored.died {
+        let mut counted = BTreeSet::new();
+        for (seq, of) in restored.died {
+            if of.life == life {
+                counted.insert(seq);
+            }
             match waits(seq) {
-                true => drop(inner.suspects.insert(seq, times)),
+                true => drop(inner.suspects.insert(seq, of.times)),
                 false => inner.news.iter_mut().for_each(|news| news.acquits(seq)),
             }
         }
         for seq in died {
-            if waits(*seq) {
+            if waits(*seq) && !counted.contains(seq) {
                 let times = inner.suspects.entry(*seq).or_default();
                 *times += 1;
                 let times = *times;
-                inner.news.iter_mut().for_each(|news| news.died(*seq, times));
+                inner.news.iter_mut().for_each(|news| news.died(*seq, times, life));
             }
         }
         inner.on_trial = inner.suspects.keys().copied().collect();

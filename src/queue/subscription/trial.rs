@@ -95,17 +95,17 @@ impl Trial {
         all.iter().filter_map(Weak::upgrade).for_each(|subscription| subscription.look_again());
     }
 
-    /// Whose turn it is, if that one is through with it, or cannot move.
-    pub(crate) fn is_through(&self) -> Option<u64> {
+    /// Whose turn it is, if that one is through with it, or cannot move; by its number, if it is gone.
+    pub(crate) fn is_through(&self) -> Option<(u64, Option<Arc<Subscription>>)> {
         let turn = self.turn.load(SeqCst);
         let all: Vec<_> = self.parties.lock().all.iter().filter_map(Weak::upgrade).collect();
-        let its = all.iter().find(|subscription| subscription.log_number() == turn);
-        let moves = its.is_some_and(|its| {
+        let its = all.into_iter().find(|subscription| subscription.log_number() == turn);
+        let moves = its.as_ref().is_some_and(|its| {
             let settled = its.has_settled();
             let through = settled && !its.has_untold();
             !(through || its.is_detached() || its.is_stuck() || its.is_closed())
         });
-        (!moves).then_some(turn)
+        (!moves).then_some((turn, its))
     }
 }
 

@@ -88,8 +88,8 @@ impl Source {
     /// Where it cannot be: the next process clears it away.
     fn give_back(&self, name: &str) {
         match &self.spares {
-            Some((spares, _)) => spares.give(name).ok(),
-            None => self.disk.remove(name).ok(),
+            Some((spares, _)) if name.strip_suffix(".spare").is_some() => spares.give(name).ok(),
+            _ => self.disk.remove(name).ok(),
         };
     }
 

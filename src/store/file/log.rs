@@ -67,6 +67,8 @@ pub(crate) struct Log {
 struct Hidden {
     /// They take the place of what is behind that length of the segment of that number.
     from: (u64, u64),
+    /// That one's.
+    salt: u64,
     segments: Vec<Segment>,
 }
 
@@ -207,7 +209,12 @@ impl Log {
     /// [`Log::redo`] may be asked for then.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.check()?;
-        self.sync_current()
+        self.sync_current()?;
+        if let Some(mut hidden) = self.hidden.take() {
+            hidden.holds(self.current.clone());
+            self.segments.goes_on(hidden.from, hidden.segments, self.next);
+        }
+        Ok(())
     }
 
     /// Writes one commit, and returns when it is on disk.
@@ -221,7 +228,7 @@ impl Log {
         self.sync()
     }
 
-    /// All that is not on disk is written anew, to another segment: after a write or a sync that failed
+    /// All that is not on disk is written anew, to another segment, to be synced next: after a write or a sync that failed
     /// nobody knows what the disk has of it, whatever it says later (A. Rebello et al., "Can
     /// Applications Recover from fsync Failures?", 2020). It counts from then on, and what was written
     /// before does until then: whoever opens the log of a process that was killed finds one or the other,
@@ -243,11 +250,14 @@ impl Log {
         if let Some(fresh) = self.fresh.take() {
             self.source.discard(&fresh);
         }
-        let SegmentHead { number, covers, .. } = self.current.head;
+        let SegmentHead { number, covers, salt, .. } = self.current.head;
         match &mut self.hidden {
-            None => self.hidden = Some(Hidden { from: (number, length), segments: Vec::new() }),
+            None => {
+                let (from, segments) = ((number, length), Vec::new());
+                self.hidden = Some(Hidden { from, salt, segments });
+            }
             // Some of what was written anew is safe there.
-            Some(hidden) if length > FRAMES => {
+            Some(hidden) if length > FRAMES && hidden.salt != salt => {
                 hidden.holds(Segment { length, ..self.current.clone() });
             }
             Some(_) => {}
@@ -261,10 +271,6 @@ impl Log {
         self.safe = self.here();
         self.write(unsynced.skip((commits - after) as usize), now)?;
         self.broken = false;
-        if let Some(mut hidden) = self.hidden.take() {
-            hidden.holds(self.current.clone());
-            self.segments.goes_on(hidden.from, hidden.segments, self.next);
-        }
         Ok(())
     }
 

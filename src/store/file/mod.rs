@@ -20,6 +20,8 @@ mod damages;
 pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod facts;
+#[cfg(test)]
+mod failures;
 mod fresh;
 pub(crate) mod keeper;
 pub(crate) mod layout;

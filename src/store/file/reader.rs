@@ -125,16 +125,24 @@ impl Segments {
             })?;
             if first.is_some_and(|first| first < time) { from = middle + 1 } else { to = middle }
         }
-        let mut place = all.get(from.saturating_sub(1)).map(Place::begin);
-        let mut found = None;
-        while let Some(place) = &mut place
-            && found.is_none()
-            && self.read(place, &|_| true, |head, _| {
+        let Some(segment) = all.get(from.saturating_sub(1)) else { return Ok(None) };
+        let (mut place, mut found) = (Place::begin(segment), None);
+        while found.is_none() {
+            let more = self.read(&mut place, &|_| true, |head, _| {
                 if head.time >= time {
                     found.get_or_insert(head.first);
                 }
-            })?
-        {}
+            });
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Whoever reads it says so.
+                Err(error) => match Unreadable::of(&error) {
+                    Some(unreadable) => drop(self.said.lock().remove(&unreadable.from)),
+                    None => return Err(error),
+                },
+            }
+        }
         Ok(found)
     }
 
@@ -181,7 +189,7 @@ impl Segments {
             if here != (place.segment, place.salt) {
                 // What was there is gone, or was written anew: read again, as far as it is there.
                 let before = std::mem::replace(place, Place::begin(&segment));
-                if before.salt == 0 && before.frame > 0 {
+                if before.salt == 0 && before.frame > 0 && before.segment == segment.head.number {
                     self.misses(before.frame, place.frame)?;
                 }
             }
@@ -221,9 +229,10 @@ impl Segments {
     /// Frames between these are not there; said once.
     fn misses(&self, from: u64, to: u64) -> io::Result<()> {
         match to > from && self.said.lock().insert(from) {
-            true => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, Unreadable { frames: to - from }))
-            }
+            true => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                Unreadable { from, frames: to - from },
+            )),
             false => Ok(()),
         }
     }
@@ -237,7 +246,15 @@ impl Segments {
 /// Some commits of the log are damaged, or not there.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
+    from: u64,
     pub(crate) frames: u64,
+}
+
+impl Unreadable {
+    /// The error, if it is this one.
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|error| error.downcast_ref::<Self>())
+    }
 }
 
 impl std::fmt::Display for Unreadable {

@@ -18,10 +18,10 @@ use super::recovery::{Found, open};
 use super::segment::segment_name;
 use super::spares::Spares;
 
-const SIZES: Sizes = Sizes { segment: 4096 + 1000, frame: 100 };
-const PACE: Pace = Pace(500);
+pub(super) const SIZES: Sizes = Sizes { segment: 4096 + 1000, frame: 100 };
+pub(super) const PACE: Pace = Pace(500);
 
-fn event(channel: u32, position: u64) -> Vec<u8> {
+pub(super) fn event(channel: u32, position: u64) -> Vec<u8> {
     let (mut entries, mut records) = (Vec::new(), Vec::new());
     Entry { key: None, payload: &[7; 100] }.put(&mut entries);
     let run = Run {
@@ -187,7 +187,7 @@ fn what_was_shown_stays_readable_while_it_is_written_anew() {
     assert_eq!(read(&segments, None).0, [0, 1]);
 }
 
-fn positions_in(body: &[u8]) -> Vec<u64> {
+pub(super) fn positions_in(body: &[u8]) -> Vec<u64> {
     let records = Records::new(body).flatten();
     let positions = records.filter_map(|record| match record {
         Record::Events(events) => Some(events.first),
@@ -279,4 +279,47 @@ fn what_was_cut_is_not_read_either_when_a_checkpoint_covers_it() {
         "what was never acknowledged, in the place of others"
     );
     assert_eq!(read(&segments, Some(0)).0, (0..90).collect::<Vec<_>>());
+}
+
+#[test]
+fn where_a_time_is_is_found_behind_damage() {
+    let disk = CrashDisk::default();
+    let (mut log, mut keeper, _) = kept(&disk);
+    for position in 0..90 {
+        let records = event(0, position);
+        let commit = Commit { records: &records, first: position, next: position + 1 };
+        log.keep(commit, 100 + position).unwrap();
+    }
+    keeper.look(7, &mut || Ok(())).unwrap();
+    let firsts: Vec<u64> = log.segments().all().iter().map(|of| of.head.first).collect();
+    drop((log, keeper));
+    disk.damage(&segment_name(1), |bytes| bytes[FRAMES as usize + 60] ^= 1);
+    let (log, ..) = kept(&disk);
+    let last_of_it = firsts[2] - 1;
+    assert_eq!(log.segments().position_at(100 + last_of_it).unwrap(), Some(last_of_it));
+}
+
+#[test]
+fn what_is_written_anew_is_shown_when_it_is_on_disk() {
+    let disk = CrashDisk::default();
+    let mut log = log_of(&disk, Sizes { segment: 4096 + 4000, frame: 4096 });
+    let records: Vec<Vec<u8>> = (0..2).map(small).collect();
+    let commit = |at: usize| {
+        let at = at as u64;
+        std::iter::once(Commit { records: &records[at as usize], first: at, next: at + 1 })
+    };
+    log.append(commit(0), 5).and_then(|()| log.sync()).unwrap();
+    let segments = log.segments();
+    log.append(commit(1), 5).unwrap();
+    disk.fails_for(disk.done()..disk.done() + 2, Fault::Refused(libc::EIO));
+    log.sync().unwrap_err();
+    log.redo(commit(1), 1, 5).unwrap_err(); // nothing can be made
+    log.redo(commit(1), 1, 5).unwrap();
+    disk.fails(disk.done(), Fault::Refused(libc::EIO));
+    log.sync().unwrap_err();
+    assert_eq!((read(&segments, None).0, segments.next()), (vec![0], 1));
+    log.redo(commit(1), 1, 5).and_then(|()| log.sync()).unwrap();
+    assert_eq!((read(&segments, None).0, segments.next()), (vec![0, 1], 2));
+    let numbers: Vec<u64> = segments.all().iter().map(|of| of.head.number).collect();
+    assert_eq!(numbers, [0, 1], "each is there once");
 }
