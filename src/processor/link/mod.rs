@@ -295,8 +295,9 @@ impl Link {
         if let Some(signal) = also {
             self.broker.signals.state(signal);
         }
-        committed.finish(&self.subscription, &self.fence);
+        // Before nothing is untold: whoever waits for rest must not look in between.
         self.broker.has_news(&self.subscription, urgent);
+        committed.finish(&self.subscription, &self.fence);
         self.broker.progressed(&self.subscription);
     }
 
