@@ -140,7 +140,7 @@ impl Journal {
     }
 
     /// Why nothing is written now, if so.
-    pub(crate) fn failure(&self) -> Option<String> {
+    fn failure(&self) -> Option<String> {
         self.state.lock().failed.clone()
     }
 

@@ -94,12 +94,7 @@ impl Core {
         if self.broker.is_closed() {
             why.push("stopping: takes no events from outside".to_owned());
         }
-        if let Some(failure) = self.broker.journal.as_ref().and_then(|journal| journal.failure()) {
-            why.push(format!(
-                "the log cannot be written: {failure}; it is tried again all the time, and nothing is \
-                 acknowledged until then"
-            ));
-        }
+        why.extend(self.broker.unable().map(|error| error.to_string()));
         let writing =
             self.broker.journal.as_ref().map_or(Duration::ZERO, |journal| journal.writing());
         if writing >= SLOW {
@@ -107,9 +102,6 @@ impl Core {
                 "the disk is slow: it has been writing for {writing:.1?}, and nothing is acknowledged \
                  until it is through"
             ));
-        }
-        if self.broker.is_short() {
-            why.push(crate::error::Error::no_space().to_string());
         }
         if !self.is_built() {
             why.push("starting: some instances have not started yet".to_owned());

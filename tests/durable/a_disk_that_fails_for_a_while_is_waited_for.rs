@@ -60,7 +60,8 @@ fn readyz(address: SocketAddr) -> String {
     answer
 }
 
-const PAYMENTS: u64 = 60;
+const PAYMENTS: u64 = 240;
+const PUBLISHERS: u64 = 8;
 
 /// That test in a process of its own; these syncs of each thread fail.
 fn where_syncs_fail(test: &str, which: &str, child: &str) {
@@ -139,28 +140,40 @@ fn fault_18_in_the_same_process() {
     let directory = Directory::new("fails");
     let runtime = begin(&directory);
     let address = runtime.address().unwrap();
-    let (mut refused, mut unknown, mut said) = (0, 0, false);
-    for number in 1..=PAYMENTS {
-        let mut payment = Payment(number);
-        loop {
-            let key = format!("payment {number}");
-            match runtime.publish(payment).dedup_key(key).wait() {
-                Ok(_) => break,
-                Err(Refused::LogFailed(back, error)) => {
-                    assert_eq!(error.kind(), ErrorKind::Storage);
-                    (payment, refused) = (back, refused + 1);
+    // Several at a time: whenever the disk fails, somebody is waiting for it.
+    let pay = |numbers: std::ops::RangeInclusive<u64>| {
+        let (mut refused, mut unknown, mut said) = (0, 0, false);
+        for number in numbers {
+            let mut payment = Payment(number);
+            loop {
+                let key = format!("payment {number}");
+                match runtime.publish(payment).dedup_key(key).wait() {
+                    Ok(_) => break,
+                    Err(Refused::LogFailed(back, error)) => {
+                        assert_eq!(error.kind(), ErrorKind::Storage);
+                        (payment, refused) = (back, refused + 1);
+                    }
+                    Err(Refused::NotKept(error)) => {
+                        assert!(error.to_string().contains("Input/output error"), "{error}");
+                        (payment, unknown) = (Payment(number), unknown + 1);
+                    }
+                    Err(other) => panic!("{other}"),
                 }
-                Err(Refused::NotKept(error)) => {
-                    assert!(error.to_string().contains("Input/output error"), "{error}");
-                    (payment, unknown) = (Payment(number), unknown + 1);
-                }
-                Err(other) => panic!("{other}"),
+                let why = readyz(address);
+                said |= why.contains("the log cannot be written") && why.contains(" 503 ");
             }
-            let why = readyz(address);
-            said |= why.contains("the log cannot be written") && why.contains(" 503 ");
         }
-    }
-    assert!(refused > 0 && unknown > 0 && said, "{refused}, {unknown}, {said}");
+        (refused, unknown, said)
+    };
+    let told = std::thread::scope(|scope| {
+        let each = PAYMENTS / PUBLISHERS;
+        let all = (0..PUBLISHERS).map(|of| of * each + 1..=(of + 1) * each);
+        let threads: Vec<_> = all.map(|numbers| scope.spawn(|| pay(numbers))).collect();
+        let told = threads.into_iter().map(|thread| thread.join().unwrap());
+        told.fold((0, 0, false), |all, one| (all.0 + one.0, all.1 + one.1, all.2 || one.2))
+    });
+    let (refused, unknown, said) = told;
+    assert!(refused > 0 && unknown > 0 && said, "{told:?}");
     idle(&runtime);
     assert!(readyz(address).contains(" 200 "), "{:?}", runtime.why_not_ready());
     assert!(failures(&runtime) >= 7.0);

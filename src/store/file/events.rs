@@ -84,6 +84,14 @@ mod flag {
 }
 
 impl Run {
+    /// Events of which there is nothing else to say.
+    #[cfg(test)]
+    pub(super) fn plain(channel: u32, count: u32) -> Self {
+        let (correlation, causation) = (None, None);
+        let (skipped, codec, first, at, hops, path) = (0, 1, 1, 0, 0, Vec::new());
+        Self { skipped, channel, codec, count, first, correlation, causation, at, hops, path }
+    }
+
     /// The same without its first few events, which are counted as skipped.
     fn without(&self, events: u32) -> Self {
         let later = |id: u128| id.wrapping_add(u128::from(events));

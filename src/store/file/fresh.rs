@@ -44,8 +44,8 @@ impl Source {
                 None => self.make(format!("{number:016x}.new")),
             };
             match (made, &self.spares) {
-                (Err(error), Some((spares, full))) if is_no_space(&error) => {
-                    full.try_send(()).ok();
+                (Err(error), Some((spares, _))) if is_no_space(&error) => {
+                    self.say_full();
                     spare = Some(spares.wait().ok_or(error)?);
                 }
                 (made, _) => break made?,

@@ -219,21 +219,6 @@ mod tests {
     use super::super::record::put_events;
     use super::*;
 
-    fn run(channel: u32, count: u32) -> Run {
-        Run {
-            skipped: 0,
-            channel,
-            codec: 1,
-            count,
-            first: 1,
-            correlation: None,
-            causation: None,
-            at: 0,
-            hops: 0,
-            path: Vec::new(),
-        }
-    }
-
     /// Published together, they are in one record; a few that are small and needed keep no segment that
     /// is full of large ones.
     #[test]
@@ -243,7 +228,7 @@ mod tests {
         for _ in 0..10 {
             Entry { key: Some(b"key"), payload: &[2; 15] }.put(&mut entries);
         }
-        put_events(&mut body, 70, &[run(4, 1), run(5, 10)], &entries);
+        put_events(&mut body, 70, &[Run::plain(4, 1), Run::plain(5, 10)], &entries);
         let mut index = Index::default();
         index.note(&body, 7);
         let (large, small) = (index.channels[&4], index.channels[&5]);

@@ -24,19 +24,7 @@ pub(super) const PACE: Pace = Pace(500);
 pub(super) fn event(channel: u32, position: u64) -> Vec<u8> {
     let (mut entries, mut records) = (Vec::new(), Vec::new());
     Entry { key: None, payload: &[7; 100] }.put(&mut entries);
-    let run = Run {
-        skipped: 0,
-        channel,
-        codec: 1,
-        count: 1,
-        first: 1,
-        correlation: None,
-        causation: None,
-        at: 0,
-        hops: 0,
-        path: Vec::new(),
-    };
-    put_events(&mut records, position, &[run], &entries);
+    put_events(&mut records, position, &[Run::plain(channel, 1)], &entries);
     records
 }
 
@@ -87,17 +75,21 @@ fn log_of(disk: &CrashDisk, sizes: Sizes) -> Log {
     open(&of, sizes, fastrand::Rng::with_seed(1), |_| {}).ok().unwrap().0
 }
 
-fn small(position: u64) -> Vec<u8> {
-    event(0, position)
+/// One event of channel 0 each.
+fn events(count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|position| event(0, position)).collect()
+}
+
+fn commit(events: &[Vec<u8>], at: usize) -> Commit<'_> {
+    Commit { records: &events[at], first: at as u64, next: at as u64 + 1 }
 }
 
 #[test]
 fn what_is_on_disk_stays_readable_however_often_what_follows_is_begun() {
     let disk = CrashDisk::default();
     let mut log = log_of(&disk, Sizes { segment: 4096 + 4000, frame: 4096 });
-    let records: Vec<Vec<u8>> = (0..3).map(small).collect();
-    let commit =
-        |at: usize| Commit { records: &records[at], first: at as u64, next: at as u64 + 1 };
+    let events = events(3);
+    let commit = |at: usize| commit(&events, at);
     log.keep(commit(0), 5).unwrap();
     log.keep(commit(1), 5).unwrap();
     let segments = log.segments();
@@ -120,9 +112,8 @@ fn what_is_on_disk_stays_readable_however_often_what_follows_is_begun() {
 fn a_place_in_a_segment_that_another_one_replaces_is_not_one_in_that() {
     let disk = CrashDisk::default();
     let mut log = log_of(&disk, Sizes { segment: 4096 + 1200, frame: 4096 });
-    let records: Vec<Vec<u8>> = (0..40).map(small).collect();
-    let commit =
-        |at: usize| Commit { records: &records[at], first: at as u64, next: at as u64 + 1 };
+    let events = events(40);
+    let commit = |at: usize| commit(&events, at);
     let segments = log.segments();
     let mut at = 0;
     // synced, until a segment begins
@@ -173,9 +164,8 @@ fn a_place_in_a_segment_that_another_one_replaces_is_not_one_in_that() {
 fn what_was_shown_stays_readable_while_it_is_written_anew() {
     let disk = CrashDisk::default();
     let mut log = log_of(&disk, Sizes { segment: 4096 + 4000, frame: 4096 });
-    let records: Vec<Vec<u8>> = (0..3).map(small).collect();
-    let commit =
-        |at: usize| Commit { records: &records[at], first: at as u64, next: at as u64 + 1 };
+    let events = events(3);
+    let commit = |at: usize| commit(&events, at);
     log.keep(commit(0), 5).unwrap();
     let segments = log.segments();
     log.append(std::iter::once(commit(1)), 5).unwrap();
@@ -303,11 +293,8 @@ fn where_a_time_is_is_found_behind_damage() {
 fn what_is_written_anew_is_shown_when_it_is_on_disk() {
     let disk = CrashDisk::default();
     let mut log = log_of(&disk, Sizes { segment: 4096 + 4000, frame: 4096 });
-    let records: Vec<Vec<u8>> = (0..2).map(small).collect();
-    let commit = |at: usize| {
-        let at = at as u64;
-        std::iter::once(Commit { records: &records[at as usize], first: at, next: at + 1 })
-    };
+    let events = events(2);
+    let commit = |at: usize| std::iter::once(commit(&events, at));
     log.append(commit(0), 5).and_then(|()| log.sync()).unwrap();
     let segments = log.segments();
     log.append(commit(1), 5).unwrap();

@@ -214,7 +214,9 @@ fn run(
             }
             is_due = true;
         }
-        log.show();
+        if !is_due {
+            log.show();
+        }
         if commits > 0 || is_due {
             let bytes = (bytes - bytes_before) as u64;
             let synced = is_due.then(|| begun.elapsed());
