@@ -295,7 +295,8 @@ fn other_event(key: &str, first: EventId) -> Error {
 pub(super) fn too_heavy_together(events: usize) -> Error {
     Error::config(format!(
         "the batch has {events} events, more than a subscription of them may hold at all: publish them \
-         in several, or raise its `bound` or `bound_bytes`, or the `limit` of their channels"
+         in several, or raise its `bound` or `bound_bytes`, or the `limit` or `limit_bytes` of their \
+         channels"
     ))
 }
 
