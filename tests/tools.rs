@@ -92,13 +92,14 @@ fn it_tells_what_is_there_also_while_a_runtime_runs() {
     let desk = "processor   desk  at position 10  0 behind  2 held  1 parked  1 states";
     assert!(inspected.contains(desk), "{inspected}");
     assert!(said(&["verify"], &directory.0).contains("all right"));
-    let export = said(&["export", "--channel", "order.placed"], &directory.0);
+    let export = said(&["export", "--json", "--channel", "order.placed"], &directory.0);
+    assert_eq!(export, said(&["export", "--channel", "order.placed"], &directory.0));
     let events: Vec<serde_json::Value> =
         export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len(), 10);
     assert_eq!(events[3]["event"]["number"], 3);
     assert_eq!((&events[3]["position"], &events[3]["key"]), (&3.into(), &"customer 3".into()));
-    assert_eq!(said(&["export", "--channel", "nothing"], &directory.0), "");
+    assert_eq!(said(&["export", "--json", "--channel", "nothing"], &directory.0), "");
 }
 
 #[test]

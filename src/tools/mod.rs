@@ -39,10 +39,13 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         last: usize,
     },
-    /// The events as JSON, one object a line.
+    /// The events, one a line.
     Export {
         /// The directory of a runtime's log.
         directory: PathBuf,
+        /// As JSON objects; there is no other form yet, so it may be left out.
+        #[arg(long)]
+        json: bool,
         /// Only those of that channel.
         #[arg(long)]
         channel: Option<String>,
@@ -115,7 +118,7 @@ pub fn run(command: &Command, out: &mut impl Write) -> io::Result<bool> {
             lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
             Ok(looked.problems.is_empty())
         }
-        Command::Export { directory, channel } => {
+        Command::Export { directory, json: _, channel } => {
             let looked = Looked::at(directory, |event, _| {
                 match channel.as_ref().is_none_or(|wanted| *wanted == event.channel) {
                     true => writeln!(out, "{}", event.json()),
