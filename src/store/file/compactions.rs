@@ -94,11 +94,15 @@ struct World {
 }
 
 fn opened(disk: &CrashDisk, seed: u64) -> Option<(Log, Keeper, Floor, Found)> {
+    opened_with(disk, seed, SIZES)
+}
+
+fn opened_with(disk: &CrashDisk, seed: u64, sizes: Sizes) -> Option<(Log, Keeper, Floor, Found)> {
     let of: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (mut log, mut found) = open(&of, SIZES, fastrand::Rng::with_seed(seed), |_| {}).ok()?;
+    let (mut log, mut found) = open(&of, sizes, fastrand::Rng::with_seed(seed), |_| {}).ok()?;
     let floor = Floor::new(crossbeam_channel::bounded(1).0);
     let newest = std::mem::take(&mut found.checkpoints);
-    let spares = Spares::new(of.clone(), SIZES.segment, None);
+    let spares = Spares::new(of.clone(), sizes.segment, None);
     let random = fastrand::Rng::with_seed(seed + 1);
     let segments = log.segments();
     let keeper = Keeper::new(of, segments, PACE, random, newest, floor.clone(), spares.clone());
@@ -292,6 +296,49 @@ fn a_log_is_as_small_as_what_is_needed_of_it() {
         assert!(copied * 2 < written * 9, "{copied} of {written} bytes"); // heads of 4096 bytes count
         world.check(&world.log, "at the end");
     }
+}
+
+/// Small events that all are held, among large ones that nobody needs: it seems as if the large ones could
+/// be meant, and only a look says which.
+#[test]
+fn what_is_held_holds_nothing_that_lies_between() {
+    const COMMITS: u64 = 1_000;
+    let sizes = Sizes { segment: 4096 + 12_000, frame: 2_000 };
+    let disk = CrashDisk::default();
+    let Some((mut log, mut keeper, floor, _)) = opened_with(&disk, 1, sizes) else {
+        panic!("it opens")
+    };
+    let mut records = Vec::new();
+    for (number, name) in [(0, "small"), (1, "large")] {
+        put_fact(&mut records, &name_of(FactKind::Channel, number), name.as_bytes());
+    }
+    let name = "holds on".to_owned();
+    let fact = SubscriptionFact { lasts: Lasts::Named, name, topics: vec!["small".to_owned()] };
+    put_fact(&mut records, &name_of(FactKind::Subscription, 0), &fact.write());
+    for at in 0..COMMITS {
+        let (first, mut entries) = (at * 2, Vec::new());
+        Entry { key: None, payload: b"few" }.put(&mut entries);
+        Entry { key: None, payload: &[0; 1_000] }.put(&mut entries);
+        put_events(&mut records, first, &[Run::plain(0, 1), Run::plain(1, 1)], &entries);
+        put_fact(&mut records, &name_at(FactKind::Held, 0, first), b"held");
+        let mut to = Vec::new();
+        put_number(&mut to, first + 2);
+        put_fact(&mut records, &name_of(FactKind::Progress, 0), &to);
+        assert!(log.keep(Commit { records: &records, first, next: first + 2 }, at).is_ok());
+        records.clear();
+        floor.set(0);
+        assert!(keeper.look(at, &mut || Ok(())).is_ok());
+    }
+    let (used, published) = (keeper.used(), COMMITS * 1_000);
+    assert!(used < published / 3, "{used} bytes, of {published}");
+    let (mut there, segments) = (BTreeMap::new(), log.segments());
+    let mut place = segments.seek(0);
+    while segments
+        .read(&mut place, &|_| true, |_, body| events_of(body, &mut there))
+        .unwrap_or(false)
+    {}
+    let small = there.iter().filter(|(_, event)| event.0 == 0).map(|(position, _)| *position);
+    assert!(small.eq((0..COMMITS).map(|at| at * 2)));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::reader::{Segments, read_frames};
 use super::segment::{Segment, segment_number};
 use super::spares::Spares;
 use super::tidy::Learned;
+use super::worth::Measured;
 use crate::store::channel::Retention;
 
 /// When a checkpoint is worth it: after so many bytes of log, or twice its own size.
@@ -95,6 +96,8 @@ pub(crate) struct Keeper {
     pub(super) damaged: HashSet<u64>,
     /// What is needed by the newest checkpoint and what was written since, up to there.
     pub(super) needed: Option<(Learned, Needed)>,
+    /// Segments that had to be read to see how much of them is needed.
+    pub(super) measured: HashMap<u64, Measured>,
     /// The checkpoint that was read to its end.
     pub(super) read: Option<u64>,
     /// How many bytes compaction has written.
@@ -126,6 +129,7 @@ impl Keeper {
             retention: HashMap::new(),
             damaged: HashSet::new(),
             needed: None,
+            measured: HashMap::new(),
             read: None,
             copied: 0,
             thrifty: false,

@@ -38,4 +38,5 @@ pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod spares;
 pub(crate) mod tidy;
+mod worth;
 pub(crate) mod writer;

@@ -2,6 +2,7 @@
 //! few numbers. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use roaring::RoaringTreemap;
 
@@ -137,20 +138,36 @@ impl Needed {
             || self.single.contains(position)
     }
 
-    /// How many bytes of a segment are needed, about; those of the channels `kept` in any case.
-    pub(crate) fn bytes(&self, index: &Index, kept: &HashSet<u32>) -> u64 {
-        let mut bytes = 0;
+    /// How many bytes of a segment are needed, about, at least and at most; those of the channels `kept` in
+    /// any case.
+    pub(crate) fn bytes(&self, index: &Index, kept: &HashSet<u32>) -> Range<u64> {
+        let (mut least, mut most) = (0, 0);
         for (channel, stretch) in &index.channels {
-            let some = self.from.get(channel).is_some_and(|from| stretch.last >= *from);
-            bytes += if some || kept.contains(channel) {
-                stretch.bytes
-            } else {
-                let before = stretch.first.checked_sub(1).map_or(0, |last| self.single.rank(last));
-                let single = self.single.rank(stretch.last) - before;
-                (single * (stretch.bytes / stretch.events.max(1))).min(stretch.bytes)
-            };
+            let mean = stretch.bytes / stretch.events.max(1);
+            let events = self.events_in(*channel, stretch, kept);
+            most += events.saturating_mul(mean + 1).min(stretch.bytes);
+            let from = self.from.get(channel);
+            if kept.contains(channel) || from.is_some_and(|from| stretch.first >= *from) {
+                least += stretch.bytes;
+            }
         }
-        bytes
+        least..most
+    }
+
+    /// How many events of a segment are needed, at most.
+    pub(crate) fn events(&self, index: &Index, kept: &HashSet<u32>) -> u64 {
+        let channels = index.channels.iter();
+        channels.map(|(channel, stretch)| self.events_in(*channel, stretch, kept)).sum()
+    }
+
+    /// Of which channel a single one is, is not known.
+    fn events_in(&self, channel: u32, stretch: &Stretch, kept: &HashSet<u32>) -> u64 {
+        let some = self.from.get(&channel).is_some_and(|from| stretch.last >= *from);
+        if some || kept.contains(&channel) {
+            return stretch.events;
+        }
+        let before = stretch.first.checked_sub(1).map_or(0, |last| self.single.rank(last));
+        (self.single.rank(stretch.last) - before).min(stretch.events)
     }
 }
 
@@ -180,34 +197,40 @@ pub(crate) struct Index {
 impl Index {
     /// Takes in what a frame holds that was written then.
     pub(crate) fn note(&mut self, body: &[u8], time: u64) {
+        self.note_some(body, time, &|_, _| true);
+    }
+
+    /// Of its events only some, by channel and position.
+    pub(crate) fn note_some(&mut self, body: &[u8], time: u64, which: &impl Fn(u32, u64) -> bool) {
         for record in Records::new(body).flatten() {
             if let Record::Events(events) = record {
-                self.note_events(&events, time);
+                self.note_events(&events, time, which);
             }
         }
     }
 
-    fn note_events(&mut self, events: &Events<'_>, time: u64) {
+    fn note_events(&mut self, events: &Events<'_>, time: u64, which: &impl Fn(u32, u64) -> bool) {
         let all: u64 = events.runs.iter().map(|run| u64::from(run.count)).sum();
         // With what each would take alone: what is written anew must not seem to be mostly dead.
         let heads = (FRAME_HEAD + RUN_HEAD * events.runs.len()) as u64 / all.max(1) + 1;
         let mut entries = Entries::new(events.entries);
         let mut position = events.first;
         for run in &events.runs {
-            let (first, count) = (position + u64::from(run.skipped), u64::from(run.count));
-            position = first + count;
-            let before = entries.rest().len();
-            entries.by_ref().take(run.count as usize).for_each(|_| {});
-            let bytes = (before - entries.rest().len()) as u64 + count * heads;
-            if count == 0 {
-                continue;
+            position += u64::from(run.skipped);
+            for _ in 0..run.count {
+                let before = entries.rest().len();
+                entries.next();
+                let bytes = (before - entries.rest().len()) as u64 + heads;
+                if which(run.channel, position) {
+                    let none = Stretch { events: 0, bytes: 0, first: position, last: 0, time };
+                    let stretch = self.channels.entry(run.channel).or_insert(none);
+                    stretch.events += 1;
+                    stretch.bytes += bytes;
+                    stretch.last = stretch.last.max(position);
+                    stretch.time = stretch.time.max(time);
+                }
+                position += 1;
             }
-            let none = Stretch { events: 0, bytes: 0, first, last: first, time };
-            let stretch = self.channels.entry(run.channel).or_insert(none);
-            stretch.events += count;
-            stretch.bytes += bytes;
-            stretch.last = stretch.last.max(position - 1);
-            stretch.time = stretch.time.max(time);
         }
     }
 }

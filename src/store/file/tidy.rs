@@ -10,7 +10,7 @@ use super::checkpoint::{self, Changes};
 use super::compact;
 use super::keeper::Keeper;
 use super::layout::FRAMES;
-use super::needed::{Index, Needed};
+use super::needed::Needed;
 use super::reader::read_frames;
 use super::segment::{Segment, segment_name};
 use crate::store::channel::Retention;
@@ -21,10 +21,6 @@ pub(super) struct Learned {
     checkpoint: u64,
     end: Option<(u64, u64)>,
 }
-
-/// A segment is written anew if less than that share of its bytes is needed.
-const MOSTLY_DEAD: (u64, u64) = (1, 4);
-const PARTLY_DEAD: (u64, u64) = (3, 4);
 
 impl Keeper {
     /// Gives back and compacts what can be.
@@ -43,7 +39,9 @@ impl Keeper {
             let retained = self.retained(&all[..sealed], now);
             drop(all);
             let given = self.give_back(&retained[..count])?;
-            if !self.compact(&retained[given..count], pause)? {
+            if !self.compact(&retained[given..count], pause)?
+                && !self.measure(&retained[given..count])?
+            {
                 return Ok(());
             }
         }
@@ -95,35 +93,6 @@ impl Keeper {
         })?;
         needed.settle();
         self.needed = Some((learned, needed));
-        Ok(())
-    }
-
-    /// What the first so many segments hold, if that is not known, and is of interest.
-    fn look_into(&mut self, all: &[Segment], count: usize) -> io::Result<()> {
-        let floor = self.floor.get();
-        for (segment, next) in all.iter().zip(all.iter().skip(1)).take(count) {
-            let number = segment.head.number;
-            let passed = next.head.first <= floor && self.retention.is_empty();
-            if passed || segment.index().is_some() || self.damaged.contains(&number) {
-                continue;
-            }
-            let ends = segment.head.rewritten.map_or(next.head.before, |of| of.ends);
-            let (mut index, mut end) = (Index::default(), segment.head.before.next);
-            let mut length = FRAMES;
-            while end < ends.next {
-                let read = read_frames(segment, &mut length, |head, body| {
-                    end = head.number + 1;
-                    index.note(body, head.time);
-                })?;
-                if read == 0 {
-                    self.damaged.insert(number);
-                    break;
-                }
-            }
-            if end >= ends.next {
-                segment.has(Index { length, ..index });
-            }
-        }
         Ok(())
     }
 
@@ -183,20 +152,11 @@ impl Keeper {
         self.floor.begun().is_none_or(|begun| needed.is_some_and(|(_, of)| of.knows(begun)))
     }
 
-    /// How many bytes of a segment are needed, about.
-    fn live(&self, segment: &Segment, retained: &HashSet<u32>) -> u64 {
-        let number = segment.head.number;
-        let index = segment.index().filter(|_| !self.damaged.contains(&number));
-        match (index, &self.needed) {
-            (Some(index), Some((_, needed))) => needed.bytes(index, retained),
-            _ => u64::MAX,
-        }
-    }
-
     /// A segment's file is used again, unless somebody still reads it.
     fn free(&mut self, segment: &Segment) -> io::Result<()> {
         let name = segment_name(segment.head.number);
         self.damaged.remove(&segment.head.number);
+        self.measured.remove(&segment.head.number);
         match Arc::strong_count(&segment.file) {
             1 => self.spares.give(&name),
             _ => self.disk.remove(&name),
@@ -205,17 +165,13 @@ impl Keeper {
 
     /// Which segments to write anew together: some that are mostly dead, and small ones beside them.
     fn chosen(&self, all: &[Segment], retained: &[HashSet<u32>]) -> Option<Range<usize>> {
-        // Where there is no room, less is worth it.
-        let (dead_if, most) = match self.is_thrifty() {
-            true => (PARTLY_DEAD, self.spares.size() / 4 * 3),
-            false => (MOSTLY_DEAD, self.spares.size() / 4),
-        };
+        let most = self.spares.size() / 4 * if self.is_thrifty() { 3 } else { 1 };
         let (mut from, mut together, mut worth) = (0, 0, false);
         let mut chosen = None;
         for (place, (segment, retained)) in all.iter().zip(retained).enumerate() {
             let length = segment.index().map_or(u64::MAX, |of| of.length);
             let (used, live) = (length.saturating_sub(FRAMES), self.live(segment, retained));
-            let dead = live.saturating_mul(dead_if.1) < used.saturating_mul(dead_if.0);
+            let dead = self.is_worth(used, live);
             let joins = (dead || used <= most) && live <= most;
             if joins && together + live <= most {
                 together += live;
@@ -264,6 +220,7 @@ impl Keeper {
         }
         let written = written?;
         self.copied += written.length;
+        self.measured.remove(&written.head.number);
         let replaced = self.segments.replace(written);
         for segment in replaced.iter().filter(|of| of.head.number != numbers[0]) {
             self.free(segment)?;
