@@ -34,6 +34,14 @@ pub enum ErrorKind {
     NoSpace,
     /// An event, or what is to be kept together, is larger than a log takes.
     TooLarge,
+    /// No processor handles the command.
+    NoHandler,
+    /// Nobody answered in time. The command may still be handled.
+    TimedOut,
+    /// Whoever handled the command failed for good; see [`Error::failure`].
+    Failed,
+    /// Whoever asks would wait for itself: the text names the circle.
+    WaitsForItself,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,
 }
@@ -50,11 +58,12 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     text: String,
+    failure: Option<Failure>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), failure: None }
     }
 
     pub(crate) fn config(text: impl Into<String>) -> Self {
@@ -88,6 +97,14 @@ impl Error {
         )
     }
 
+    pub(crate) fn asked_inside_handler() -> Self {
+        Self::new(
+            ErrorKind::InsideHandler,
+            "`runtime.request` was called inside a handler, of which nobody would know that it waits: use \
+             `cx.request`",
+        )
+    }
+
     pub(crate) fn inside_handler(call: &str) -> Self {
         Self::new(
             ErrorKind::InsideHandler,
@@ -96,6 +113,19 @@ impl Error {
                  before its acknowledgement; use cx: `cx.publish` leaves together with it"
             ),
         )
+    }
+
+    /// The handler of a command failed for good.
+    pub(crate) fn failed(command: &str, attempts: u32, failure: Failure) -> Self {
+        let times = if attempts == 1 { "once".to_owned() } else { format!("{attempts} times") };
+        let said = failure.chain().join(": ");
+        let text = format!("`{command}` was tried {times}, and failed: {said}");
+        Self { kind: ErrorKind::Failed, text, failure: Some(failure) }
+    }
+
+    /// What the handler of a command said ([`ErrorKind::Failed`]): its chain of errors and its reason.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
     }
 
     /// The kind, to match on.
@@ -163,6 +193,17 @@ impl<E> Refused<E> {
     /// Another time it may be taken in.
     pub(crate) fn is_for_now(&self) -> bool {
         matches!(self, Self::Full(_) | Self::NoSpace(_) | Self::LogFailed(..))
+    }
+
+    /// Why it was refused.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Invalid(_, error) | Self::LogFailed(_, error) | Self::NotKept(error) => error,
+            Self::Closed(_) => Error::closed(),
+            Self::NoSpace(_) => Error::no_space(),
+            Self::InsideHandler(_) => Error::asked_inside_handler(),
+            Self::Full(_) => Error::new(ErrorKind::Conflict, self.to_string()),
+        }
     }
 
     /// Nothing is taken in now.
@@ -271,7 +312,8 @@ impl Failure {
         &self.0.chain
     }
 
-    pub(crate) fn named_reason(&self) -> Option<&'static str> {
+    /// The reason that it was named by ([`Failure::reason`]).
+    pub fn named_reason(&self) -> Option<&'static str> {
         self.0.reason
     }
 

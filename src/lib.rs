@@ -76,6 +76,7 @@ pub mod prelude;
 mod processor;
 mod pulse;
 mod queue;
+mod request;
 mod runtime;
 mod signal;
 mod store;
@@ -93,11 +94,11 @@ pub use broker::topics::TopicReport;
 pub use clock::{Timestamp, hours, millis, secs};
 pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};
 pub use guard::redact_panics;
-pub use message::{Envelope, Event, EventId, Key, Message, Payload, Seq};
+pub use message::{Done, Envelope, Event, EventId, Key, Message, Payload, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::acknowledgement::Acknowledgement;
 pub use processor::actor::{ActorSpec, actor, actor_with};
-pub use processor::dispatch::On;
+pub use processor::dispatch::{On, Serves};
 pub use processor::outcome::Retry;
 pub use processor::recipient::{Delivered, Forward, recipient};
 pub use processor::spec::{ProcessorSpec, processor, processor_with};
@@ -107,12 +108,14 @@ pub use queue::backoff::Backoff;
 pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
 pub use queue::{Acknowledge, StartFrom, Unsettled, WhenFull};
+pub use request::{Gather, Request, RequestsReport};
 pub use runtime::{
     Asked, Idle, PoolChild, PoolHandle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown,
     SubscriptionReport, SupervisorHandle, Undone, Watching,
 };
 pub use signal::{
-    Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Sample, Signal,
+    Cause, DropReason, During, Hook, Observer, ProcessorName, RequestOutcome, RestartCause, Sample,
+    Signal,
 };
 pub use store::channel::{AtLimit, Channel, Durability, Retention};
 pub use store::memory::KeptState;

@@ -3,8 +3,8 @@
 //! you mean, as in `use cueline::Context;`.
 
 pub use crate::{
-    AutoShutdown, Backoff, Context, Count, Delivered, Envelope, Error, Event, EventId, Failure,
-    FailureExt, Handle, Intensity, IntoChild, Key, Message, OnExit, OnPark, Outcome, Pool,
+    AutoShutdown, Backoff, Context, Count, Delivered, Done, Envelope, Error, Event, EventId,
+    Failure, FailureExt, Handle, Intensity, IntoChild, Key, Message, OnExit, OnPark, Outcome, Pool,
     Processor, Reason, Refused, Restart, Retry, Runtime, Store, Strategy, Supervisor, WhenFull,
-    event, hours, millis, processor, processor_with, secs,
+    command, event, hours, millis, processor, processor_with, secs,
 };

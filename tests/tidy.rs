@@ -18,6 +18,7 @@ const FLOORS: &[&str] = &[
     "store",
     "queue", // 1 kept
     "broker",
+    "request",
     "supervise",
     "processor", // 2 moved
     "metrics",

@@ -127,6 +127,11 @@ impl Door {
         self.gates[number].take().map(|gate| gate.subscription)
     }
 
+    /// Who handles the commands of a topic, if anybody does.
+    pub(crate) fn servant(&self, topic: TopicId) -> Option<&Arc<Subscription>> {
+        self.gates_of(topic).next().map(|gate| &gate.subscription)
+    }
+
     /// Subscriptions whose instances live on several threads.
     pub(crate) fn crews(&self) -> impl Iterator<Item = &Subscription> {
         let gates = self.gates.iter().flatten().map(|gate| &*gate.subscription);

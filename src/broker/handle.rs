@@ -232,8 +232,14 @@ impl Broker {
             }
         }
         inner.push_entry(Entry::Subscribe(subscription.clone(), lane));
+        // Somebody may have waited for whoever would handle it.
+        let waiting = match self.intake.is_watched(Watch::Room) {
+            true => inner.door.wake_all(),
+            false => Vec::new(),
+        };
         drop(inner);
         self.sequencer.take_turn();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn unsubscribe(&self, subscription: &Arc<Subscription>, lane: usize) {

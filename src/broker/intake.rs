@@ -173,13 +173,16 @@ impl Inner {
         topic: TopicId,
         mut events: impl ExactSizeIterator<Item = E>,
         mut form: Form<'_>,
+        origin: &Origin,
     ) -> EventId {
         let now = *self.now.get_or_insert_with(|| {
             let now = Timestamp::now();
             self.ids.advance(now);
             now
         });
-        self.sees_outside(topic);
+        if origin.parent.is_none() {
+            self.sees_outside(topic);
+        }
         self.seal_if_large();
         self.door.before_broker.events += events.len() as u64;
         self.door.before_broker.weight += form.bytes().map_or(0, <[u8]>::len) as u64;
@@ -188,7 +191,7 @@ impl Inner {
             let left = events.len() as u64 - drawn;
             let part = Part { events: &mut events, left: drawn as usize };
             let (head, tail) = form.split(drawn as usize);
-            self.open.push(topic, part, head, first, &Origin::OUTSIDE, || now);
+            self.open.push(topic, part, head, first, origin, || now);
             form = tail;
             if left == 0 {
                 return EventId(first.0 + u128::from(drawn - 1));
@@ -386,7 +389,7 @@ mod tests {
             outbox.push(topic, one, FREE, EventId(7), &Origin::OUTSIDE, || old);
             inner.push_outbox(outbox);
             let before = Timestamp::now();
-            let id = inner.push(topic, std::iter::once(Ping), FREE);
+            let id = inner.push(topic, std::iter::once(Ping), FREE, &Origin::OUTSIDE);
             assert!(id.timestamp() >= before, "{id}");
             assert!(inner.open.runs().last().unwrap().head.at >= before);
             drop(inner.take());

@@ -11,6 +11,7 @@ use super::needs::Needs;
 use super::sequencer::{Placed, Sequencer};
 use crate::message::Seq;
 use crate::message::envelope::TopicId;
+use crate::queue::answer::Answer;
 use crate::queue::batch::Batch;
 use crate::queue::once::KeyNote;
 use crate::queue::stored::run_of;
@@ -87,6 +88,16 @@ impl Journalist {
         }
     }
 
+    /// What they say is on disk: all that was written with an answer is synced at once.
+    fn give_answers(&mut self) {
+        for placed in &mut self.taken {
+            if let Placed::News(told, _) = placed {
+                self.told_publishers += told.answers.len();
+                told.answers.drain(..).for_each(Answer::give);
+            }
+        }
+    }
+
     /// What was told is on disk.
     fn say_needs(&mut self) {
         self.needs.told(self.told.drain(..), self.next);
@@ -154,7 +165,8 @@ impl Feed for Journalist {
                 Placed::Batch(batch) => self.put(batch, group),
                 Placed::News(told, batch) => {
                     group.records.extend_from_slice(&told.records);
-                    group.within(SETTLED);
+                    // An answer is not given before it is on disk, and somebody waits for it.
+                    group.within(if told.answers.is_empty() { SETTLED } else { Duration::ZERO });
                     self.told.push((told.number, told.needs));
                     match batch {
                         Some(batch) => self.put(batch, group),
@@ -175,6 +187,7 @@ impl Feed for Journalist {
         if synced {
             self.say_needs();
         }
+        self.give_answers();
         self.sequencer.hand_out(&mut self.taken);
     }
 

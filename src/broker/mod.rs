@@ -5,6 +5,7 @@
 
 pub(crate) mod actor;
 mod channels;
+pub(crate) mod command;
 pub(crate) mod dedup;
 pub(crate) mod door;
 pub(crate) mod durability;

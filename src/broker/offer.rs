@@ -12,7 +12,7 @@ use super::intake::Inner;
 use super::journal::Due;
 use super::publish::is_inside_handler;
 use crate::error::{Error, ErrorKind, Refused};
-use crate::message::envelope::TopicId;
+use crate::message::envelope::{Origin, TopicId};
 use crate::message::{Event, EventId, Message, weight_of};
 use crate::queue::batch::Load;
 use crate::queue::form::Form;
@@ -131,15 +131,8 @@ impl Broker {
             }
         }
         let load = Load::new(1, form.first());
-        if !inner.door.admit(topic, load, ticket) {
-            if inner.door.never_fits(topic, load) {
-                let error = too_heavy::<E>(load.weight);
-                return Err((Refused::Invalid(event, error), None));
-            }
-            let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
-            return Err((Refused::Full(event), ticket));
-        }
-        let id = inner.push(topic, std::iter::once(event), form);
+        let event = let_in(&mut inner, topic, load, event, ticket, waker)?;
+        let id = inner.push(topic, std::iter::once(event), form, &Origin::OUTSIDE);
         let due = self.due(inner.taken, topic);
         if let Some(once) = once {
             inner.note_pushed(topic, once, id, due);
@@ -208,7 +201,12 @@ impl Broker {
             let admitted = inner.door.admit_some(topic, form, most as u64, *ticket);
             if admitted > 0 {
                 let count = admitted as usize;
-                inner.push(topic, events.by_ref().take(count), form.split(count).0);
+                inner.push(
+                    topic,
+                    events.by_ref().take(count),
+                    form.split(count).0,
+                    &Origin::OUTSIDE,
+                );
                 *due = Some(self.due(inner.taken, topic));
             }
             let mut next = None;
@@ -232,7 +230,7 @@ impl Broker {
     }
 
     /// Takes a publisher that gave up out of the queue.
-    pub(super) fn give_up<E: Event>(&self, ticket: u64) {
+    pub(crate) fn give_up<E: Message>(&self, ticket: u64) {
         let mut inner = self.intake.lock();
         let Ok(topic) = inner.topics.topic::<E>() else { return };
         let next = inner.door.leave(topic, ticket);
@@ -250,6 +248,26 @@ impl Broker {
         let lanes = inner.door.lanes(topic);
         self.gathered(inner, lanes);
     }
+}
+
+/// Lets a publisher in if there is room, and gives it back what it publishes; else it joins the queue, with
+/// a waker.
+pub(super) fn let_in<E: Message>(
+    inner: &mut Inner,
+    topic: TopicId,
+    load: Load,
+    event: E,
+    ticket: Option<u64>,
+    waker: Option<&Waker>,
+) -> Result<E, (Refused<E>, Option<u64>)> {
+    if inner.door.admit(topic, load, ticket) {
+        return Ok(event);
+    }
+    if inner.door.never_fits(topic, load) {
+        return Err((Refused::Invalid(event, too_heavy::<E>(load.weight)), None));
+    }
+    let ticket = waker.map(|waker| inner.door.wait(topic, ticket, waker));
+    Err((Refused::Full(event), ticket))
 }
 
 /// How many of these events weigh as much as the first, if they all weigh what is usual; else one. What

@@ -305,7 +305,12 @@ mod tests {
         for round in 0..10_000 {
             dawdle();
             let mut inner = broker.intake.lock();
-            inner.push(topic, std::iter::once(Ping(publisher)), Form::Values { each: 8 });
+            inner.push(
+                topic,
+                std::iter::once(Ping(publisher)),
+                Form::Values { each: 8 },
+                &crate::message::envelope::Origin::OUTSIDE,
+            );
             broker.gathered(inner, lane_bit(0));
             came.recv_timeout(Duration::from_secs(20))
                 .map_err(|_| format!("publication {round} was slept over"))?;

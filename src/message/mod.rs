@@ -16,8 +16,8 @@ use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
 
 use parking_lot::RwLock;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
@@ -44,8 +44,9 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + Sized + 'static 
     /// most 100 characters. The topology, the metrics and the stored bytes know the type by it.
     const NAME: &'static str;
 
-    /// `()` for an event; anything else makes it a command.
-    type Reply: 'static;
+    /// `()` for an event; anything else makes it a command, which one processor handles and answers with
+    /// that ([`Done`] if it has nothing to say).
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
 
     /// Events of one key are handled one at a time and in order. Default: no key.
     fn key(&self) -> Option<Key> {
@@ -64,6 +65,10 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + Sized + 'static 
 pub trait Event: Message<Reply = ()> {}
 
 impl<M: Message<Reply = ()>> Event for M {}
+
+/// The reply of a command that has nothing to say but that it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Done;
 
 /// Implements [`Message`] for an event in one line: its type, its name and, if it has one, its key.
 ///
@@ -95,6 +100,38 @@ macro_rules! event {
     };
 }
 
+/// Implements [`Message`] for a command in one line: its type, its name, its reply and, if it has one, its
+/// key.
+///
+/// ```
+/// # use cueline::Done;
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct OpenDoor {
+///     door: u32,
+/// }
+/// cueline::command!(OpenDoor, "door.open" => Done, key: |command| command.door);
+/// ```
+#[macro_export]
+macro_rules! command {
+    ($type:ty, $name:literal => $reply:ty) => {
+        impl $crate::Message for $type {
+            const NAME: &'static str = $name;
+            type Reply = $reply;
+        }
+    };
+    ($type:ty, $name:literal => $reply:ty, key: |$command:ident| $key:expr) => {
+        impl $crate::Message for $type {
+            const NAME: &'static str = $name;
+            type Reply = $reply;
+            fn key(&self) -> ::core::option::Option<$crate::Key> {
+                let $command = self;
+                ::core::option::Option::Some($crate::Key::from($key))
+            }
+        }
+    };
+}
+
 /// No event weighs more, so that sums of weights do not overflow.
 const HEAVIEST: u64 = 1 << 40;
 
@@ -110,11 +147,26 @@ pub(crate) struct Declared {
     pub(crate) of: TypeId,
     pub(crate) name: &'static str,
     pub(crate) type_name: &'static str,
+    /// It is answered.
+    pub(crate) is_command: bool,
+    /// It goes to one processor only.
+    pub(crate) served: bool,
 }
 
 impl Declared {
     pub(crate) fn of<M: Message>() -> Self {
-        Self { of: TypeId::of::<M>(), name: M::NAME, type_name: type_name::<M>() }
+        Self {
+            of: TypeId::of::<M>(),
+            name: M::NAME,
+            type_name: type_name::<M>(),
+            is_command: TypeId::of::<M::Reply>() != TypeId::of::<()>(),
+            served: false,
+        }
+    }
+
+    /// As a processor declares it that answers it.
+    pub(crate) fn served<M: Message>() -> Self {
+        Self { served: true, ..Self::of::<M>() }
     }
 }
 

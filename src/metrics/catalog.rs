@@ -67,6 +67,14 @@ catalog! {
         "Deliveries that failed and are tried again.";
     PARKED = "cueline_events_parked_total", Counter, Count, ["processor", "cause"],
         "Events that were parked.";
+    REQUESTS = "cueline_requests_total", Counter, Count, ["command", "outcome"],
+        "Requests that are over, by how they ended.";
+    REQUEST_TIME = "cueline_request_seconds", Histogram, Seconds, ["command"],
+        "From a request to its end, of one in sixteen that were sent.";
+    REPLIES_DROPPED = "cueline_replies_dropped_total", Counter, Count, ["command"],
+        "Replies for which nobody waited any more.";
+    COMMANDS_FAILED = "cueline_commands_failed_total", Counter, Count, ["command"],
+        "Commands that failed for good, and whose requesters were told.";
     RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, ["processor"],
         "Parked events that were handed back.";
     DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor", "reason"],

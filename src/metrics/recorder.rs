@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedStri
 use parking_lot::RwLock;
 
 use super::catalog::{self, CATALOG, Kind, Metric};
+use super::command::Commands;
 use super::log::{LogGauges, LogHandles};
 use super::processor::{Gauges, ProcessorHandles};
 use crate::signal::{
@@ -37,6 +38,7 @@ pub(crate) struct Recorder {
     topics: RwLock<Vec<Option<Arc<TopicHandles>>>>,
     processors: RwLock<Vec<Option<Arc<ProcessorHandles>>>>,
     supervisors: RwLock<HashMap<String, Arc<SupervisorHandles>>>,
+    commands: Commands,
     panics: Vec<Counter>,
     threads_lost: Counter,
     log: OnceLock<LogHandles>,
@@ -71,6 +73,7 @@ impl Recorder {
             topics: RwLock::default(),
             processors: RwLock::default(),
             supervisors: RwLock::default(),
+            commands: Commands::default(),
             panics: Vec::new(),
             threads_lost: Counter::noop(),
             log: OnceLock::new(),
@@ -142,6 +145,11 @@ impl Recorder {
             returned: self.counter(&catalog::REFUSED, &[name, "returned"]),
             duplicates: self.counter(&catalog::DUPLICATES, &[name]),
         })
+    }
+
+    /// A command's metrics are there from now on.
+    pub(crate) fn add_command(&self, name: &'static str) {
+        self.commands.of(name, self);
     }
 
     fn processor(&self, processor: &ProcessorName) -> Arc<ProcessorHandles> {
@@ -236,7 +244,7 @@ fn known_or<T>(
 }
 
 /// The place of a label's value among all its values, as the counters were made.
-fn place<T: PartialEq>(all: &[T], of: &T) -> usize {
+pub(super) fn place<T: PartialEq>(all: &[T], of: &T) -> usize {
     all.iter().position(|one| one == of).unwrap_or(0)
 }
 
@@ -249,6 +257,15 @@ impl Observer for Arc<Recorder> {
                 if *unrouted {
                     handles.unrouted.increment(*events);
                 }
+            }
+            Signal::Requested { command, outcome, took } => {
+                self.commands.of(command, self).ended(*outcome, *took);
+            }
+            Signal::CommandFailed { command, .. } => {
+                self.commands.of(command, self).failed.increment(1);
+            }
+            Signal::ReplyDropped { command, .. } => {
+                self.commands.of(command, self).dropped.increment(1);
             }
             Signal::Duplicate { index, topic } => {
                 self.topic(*index, topic).duplicates.increment(1);

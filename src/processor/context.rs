@@ -1,6 +1,5 @@
 //! What a handler sees and may do: its event's envelope, publishing, kept state.
 
-use std::any::TypeId;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +7,13 @@ use std::time::Duration;
 use super::link::Link;
 use super::outcome::Ended;
 use crate::clock::Moment;
-use crate::error::{Failure, Outcome};
+use crate::error::Failure;
 use crate::message::envelope::{Head, Origin};
 use crate::message::{Envelope, Event, Key, Seq};
+use crate::queue::answer::Answer;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::kept::Kept;
-use crate::store::memory::{KeptState, StateKey, Value, initial, typed_mut};
+use crate::store::memory::{StateKey, Value};
 use crate::supervise::Reason;
 
 /// The event in hand.
@@ -28,7 +28,7 @@ pub(crate) enum InHand {
 
 /// What a handler did that must be settled with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-enum Touched {
+pub(super) enum Touched {
     #[default]
     Nothing,
     /// It published, and no more.
@@ -50,10 +50,12 @@ pub struct Context {
     /// How often the event has failed.
     failures: u32,
     /// What publications inherit, worked out once a run: only the ids differ from event to event.
-    origin: Origin,
-    touched: Touched,
-    states: Vec<(StateKey, Box<dyn Value>)>,
+    pub(super) origin: Origin,
+    pub(super) touched: Touched,
+    pub(super) states: Vec<(StateKey, Box<dyn Value>)>,
     delayed: Vec<(Moment, Events, &'static str)>,
+    /// What whoever asked is told, if the handler succeeds.
+    pub(super) answer: Option<Box<dyn Answer>>,
     refused: Option<Ended>,
     /// The child is to end, if the handler succeeds.
     ends: Option<Reason>,
@@ -74,6 +76,7 @@ impl Context {
             touched: Touched::Nothing,
             states: Vec::new(),
             delayed: Vec::new(),
+            answer: None,
             refused: None,
             ends: None,
             takes_along: false,
@@ -162,7 +165,7 @@ impl Context {
         self.failures + 1
     }
 
-    fn key(&self) -> Option<Key> {
+    pub(super) fn key(&self) -> Option<Key> {
         match &self.hand {
             InHand::Nothing => None,
             InHand::Batch { batch, run, .. } => {
@@ -231,76 +234,6 @@ impl Context {
             }
             Err(failure) => self.refuse(Ended::Misused(failure)),
         }
-    }
-
-    /// The state that this processor keeps under `key`, to read and to change. It is as at the last
-    /// commit, and what the handler makes of it is committed together with the acknowledgement: an
-    /// `Err` or a panic leaves it as it was.
-    ///
-    /// # Errors
-    ///
-    /// With several instances `key` must be the key of the event in hand, else two of them could
-    /// change one state; and there is a bound on how many states one processor keeps.
-    ///
-    /// ```
-    /// # use cueline::prelude::*;
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[derive(Serialize, Deserialize)]
-    /// # struct Departed { carrier: String }
-    /// # cueline::event!(Departed, "departed");
-    /// #[derive(Default, Clone, Serialize, Deserialize)]
-    /// struct Stats {
-    ///     departed: u64,
-    /// }
-    /// struct Board;
-    /// impl Processor for Board {}
-    /// impl Handle<Departed> for Board {
-    ///     async fn handle(&mut self, event: &Departed, cx: &mut Context) -> Outcome {
-    ///         cx.state::<Stats>(&event.carrier)?.departed += 1;
-    ///         Ok(())
-    ///     }
-    /// }
-    /// ```
-    pub fn state<S: KeptState>(&mut self, key: impl Into<Key>) -> Outcome<&mut S> {
-        let key = key.into();
-        let name: StateKey = (TypeId::of::<S>(), key);
-        let known = self.states.iter().position(|(of, _)| *of == name);
-        let place = match known {
-            Some(place) => place,
-            None => {
-                self.touched = Touched::More;
-                let value = self.load::<S>(&name)?;
-                self.states.push((name, value));
-                self.states.len() - 1
-            }
-        };
-        typed_mut(&mut *self.states[place].1)
-            .ok_or_else(|| Failure::permanent("the kept state is of another type"))
-    }
-
-    fn load<S: KeptState>(&self, name: &StateKey) -> Outcome<Box<dyn Value>> {
-        let subscription = &self.link.subscription;
-        if subscription.settings.is_crew() && self.key().as_ref() != Some(&name.1) {
-            return Err(Failure::permanent(format!(
-                "`{}` has {} instances, so the key of its kept state must be the key of the event \
-                 in hand; use that key, or `instances(1)`",
-                subscription.name, subscription.settings.instances
-            )));
-        }
-        if let Some(staged) = self.link.staged(name) {
-            return Ok(staged.copy());
-        }
-        if let Some(kept) = subscription.value::<S>(&name.1)? {
-            return Ok(kept.copy());
-        }
-        let mine = self.states.iter().map(|(name, _)| name);
-        if !self.link.has_room_for_state(mine) {
-            return Err(Failure::permanent(format!(
-                "`{}` keeps {} states already; raise `states`, or keep fewer",
-                subscription.name, subscription.settings.most_states
-            )));
-        }
-        Ok(initial::<S>(&self.link.broker.signals))
     }
 
     /// Ends the processor in order, once the handler has succeeded: the event in hand is settled,
@@ -380,6 +313,9 @@ impl Context {
             let states = states.drain(..).map(|(name, value)| (name, value, stored.next()));
             self.link.stage(states, delayed.drain(..));
         }
+        if let Some(answer) = self.answer.take() {
+            self.link.stage_answer(answer);
+        }
         if let Some(reason) = self.ends.take() {
             self.link.end(reason);
         }
@@ -394,7 +330,8 @@ impl Context {
         (self.refused, self.ends, self.takes_along) = (None, None, false);
         let states = std::mem::take(&mut self.states);
         let delayed = std::mem::take(&mut self.delayed);
+        let answer = self.answer.take();
         self.link.drop_publications();
-        drop((states, delayed));
+        drop((states, delayed, answer));
     }
 }

@@ -3,6 +3,7 @@
 //! handlers' futures live inside the driver's own: no box.
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use super::{Handle, Processor};
 use crate::error::{Failure, Outcome};
 use crate::guard::Quiet;
 use crate::message::envelope::Head;
-use crate::message::{Declared, Event, EventId, Seq, codec};
+use crate::message::{Declared, Event, EventId, Message, Seq, codec};
 use crate::queue::Cursor;
 use crate::queue::batch::Batch;
 use crate::signal::{During, Signals};
@@ -26,10 +27,64 @@ pub(crate) type Filter<E> = Quiet<Box<dyn Fn(&E) -> bool + Send + Sync>>;
 /// [`on_if`](crate::ProcessorSpec::on_if) add to a processor's type.
 pub struct On<E>(pub(crate) Option<Filter<E>>);
 
-impl<E> On<E> {
+/// One command type of a processor; what [`serves`](crate::ProcessorSpec::serves) adds to a processor's
+/// type.
+pub struct Serves<C>(pub(crate) PhantomData<fn(&C)>);
+
+/// How a processor takes one message type of its list.
+pub(crate) trait Takes<P>: Send + Sync + 'static {
+    type Message: Message;
+
+    fn declared(&self) -> Declared;
+
+    fn wants(&self, message: &Self::Message) -> bool;
+
+    fn handle(
+        &self,
+        processor: &mut P,
+        message: &Self::Message,
+        cx: &mut Context,
+    ) -> impl Future<Output = Outcome>;
+}
+
+impl<P: Handle<E>, E: Event> Takes<P> for On<E> {
+    type Message = E;
+
+    fn declared(&self) -> Declared {
+        Declared::of::<E>()
+    }
+
     #[inline]
     fn wants(&self, event: &E) -> bool {
         self.0.as_ref().is_none_or(|filter| filter(event))
+    }
+
+    #[inline]
+    fn handle(
+        &self,
+        processor: &mut P,
+        event: &E,
+        cx: &mut Context,
+    ) -> impl Future<Output = Outcome> {
+        processor.handle(event, cx)
+    }
+}
+
+impl<P: Handle<C>, C: Message> Takes<P> for Serves<C> {
+    type Message = C;
+
+    fn declared(&self) -> Declared {
+        Declared::served::<C>()
+    }
+
+    fn wants(&self, _: &C) -> bool {
+        true
+    }
+
+    async fn handle(&self, processor: &mut P, command: &C, cx: &mut Context) -> Outcome {
+        let reply = processor.handle(command, cx).await?;
+        cx.answers::<C>(reply);
+        Ok(())
     }
 }
 
@@ -102,17 +157,17 @@ impl<P: Processor> HandlerList<P> for () {
 }
 
 #[allow(private_interfaces)]
-impl<P, E, Rest> HandlerList<P> for (On<E>, Rest)
+impl<P, T, Rest> HandlerList<P> for (T, Rest)
 where
-    P: Handle<E>,
-    E: Event,
+    P: Processor,
+    T: Takes<P>,
     Rest: HandlerList<P>,
 {
     const LENGTH: u16 = Rest::LENGTH + 1;
 
     fn declare(&self, into: &mut Vec<Declared>) {
         self.1.declare(into);
-        into.push(Declared::of::<E>());
+        into.push(self.0.declared());
     }
 
     async fn stretch(
@@ -129,14 +184,15 @@ where
         let link = cx.link.clone();
         let mut decoded = Decoded::none(&link.broker.signals);
         let mut undecodable = None;
-        let (events, base) = match batch.events.typed::<E>(&batch.events.runs()[run as usize]) {
-            Some(events) => (events, 0),
-            None => {
-                (to, undecodable) =
-                    decoded.decode(batch, run, from, to.min(from + (*budget).max(1)));
-                (&*decoded.events, from)
-            }
-        };
+        let (events, base) =
+            match batch.events.typed::<T::Message>(&batch.events.runs()[run as usize]) {
+                Some(events) => (events, 0),
+                None => {
+                    (to, undecodable) =
+                        decoded.decode(batch, run, from, to.min(from + (*budget).max(1)));
+                    (&*decoded.events, from)
+                }
+            };
         let mut before = link.broker.clock.tick();
         let first = batch.seq(&batch.events.runs()[run as usize], 0);
         for index in from..to {
@@ -150,7 +206,7 @@ where
             if link.is_mine(event) && self.0.wants(event) {
                 let traced = cx.begin_span();
                 let ended = {
-                    let handler = pin!(processor.handle(event, cx));
+                    let handler = pin!(self.0.handle(processor, event, cx));
                     match traced {
                         false => drive(handler, &link, Some(seq)).await,
                         true => drive_in_span(handler, &link, Some(seq)).await,
@@ -188,7 +244,7 @@ where
         if which != Rest::LENGTH {
             return self.1.kept(which, processor, cx, bytes).await;
         }
-        let event: E = match codec::decode(bytes) {
+        let event: T::Message = match codec::decode(bytes) {
             Ok(event) => event,
             Err(failure) => return Some(Box::new(Ended::Undecodable(failure))),
         };
@@ -208,7 +264,7 @@ where
         let before = link.broker.clock.tick();
         cx.begin_span();
         let ended = {
-            let handler = pin!(processor.handle(event, cx));
+            let handler = pin!(self.0.handle(processor, event, cx));
             drive_in_span(handler, &link, seq).await
         };
         cx.ended_at(before);
@@ -225,7 +281,7 @@ struct Decoded<'a, E> {
     signals: &'a Signals,
 }
 
-impl<'a, E: Event> Decoded<'a, E> {
+impl<'a, E: Message> Decoded<'a, E> {
     fn none(signals: &'a Signals) -> Self {
         Self { events: Vec::new(), first: None, signals }
     }

@@ -1,5 +1,6 @@
-//! What is measured and traced of an event's handler: the first of each claim, every one that went
-//! pending, and every one during which the coarse tick moved twice. The others cost no clock.
+//! What is measured and traced of an event's handler: the first of each claim (where claims are small
+//! one of sixteen, and one a tick), every one that went pending, and every one during which the coarse
+//! tick moved twice. The others cost no clock.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use crate::clock::{Moment, TICK, Timestamp};
 use crate::guard::contain;
 use crate::signal::Sample;
 
+/// Of so many small claims one is timed.
+const ONE_OF: u32 = 16;
+
 /// What a driver measures between two commits.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
@@ -20,6 +24,8 @@ pub(crate) struct Measured {
     /// The claim began, or something in it was measured: what runs since then has been running for
     /// two ticks at most, or is what takes long.
     since: Cell<Moment>,
+    /// In which tick the first of a claim was timed last, and how many claims were not since then.
+    timed_in: Cell<(Option<u64>, u32)>,
     /// The driver times the event in hand anyway.
     timed: Cell<bool>,
     samples: RefCell<Vec<Sample>>,
@@ -37,6 +43,14 @@ impl Measured {
         // Asks whoever subscribes to `tracing`, which is not our code.
         let traces = contain(|| tracing::enabled!(target: "cueline", tracing::Level::DEBUG));
         self.traces.set(traces.unwrap_or(false));
+    }
+
+    /// Whether to time the first of a claim that begins in that tick.
+    pub(crate) fn is_due(&self, tick: u64) -> bool {
+        let (last, passed) = self.timed_in.get();
+        let due = last != Some(tick) || passed >= ONE_OF - 1;
+        self.timed_in.set(if due { (Some(tick), 0) } else { (last, passed + 1) });
+        due
     }
 
     pub(crate) fn went_pending(&self, now: Moment) {

@@ -5,6 +5,7 @@
 
 pub(crate) mod acknowledgement;
 pub(crate) mod actor;
+mod asking;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 mod emitted;
@@ -17,6 +18,8 @@ mod pressure;
 pub(crate) mod recipient;
 pub(crate) mod spec;
 pub(crate) mod start;
+mod states;
+mod subscribes;
 
 use crate::error::Outcome;
 use crate::message::Message;

@@ -4,11 +4,11 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Processor;
 use super::context::Context;
-use super::dispatch::{HandlerList, On};
+use super::dispatch::HandlerList;
 use super::outcome::Retry;
 use super::start::{Factory, IntoStart};
-use super::{Handle, Processor};
 use crate::guard::Quiet;
 use crate::message::{Declared, Event, Key};
 use crate::queue::batch::Load;
@@ -56,18 +56,18 @@ pub struct ProcessorSpec<P, L> {
     pub(super) name: Arc<str>,
     pub(super) factory: Quiet<Factory<P>>,
     /// The type of the factory's argument.
-    argument: TypeId,
+    pub(super) argument: TypeId,
     /// Which events are for a pool's child, by its argument and the event's key.
     pub(super) own: Option<Quiet<Own>>,
     pub(super) handlers: L,
     pub(super) retry: Retry,
     pub(super) timeout: Duration,
     pub(super) ticks: Vec<(Duration, Tick)>,
-    emits: Vec<Declared>,
-    settings: QueueSettings,
-    blocking: bool,
+    pub(super) emits: Vec<Declared>,
+    pub(super) settings: QueueSettings,
+    pub(super) blocking: bool,
     pub(super) count: Count,
-    options: ChildOptions,
+    pub(super) options: ChildOptions,
 }
 
 /// Declares a processor: its name, and the factory that makes each instance of it.
@@ -144,44 +144,6 @@ fn declare<P: Processor>(
 }
 
 impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
-    /// Subscribes to an event type. All types of one processor share one place in the order.
-    pub fn on<E: Event>(self) -> ProcessorSpec<P, (On<E>, L)>
-    where
-        P: Handle<E>,
-    {
-        self.with(On(None))
-    }
-
-    /// Subscribes to those events of a type for which `filter` says yes. Events left out count as
-    /// handled. The filter runs on the processor's thread.
-    pub fn on_if<E: Event>(
-        self,
-        filter: impl Fn(&E) -> bool + Send + Sync + 'static,
-    ) -> ProcessorSpec<P, (On<E>, L)>
-    where
-        P: Handle<E>,
-    {
-        self.with(On(Some(Quiet::new(Box::new(filter)))))
-    }
-
-    fn with<E: Event>(self, on: On<E>) -> ProcessorSpec<P, (On<E>, L)> {
-        ProcessorSpec {
-            name: self.name,
-            factory: self.factory,
-            argument: self.argument,
-            own: self.own,
-            handlers: (on, self.handlers),
-            retry: self.retry,
-            timeout: self.timeout,
-            ticks: self.ticks,
-            emits: self.emits,
-            settings: self.settings,
-            blocking: self.blocking,
-            count: self.count,
-            options: self.options,
-        }
-    }
-
     /// As a [`Pool`](crate::Pool)'s template: each child has a subscription of its own, instead of
     /// competing with the others in one, and gets those events that `filter` says are for it, by the
     /// argument it was started with and the event's key. It receives what is published from its

@@ -3,6 +3,7 @@
 //! processor keeps. All of it is `Send` and outlives any thread. The decisions are in [`state`];
 //! [`settlement`] is how a thread tells what it did.
 
+pub(crate) mod answer;
 pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod column;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::answer::Answers;
 use super::batch::{Batch, Events, Load};
 use super::kept::Kept;
 use super::state::Verdict;
@@ -17,6 +18,15 @@ pub(crate) enum Settle {
     Done { seq: Seq, key: Option<Key> },
     /// An event failed for the `failures`-th time.
     Failed { seq: Seq, failures: u32, verdict: Verdict, kept: Kept },
+    /// It failed for the last time, and that is somebody else's business: it leaves.
+    GivenUp { seq: Seq, key: Option<Key> },
+}
+
+impl Settle {
+    /// Its handler did not succeed.
+    pub(crate) fn is_failure(&self) -> bool {
+        !matches!(self, Self::Done { .. })
+    }
 }
 
 /// What one commit says.
@@ -33,6 +43,8 @@ pub(crate) struct Commit {
     pub(crate) outbox: Option<Events>,
     /// Publications that leave later, each with its topic's name.
     pub(crate) delayed: Vec<(Moment, Events, &'static str)>,
+    /// Who is to be told of it.
+    pub(crate) answers: Answers,
     /// What handlers publish found no room: hand out nothing fresh before that, so that the
     /// pressure reaches who publishes from outside.
     pub(crate) pressed_until: Option<Moment>,

@@ -76,6 +76,7 @@ impl Control {
                 return refused(&mut threads, (specs, ready, core));
             }
             actix_rt::spawn(keep_metrics(core.clone()));
+            actix_rt::spawn(core.requests.clone().watch());
             // In their order, before anybody publishes.
             for running in core.processors.read().iter() {
                 core.subscribe(running);
@@ -177,6 +178,7 @@ impl Control {
     ) -> Option<Arbiter> {
         commands.close();
         self.core.broker.intake.end();
+        self.core.requests.close();
         // What the tree holds is code of the application: it is dropped on a thread for that.
         let (give, given) = oneshot::channel();
         self.ask(move |actor| drop(give.send(actor.leaves.take_specs())));

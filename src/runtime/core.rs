@@ -14,6 +14,7 @@ use super::table::Table;
 use crate::broker::handle::Broker;
 use crate::error::{Error, ErrorKind};
 use crate::queue::Subscription;
+use crate::request::Requests;
 use crate::supervise::child::{Child, Declaration};
 use crate::supervise::registry::Registry;
 use crate::supervise::tree::GaveUp;
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     /// Which of the process's runtimes it is.
     pub(crate) number: u64,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) processors: RwLock<Table>,
     /// Removed, and not through with what they had.
     pub(crate) leaving: RwLock<Vec<Arc<Running>>>,
@@ -81,6 +83,7 @@ impl Core {
         Self {
             name,
             number: NEXT.fetch_add(1, SeqCst),
+            requests: Arc::new(Requests::new(broker.clone())),
             broker,
             processors: RwLock::default(),
             leaving: RwLock::default(),

@@ -4,6 +4,7 @@
 //! application asks of it.
 
 mod asked;
+mod asking;
 pub(crate) mod builder;
 pub(crate) mod control;
 pub(crate) mod core;

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::message::check_name;
 use crate::queue::batch::same_name;
-use crate::queue::{Acknowledge, Subscription, Wanted};
+use crate::queue::{Acknowledge, Subscription, Wanted, WhenFull};
 use crate::signal::{During, ProcessorName, Signals};
 use crate::store::Store;
 use crate::store::channel::Channel;
@@ -186,6 +186,8 @@ pub(super) fn admit(
         for (index, name) in names.into_iter().enumerate() {
             core.recorder.add_topic(index, name);
         }
+        let handled = running.declaration.handles.iter();
+        handled.filter(|of| of.served).for_each(|of| core.recorder.add_command(of.name));
     });
     Ok(running)
 }
@@ -256,6 +258,7 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
             )));
         }
     }
+    check_commands(processors, declaration, template)?;
     let settings = &declaration.settings;
     let alone = declaration.argument == TypeId::of::<()>();
     if !(alone || template) {
@@ -294,6 +297,53 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
     }
     if declaration.ticks.iter().any(std::time::Duration::is_zero) {
         return Err(Error::config(format!("`{name}`: `every` needs a period above zero")));
+    }
+    Ok(())
+}
+
+/// A command goes to one processor, and is answered.
+fn check_commands(
+    processors: &Table,
+    declaration: &Declaration,
+    template: bool,
+) -> Result<(), Error> {
+    let name = &declaration.name;
+    for served in declaration.handles.iter().filter(|of| of.served) {
+        let command = served.name;
+        if !served.is_command {
+            return Err(Error::config(format!(
+                "`{name}` serves `{command}`, which is an event (its `Reply` is `()`): call `.on::<{}>()`, \
+                 or let it reply with `Done`",
+                served.type_name
+            )));
+        }
+        let serves =
+            |other: &&Arc<Running>| other.declaration.handles.iter().any(|of| of.name == command);
+        if let Some(other) = processors.iter().find(serves) {
+            return Err(Error::config(format!(
+                "`{name}` and `{}` both serve the command `{command}`: a command has one processor; give \
+                 that one more `instances`, or make it an event that both subscribe to",
+                other.declaration.name
+            )));
+        }
+        let settings = &declaration.settings;
+        let wrong = [
+            (
+                template && declaration.own,
+                "`own_subscription`: several of its children would answer",
+            ),
+            (
+                settings.when_full != WhenFull::Block,
+                "`when_full`: what is dropped is never answered",
+            ),
+            (
+                matches!(settings.acknowledge, Acknowledge::ByHand { .. }),
+                "`Acknowledge::ByHand`: a command is answered when its handler returns",
+            ),
+        ];
+        if let Some((_, why)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+            return Err(Error::config(format!("`{name}` serves `{command}`, and has {why}")));
+        }
     }
     Ok(())
 }

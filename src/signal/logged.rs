@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use super::{DropReason, Signal};
+use super::{DropReason, RequestOutcome, Signal};
 
 pub(super) fn log(signal: &Signal<'_>) {
     match signal {
@@ -10,9 +10,20 @@ pub(super) fn log(signal: &Signal<'_>) {
         | Signal::Handled { .. }
         | Signal::Written { .. }
         | Signal::Checkpointed { .. }
+        | Signal::Requested { outcome: RequestOutcome::Answered, .. }
         | Signal::Damaged { .. } => {} // each stretch was told when it was found
         Signal::Forgone { processor, event, cause, error } => {
             warn!(%processor, %event, %cause, error, "an event failed that counted as handled already: it is gone");
+        }
+        Signal::Requested { command, outcome, .. } => {
+            info!(command, outcome = outcome.as_str(), "a request ended without its reply");
+        }
+        Signal::ReplyDropped { command, event } => {
+            debug!(command, %event, "answered, and nobody waits for it any more");
+        }
+        Signal::CommandFailed { command: _, processor, event, attempts, cause } => {
+            let cause = cause.as_str();
+            warn!(%processor, %event, attempts, cause, "a command failed for good: whoever asked is told");
         }
         Signal::Duplicate { topic, .. } => {
             debug!(topic, "it had been published under its key before");

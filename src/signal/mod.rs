@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::guard::{Quiet, contain};
 use crate::message::EventId;
 
-pub use reasons::{Cause, DropReason, During, Hook, RestartCause};
+pub use reasons::{Cause, DropReason, During, Hook, RequestOutcome, RestartCause};
 
 /// A processor's number and name, as signals carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,35 @@ pub enum Signal<'a> {
         index: usize,
         /// The topic.
         topic: &'static str,
+    },
+    /// A request is over.
+    Requested {
+        /// The command's name.
+        command: &'static str,
+        /// How it ended.
+        outcome: RequestOutcome,
+        /// How long it took, of one in sixteen that were sent.
+        took: Option<Duration>,
+    },
+    /// A command was answered, and nobody waits for that any more.
+    ReplyDropped {
+        /// The command's name.
+        command: &'static str,
+        /// Which one.
+        event: EventId,
+    },
+    /// A command failed for good, and whoever asked is told: it leaves the queue.
+    CommandFailed {
+        /// The command's name.
+        command: &'static str,
+        /// By whom.
+        processor: &'a ProcessorName,
+        /// Which one.
+        event: EventId,
+        /// How often it was delivered.
+        attempts: u32,
+        /// Why.
+        cause: Cause,
     },
     /// Handlers succeeded.
     Handled {

@@ -75,6 +75,39 @@ impl fmt::Display for Cause {
     }
 }
 
+/// How a request ended. A closed set: safe as a metrics label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestOutcome {
+    /// With its reply.
+    Answered,
+    /// Its handler failed for good, or the runtime stopped.
+    Failed,
+    /// Nobody answered in time.
+    TimedOut,
+    /// It was not sent.
+    Refused,
+    /// Whoever asked went away.
+    Abandoned,
+}
+
+impl RequestOutcome {
+    /// All of them, for counters that start at zero.
+    pub const ALL: [Self; 5] =
+        [Self::Answered, Self::Failed, Self::TimedOut, Self::Refused, Self::Abandoned];
+
+    /// The word used in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "refused",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// Why an instance was rebuilt, or could not be built. A closed set: safe as a metrics label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -16,6 +16,7 @@ use crate::message::Declared;
 use crate::pulse::Pulse;
 use crate::queue::fence::Fence;
 use crate::queue::{QueueSettings, Subscription};
+use crate::request::Requests;
 use crate::signal::During;
 
 /// A processor as it was declared.
@@ -64,6 +65,7 @@ pub(crate) trait Child: Send + Sync {
 /// What one host of a child gets: its place in the order, and its share of the instances.
 pub(crate) struct Seat {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) fence: Arc<Fence>,
     pub(crate) pulse: Arc<Pulse>,

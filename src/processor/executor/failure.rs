@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Executor;
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::message::{EventId, Seq};
 use crate::processor::Processor;
 use crate::processor::dispatch::HandlerList;
@@ -14,6 +15,7 @@ use crate::queue::report::Report;
 use crate::queue::settlement::Settle;
 use crate::queue::state::Verdict;
 use crate::queue::{Cursor, key_of};
+use crate::request::answer::GaveUp;
 use crate::signal::{Cause, Signal};
 
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
@@ -61,15 +63,34 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             Vec::new()
         };
         let before = kept.report.as_deref();
-        let mut report = Report::next(before, cause, failure, path, Timestamp::now());
+        let mut report = Report::next(before, cause, failure.clone(), path, Timestamp::now());
         report.broke = report.broke.max(died);
         report.deliveries = report.deliveries.max(died);
         let (deliveries, broke) = (report.deliveries, report.broke);
+        let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
+        let requests = &self.seat.requests;
+        if decision == Decision::Park && requests.deadline_of(event).is_some() {
+            // Somebody waits, and is told: it is that one's business from now on.
+            let (requests, command) = (requests.clone(), event);
+            let name = self.seat.broker.name_of(kept.head.topic);
+            let error = Error::failed(name, deliveries, failure);
+            self.link.stage_answer(Box::new(GaveUp { requests, command, error }));
+            let processor = &self.seat.subscription.name;
+            let told = Signal::CommandFailed {
+                command: name,
+                processor,
+                event,
+                attempts: deliveries,
+                cause,
+            };
+            let settle = Settle::GivenUp { seq, key: kept.key };
+            self.link.commit_and_tell(Some(settle), None, Some(&told));
+            return event;
+        }
         if let Some(said) = said {
             self.broken_by = (said, broke > 1);
         }
         kept.report = Some(Arc::new(report));
-        let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
         let verdict = match decision {
             Decision::RetryAfter(wait) => Verdict::Retry(self.seat.broker.clock.now().after(wait)),
             Decision::Park => Verdict::Park,

@@ -215,8 +215,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         let clock = self.seat.broker.clock.clone();
         self.link.clear.set(clear);
         let now = clock.now();
-        let mut began = Some(now);
-        self.link.measured.begin(now, true);
+        let timed = self.link.measured.is_due(clock.tick());
+        let mut began = timed.then_some(now);
+        self.link.measured.begin(now, timed);
         // A claim is never cut short because of those before it: commits are dear.
         let (tick, mut budget) = (self.tick, BUDGET);
         let mut at = from;

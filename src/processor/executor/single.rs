@@ -30,8 +30,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         }
         let Some((slot, mut instance)) = self.crew.take(home) else { return true };
         let now = self.seat.broker.clock.now();
-        let mut began = Some(now);
-        self.link.measured.begin(now, true);
+        let timed = self.link.measured.is_due(self.seat.broker.clock.tick());
+        let mut began = timed.then_some(now);
+        self.link.measured.begin(now, timed);
         let mut budget = self.budget;
         let stretch = Stretch {
             batch: &batch,

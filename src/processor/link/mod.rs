@@ -3,10 +3,10 @@
 //!
 //! [`Context`]: super::context::Context
 
+mod chunk;
 mod publications;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,21 +15,23 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::emitted::Emitted;
+use self::chunk::Chunk;
 use super::measured::Measured;
 use super::outcome::{Ended, Retry};
 use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
 use crate::broker::holders::Holder;
-use crate::clock::{Moment, Timestamp, deadline};
+use crate::clock::{Moment, deadline};
 use crate::message::envelope::TopicId;
 use crate::message::id::IdSource;
-use crate::message::{Event, Key};
+use crate::message::{Key, Message};
 use crate::pulse::Pulse;
+use crate::queue::answer::Answer;
 use crate::queue::batch::{Events, Load};
 use crate::queue::fence::Fence;
 use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Driver, Subscription};
+use crate::request::Requests;
 use crate::signal::Signal;
 use crate::store::memory::{StateKey, StoredValue, Value};
 use crate::supervise::Reason;
@@ -41,19 +43,10 @@ pub(crate) type Mine = Box<dyn Fn(Option<&Key>) -> bool>;
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
 
-struct Chunk {
-    outbox: Events,
-    emitted: Vec<Emitted>,
-    staged: HashMap<StateKey, (Arc<dyn Value>, Option<StoredValue>), foldhash::fast::RandomState>,
-    delayed: Vec<(Moment, Events, &'static str)>,
-    /// What those take up.
-    delayed_load: Load,
-    now: Option<Timestamp>,
-}
-
 /// What a driver stages between two commits.
 pub(crate) struct Link {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) fence: Arc<Fence>,
     pub(crate) pulse: Arc<Pulse>,
@@ -102,20 +95,14 @@ impl Link {
         let broker = seat.broker.clone();
         let holder = broker.join();
         seat.holders.lock().push(holder);
-        let chunk = Chunk {
-            outbox: Events::new(broker.signals.clone()),
-            emitted: Vec::new(),
-            staged: HashMap::default(),
-            delayed: Vec::new(),
-            delayed_load: Load::default(),
-            now: None,
-        };
+        let chunk = Chunk::new(Events::new(broker.signals.clone()));
         Rc::new(Self {
             epoch: Cell::new(broker.epoch()),
             holder,
             driver: seat.subscription.join(seat.host, seat.fence.clone()),
             mine,
             broker,
+            requests: seat.requests.clone(),
             subscription: seat.subscription.clone(),
             fence: seat.fence.clone(),
             pulse: seat.pulse.clone(),
@@ -156,8 +143,8 @@ impl Link {
 
     /// Whether an event is for this child.
     #[inline]
-    pub(crate) fn is_mine<E: Event>(&self, event: &E) -> bool {
-        self.mine.as_ref().is_none_or(|mine| mine(event.key().as_ref()))
+    pub(crate) fn is_mine<M: Message>(&self, message: &M) -> bool {
+        self.mine.as_ref().is_none_or(|mine| mine(message.key().as_ref()))
     }
 
     /// The value as an earlier event of the same commit left it.
@@ -200,6 +187,11 @@ impl Link {
         drop(replaced);
     }
 
+    /// Whoever asked is to be told when all that is staged is committed.
+    pub(crate) fn stage_answer(&self, answer: Box<dyn Answer>) {
+        self.chunk.borrow_mut().answers.push(answer);
+    }
+
     /// Notes how far the driver came in the front batch, without committing it yet.
     #[inline]
     pub(crate) fn reached(&self, at: Cursor) {
@@ -232,7 +224,7 @@ impl Link {
         pressed_until: Option<Moment>,
         also: Option<&Signal<'_>>,
     ) {
-        let (outbox, leases, states, delayed) = {
+        let (outbox, leases, states, delayed, answers) = {
             let chunk = &mut *self.chunk.borrow_mut();
             let outbox = match self.mark.take() {
                 0 => Events::new(self.broker.signals.clone()),
@@ -255,18 +247,21 @@ impl Link {
             let staged = chunk.staged.drain();
             let states: Vec<_> =
                 staged.map(|(name, (value, stored))| (name, value, stored)).collect();
-            (outbox, leases, states, std::mem::take(&mut chunk.delayed))
+            let delayed = std::mem::take(&mut chunk.delayed);
+            (outbox, leases, states, delayed, std::mem::take(&mut chunk.answers))
         };
         let to = self.progress.take();
-        let failed = to.is_some() && matches!(settle, Some(Settle::Failed { .. }));
+        let failed = settle.as_ref().is_some_and(Settle::is_failure) && to.is_some();
         let by = Some(self.driver);
         // With a log, what was published goes there together with all else.
         let (kept, outbox) = match self.broker.journal {
             Some(_) => (Some(outbox).filter(|outbox| !outbox.is_empty()), None),
             None => (None, Some(outbox)),
         };
-        let urgent = kept.is_some();
-        let commit = Commit { by, to, settle, states, outbox: kept, delayed, pressed_until };
+        // Somebody waits for what they say.
+        let urgent = kept.is_some() || !answers.is_empty();
+        let commit =
+            Commit { by, to, settle, states, outbox: kept, delayed, answers, pressed_until };
         // The runtime does not rest before it is finished, and whoever sees the publications sees the
         // state of the same commit. Too late, and nothing of it happens.
         let Some(committed) = self.subscription.commit(&self.fence, commit) else { return };
@@ -305,7 +300,10 @@ impl Link {
     pub(crate) fn commit_if_staged(&self) {
         let staged = {
             let chunk = self.chunk.borrow();
-            self.mark.get() > 0 || !chunk.staged.is_empty() || !chunk.delayed.is_empty()
+            self.mark.get() > 0
+                || !(chunk.staged.is_empty()
+                    && chunk.delayed.is_empty()
+                    && chunk.answers.is_empty())
         };
         if staged {
             self.commit(None);

@@ -10,6 +10,7 @@ use super::{InHand, Inner, Subscription, Wakers};
 use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::message::{Key, Seq};
+use crate::queue::answer::{Answer, Answers};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::fence::Fence;
 use crate::queue::kept::Kept;
@@ -29,11 +30,14 @@ pub(crate) struct Committed {
     released: Released,
     /// The key of an event that failed: those behind it may have to wait long.
     failed: Option<Key>,
+    /// Who is told now; with a log, when it is there.
+    answers: Answers,
 }
 
 impl Committed {
     /// To be called when all has been told that there is to tell.
     pub(crate) fn finish(self, subscription: &Subscription, by: &Fence) {
+        self.answers.into_iter().for_each(Answer::give);
         subscription.told(by);
         self.wakers.wake();
         drop(self.released);
@@ -100,7 +104,9 @@ impl Subscription {
         if let (Some(news), Some(outbox)) = (&mut inner.news, commit.outbox) {
             news.published(outbox);
         }
-        if inner.news.is_some() {
+        let mut answers = commit.answers;
+        if let Some(news) = &mut inner.news {
+            news.answers.append(&mut answers);
             self.news.store(true, SeqCst);
             self.note_hunger(&mut inner);
         }
@@ -117,13 +123,15 @@ impl Subscription {
             true => inner.wake_one(),
             false => Wakers::default(),
         };
-        Some(Committed { passed, wakers, released, failed })
+        Some(Committed { passed, wakers, released, failed, answers })
     }
 
     /// Returns the key if the event failed.
     fn settle(&self, inner: &mut Inner, settle: Settle, released: &mut Released) -> Option<Key> {
         let seq = match &settle {
-            Settle::Done { seq, .. } | Settle::Failed { seq, .. } => *seq,
+            Settle::Done { seq, .. } | Settle::Failed { seq, .. } | Settle::GivenUp { seq, .. } => {
+                *seq
+            }
         };
         inner.acknowledged.remove(&seq);
         if !is_charged_with_a_death(&settle) {
@@ -147,7 +155,7 @@ impl Subscription {
         }
         let mut failed = None;
         match settle {
-            Settle::Done { seq, key } => {
+            Settle::Done { seq, key } | Settle::GivenUp { seq, key } => {
                 let key = key.or_else(|| in_hand.as_ref().and_then(|hand| hand.key.clone()));
                 if let Some(news) = &mut inner.news {
                     news.done(seq, inner.state.status(seq).is_some());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Inner, Subscription};
 use crate::clock::{Moment, Timestamp};
 use crate::message::{Key, Seq, codec};
+use crate::queue::answer::Answers;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::report::{Report, StoredReport};
 use crate::queue::state::Verdict;
@@ -24,6 +25,8 @@ pub(super) struct News {
     number: u32,
     records: Vec<u8>,
     outbox: Option<Events>,
+    /// Who is told when all that is on disk.
+    pub(super) answers: Answers,
     /// How far it came is another place than was told.
     moved: bool,
     /// Nothing of it is needed any more.
@@ -39,6 +42,8 @@ pub(crate) struct Told {
     pub(crate) records: Vec<u8>,
     /// What was published with it.
     pub(crate) outbox: Option<Events>,
+    /// Who is to be told when it is on disk.
+    pub(crate) answers: Answers,
 }
 
 /// A held event, as a fact.
@@ -261,7 +266,8 @@ impl Subscription {
         let unreadable = inner.unreadable.first().copied();
         let needs = held.into_iter().chain(in_hand).chain(unreadable).fold(to, Seq::min);
         let needs = (!news.gone).then_some(needs);
-        let told = Told { number: news.number, needs, records, outbox: news.outbox.take() };
+        let (outbox, answers) = (news.outbox.take(), std::mem::take(&mut news.answers));
+        let told = Told { number: news.number, needs, records, outbox, answers };
         drop(guard);
         waker.into_iter().for_each(std::task::Waker::wake);
         Some(told)

@@ -258,6 +258,7 @@ impl Processors {
         };
         let seat = Seat {
             broker: self.core.broker.clone(),
+            requests: self.core.requests.clone(),
             subscription: running.subscription.clone(),
             fence: fence.clone(),
             pulse: threads.pulse(thread),

@@ -1,0 +1,65 @@
+//! What a handler may ask others, and what it answers.
+
+use super::context::{Context, Touched};
+use crate::message::{EventId, Message};
+use crate::request::Request;
+use crate::request::answer::Answered;
+use crate::request::waits::Asker;
+
+impl Context {
+    /// Sends a command to the processor that handles it, and waits for its reply when it is awaited. It
+    /// leaves at once: it is not undone if this handler fails, and sent again if the event is delivered
+    /// again. It inherits the correlation id, and the deadline of whoever waits for this handler.
+    ///
+    /// The future does not borrow the context, so several can be awaited together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::request`](crate::Runtime::request), and
+    /// [`ErrorKind::WaitsForItself`](crate::ErrorKind::WaitsForItself) if whoever would answer waits for this
+    /// very handler, directly or by way of others.
+    ///
+    /// ```
+    /// # use cueline::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Cancelled { flight: u32 }
+    /// # cueline::event!(Cancelled, "cancelled");
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct FindSeats { flight: u32 }
+    /// # cueline::command!(FindSeats, "find.seats" => u32);
+    /// struct Desk;
+    /// impl Processor for Desk {}
+    /// impl Handle<Cancelled> for Desk {
+    ///     async fn handle(&mut self, event: &Cancelled, cx: &mut Context) -> Outcome {
+    ///         let seats = cx.request(FindSeats { flight: event.flight }).timeout(secs(2)).await?;
+    ///         println!("{seats} seats on other flights");
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn request<C: Message>(&mut self, command: C) -> Request<C> {
+        let requests = self.link.requests.clone();
+        let request = Request::new(requests, command);
+        let Some((head, index)) = self.head() else {
+            // In a hook there is no event: it asks as the application does, but nobody waits for it.
+            let event = EventId(0);
+            return request.on_behalf_of(self.asker(event), self.origin);
+        };
+        let (origin, event) = (head.origin_of_children(index), head.id(index));
+        request.on_behalf_of(self.asker(event), origin)
+    }
+
+    fn asker(&self, event: EventId) -> Asker {
+        let name = &self.link.subscription.name;
+        Asker { number: name.index, name: name.name.clone(), event, key: self.key() }
+    }
+
+    /// The handler has succeeded with that: whoever asked is told when it is committed.
+    pub(super) fn answers<C: Message>(&mut self, reply: C::Reply) {
+        let Some((head, index)) = self.head() else { return };
+        let (requests, command) = (self.link.requests.clone(), head.id(index));
+        self.touched = Touched::More;
+        self.answer = Some(Box::new(Answered::<C> { requests, command, reply }));
+    }
+}

@@ -1,0 +1,64 @@
+//! The one inbox of all requests: who waits for the answer to which command, and until when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::slot::Told;
+use crate::clock::Moment;
+use crate::message::EventId;
+
+/// Those who ask and those who answer are many.
+const SHARDS: usize = 16;
+
+type Shard = HashMap<EventId, (Arc<dyn Told>, Moment), foldhash::fast::RandomState>;
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl Inbox {
+    fn shard(&self, id: EventId) -> MutexGuard<'_, Shard> {
+        self.shards[id.0 as usize % SHARDS].lock()
+    }
+
+    pub(super) fn put(&self, id: EventId, to: Arc<dyn Told>, until: Moment) {
+        self.shard(id).insert(id, (to, until));
+    }
+
+    /// Nobody waits for it any more: whoever did, if nobody was faster.
+    pub(super) fn take(&self, id: EventId) -> Option<Arc<dyn Told>> {
+        self.shard(id).remove(&id).map(|(to, _)| to)
+    }
+
+    pub(super) fn deadline(&self, id: EventId) -> Option<Moment> {
+        self.shard(id).get(&id).map(|(_, until)| *until)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whose time is over by then: they do not wait any more.
+    pub(super) fn over(&self, now: Moment) -> Vec<Arc<dyn Told>> {
+        let mut over = Vec::new();
+        for shard in &self.shards {
+            let gone = |_: &EventId, (_, until): &mut (Arc<dyn Told>, Moment)| *until <= now;
+            over.extend(shard.lock().extract_if(gone).map(|(_, (to, _))| to));
+        }
+        over
+    }
+
+    /// When the first one's time is over.
+    pub(super) fn earliest(&self) -> Option<Moment> {
+        let least = |shard: &Mutex<Shard>| shard.lock().values().map(|(_, until)| *until).min();
+        self.shards.iter().filter_map(least).min()
+    }
+
+    pub(super) fn take_all(&self) -> Vec<Arc<dyn Told>> {
+        let all = |shard: &Mutex<Shard>| std::mem::take(&mut *shard.lock());
+        self.shards.iter().flat_map(all).map(|(_, (to, _))| to).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! Request-reply: a command goes to the one processor that handles it, and its reply comes back to whoever
+//! asked, by the command's id ([`inbox`], shared by all), or through a queue that is there for this one
+//! request ([`temporary`]). [`Request`] is the future that waits for it, [`Gather`] waits for several,
+//! [`waits`] knows who waits for whom and says if that is a circle, [`answer`] is the way back.
+
+pub(crate) mod answer;
+pub(crate) mod ask;
+pub(crate) mod gather;
+mod inbox;
+mod slot;
+mod temporary;
+pub(crate) mod waits;
+
+pub use ask::Request;
+pub use gather::Gather;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::broker::handle::Broker;
+use crate::clock::Moment;
+use crate::error::Error;
+use crate::message::EventId;
+use crate::signal::{RequestOutcome, Signal};
+use inbox::Inbox;
+use slot::Told;
+use temporary::TemporaryQueues;
+use waits::Waits;
+
+/// How long a requester waits if it says nothing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The requests of a runtime that are under way; from [`Runtime::requests`](crate::Runtime::requests).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestsReport {
+    /// How many have been sent, and are not answered yet.
+    pub outstanding: usize,
+    /// The names of the temporary queues that are there now.
+    pub temporary_queues: Vec<String>,
+}
+
+/// All requests of a runtime.
+pub(crate) struct Requests {
+    pub(crate) broker: Arc<Broker>,
+    inbox: Inbox,
+    queues: TemporaryQueues,
+    waits: Mutex<Waits>,
+    /// Numbers of those that have no id yet, and others.
+    numbers: AtomicU64,
+    /// When somebody looks next whose time is over, in nanoseconds; `u64::MAX` if nobody waits.
+    looks_at: AtomicU64,
+    looks: Notify,
+}
+
+impl Requests {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
+        Self {
+            broker,
+            inbox: Inbox::default(),
+            queues: TemporaryQueues::default(),
+            waits: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            looks_at: AtomicU64::new(u64::MAX),
+            looks: Notify::new(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> RequestsReport {
+        RequestsReport { outstanding: self.inbox.count(), temporary_queues: self.queues.names() }
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, SeqCst)
+    }
+
+    /// Whoever answers that id tells `to`, until then.
+    fn expect(&self, id: EventId, to: Arc<dyn Told>, until: Moment) {
+        self.inbox.put(id, to, until);
+        if until.0 < self.looks_at.load(SeqCst) {
+            self.looks.notify_one();
+        }
+    }
+
+    /// Until when somebody waits for that answer, if anybody does.
+    pub(crate) fn deadline_of(&self, id: EventId) -> Option<Moment> {
+        self.inbox.deadline(id)
+    }
+
+    /// One request is over.
+    fn is_over(&self, command: &'static str, outcome: RequestOutcome, took: Option<Duration>) {
+        self.broker.signals.state(&Signal::Requested { command, outcome, took });
+    }
+
+    /// Tells whose time is over, as long as the runtime lives.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        loop {
+            let now = self.broker.clock.now();
+            self.inbox.over(now).into_iter().for_each(|to| to.is_over());
+            // Whoever comes while it is looked who is next says so.
+            self.looks_at.store(u64::MAX, SeqCst);
+            let Some(next) = self.inbox.earliest() else {
+                self.looks.notified().await;
+                continue;
+            };
+            let next = next.max(now.after(LOOKS));
+            self.looks_at.store(next.0, SeqCst);
+            let at = self.broker.clock.instant(next);
+            tokio::time::timeout_at(at, self.looks.notified()).await.ok();
+        }
+    }
+
+    /// The runtime has stopped: nobody is answered any more.
+    pub(crate) fn close(&self) {
+        self.inbox.take_all().into_iter().for_each(|to| to.fails(Error::closed()));
+    }
+}
+
+/// Nobody looks more often than that.
+const LOOKS: Duration = Duration::from_millis(5);

@@ -1,0 +1,120 @@
+//! Where one requester waits for one answer.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::temporary::TemporaryQueue;
+use crate::error::Error;
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Nobody answered in time.
+    Over,
+    /// It says so itself.
+    Failed(Error),
+}
+
+pub(super) type Reply<R> = Result<R, Unanswered>;
+
+/// A requester, whatever it waits for.
+pub(super) trait Told: Send + Sync {
+    /// Its time is over.
+    fn is_over(&self);
+
+    /// There will be no reply.
+    fn fails(&self, error: Error);
+
+    /// To give it a reply of the type that it waits for.
+    fn to(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+enum State<R> {
+    Empty(Option<Waker>),
+    Full(Reply<R>),
+    Emptied,
+}
+
+/// A requester that waits for an `R`.
+pub(super) struct Slot<R> {
+    state: Mutex<State<R>>,
+    /// Replies come through that one, not directly.
+    queue: Option<TemporaryQueue<R>>,
+}
+
+impl<R: Send + 'static> Slot<R> {
+    pub(super) fn new(queue: Option<TemporaryQueue<R>>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::Empty(None)), queue })
+    }
+
+    /// Gives it its reply, if it has none yet; else gives that back.
+    pub(super) fn fill(&self, reply: Reply<R>) -> Result<(), Reply<R>> {
+        let mut state = self.state.lock();
+        let State::Empty(waker) = &mut *state else { return Err(reply) };
+        let waker = waker.take();
+        *state = State::Full(reply);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Whoever waits is to look again.
+    fn wake(&self) {
+        let waker = match &mut *self.state.lock() {
+            State::Empty(waker) => waker.take(),
+            _ => None,
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// A reply for it: directly, or into its queue. Gives it back if it has one.
+    pub(super) fn answer(&self, reply: R) -> Result<(), R> {
+        match &self.queue {
+            Some(queue) => {
+                queue.send(reply)?;
+                self.wake();
+                Ok(())
+            }
+            None => self.fill(Ok(reply)).map_err(|refused| match refused {
+                Ok(reply) => reply,
+                Err(_) => unreachable!("a reply was given, and that comes back"),
+            }),
+        }
+    }
+
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Reply<R>> {
+        let mut state = self.state.lock();
+        if let Some(reply) = self.queue.as_ref().and_then(TemporaryQueue::receive) {
+            *state = State::Emptied;
+            return Poll::Ready(Ok(reply));
+        }
+        match &mut *state {
+            State::Empty(known) => {
+                *known = Some(waker.clone());
+                Poll::Pending
+            }
+            State::Full(_) => match std::mem::replace(&mut *state, State::Emptied) {
+                State::Full(reply) => Poll::Ready(reply),
+                _ => Poll::Pending,
+            },
+            State::Emptied => Poll::Pending,
+        }
+    }
+}
+
+impl<R: Send + 'static> Told for Slot<R> {
+    fn is_over(&self) {
+        self.fill(Err(Unanswered::Over)).ok();
+    }
+
+    fn fails(&self, error: Error) {
+        self.fill(Err(Unanswered::Failed(error))).ok();
+    }
+
+    fn to(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,163 @@
+//! Which handlers wait for which commands, so that nobody waits for itself unnoticed: the wait-for graph of
+//! deadlock detection (Knapp, "Deadlock detection in distributed databases", 1987), with processors for
+//! nodes. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::message::{EventId, Key};
+
+/// A processor that handles a command, and in how many instances.
+#[derive(Debug, Clone)]
+pub(super) struct Servant {
+    pub(super) number: usize,
+    pub(super) name: Arc<str>,
+    pub(super) instances: usize,
+}
+
+/// A handler that asks: of which processor it is, and which event it has in hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    pub(crate) number: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) event: EventId,
+    pub(crate) key: Option<Key>,
+}
+
+/// What a handler waits for: somebody who handles a command with that key.
+#[derive(Debug, Clone)]
+struct Wait {
+    number: u64,
+    servant: Servant,
+    key: Option<Key>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asker: Asker,
+    waits: Vec<Wait>,
+}
+
+/// Who waits for whom.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// By processor and event.
+    handlers: HashMap<(usize, EventId), Waiting, foldhash::fast::RandomState>,
+}
+
+impl Waits {
+    /// A handler waits for a command from now on, under that number. If it would wait for itself, it does
+    /// not, and that is the circle.
+    pub(super) fn begin(
+        &mut self,
+        asker: &Asker,
+        servant: Servant,
+        key: Option<Key>,
+        number: u64,
+    ) -> Result<(), Vec<Arc<str>>> {
+        let wait = Wait { number, servant, key };
+        let known = self.handlers.entry((asker.number, asker.event));
+        let waiting = known.or_insert_with(|| Waiting { asker: asker.clone(), waits: Vec::new() });
+        waiting.waits.push(wait.clone());
+        let mut seen = Vec::new();
+        if self.goes_on(&wait, &mut seen) {
+            return Ok(());
+        }
+        self.end(asker, number);
+        let mut circle = vec![asker.name.clone()];
+        circle.extend(seen.into_iter().map(|(_, name)| name));
+        if circle.last() != circle.first() {
+            circle.push(asker.name.clone());
+        }
+        Err(circle)
+    }
+
+    /// It waits no more.
+    pub(super) fn end(&mut self, asker: &Asker, number: u64) {
+        let of = (asker.number, asker.event);
+        if let Some(waiting) = self.handlers.get_mut(&of) {
+            waiting.waits.retain(|wait| wait.number != number);
+            if waiting.waits.is_empty() {
+                self.handlers.remove(&of);
+            }
+        }
+    }
+
+    /// Whether somebody will come to what is waited for. A handler that waits for several things is taken to
+    /// need only one of them: it may have a choice, and whoever errs here refuses what would have worked.
+    fn goes_on(&self, wait: &Wait, seen: &mut Vec<(usize, Arc<str>)>) -> bool {
+        let servant = &wait.servant;
+        if seen.iter().any(|(number, _)| *number == servant.number) {
+            return false;
+        }
+        seen.push((servant.number, servant.name.clone()));
+        let busy: Vec<&Waiting> =
+            self.handlers.values().filter(|of| of.asker.number == servant.number).collect();
+        // One key is with one instance at a time.
+        let holds_key = |of: &&Waiting| wait.key.is_some() && of.asker.key == wait.key;
+        let mut others = match busy.iter().copied().find(holds_key) {
+            Some(holder) => vec![holder],
+            None if busy.len() < servant.instances => return true,
+            None => busy,
+        };
+        others.sort_by_key(|of| of.asker.event);
+        others.iter().any(|of| of.waits.iter().any(|wait| self.goes_on(wait, seen)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn servant(number: usize, instances: usize) -> Servant {
+        Servant { number, name: format!("p{number}").into(), instances }
+    }
+
+    fn asker(number: usize, event: u128, key: Option<&str>) -> Asker {
+        let key = key.map(Key::from);
+        Asker { number, name: format!("p{number}").into(), event: EventId(event), key }
+    }
+
+    #[test]
+    fn who_asks_itself_is_told() {
+        let mut waits = Waits::default();
+        let circle = waits.begin(&asker(1, 1, None), servant(1, 1), None, 1).unwrap_err();
+        assert_eq!(circle, ["p1".into(), "p1".into()]);
+        assert!(waits.handlers.is_empty(), "it does not wait");
+    }
+
+    #[test]
+    fn another_instance_of_oneself_may_answer_while_one_is_free() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(1, 2), None, 1).unwrap();
+        waits.begin(&asker(1, 2, None), servant(1, 2), None, 2).unwrap_err();
+        waits.end(&asker(1, 1, None), 1);
+        waits.begin(&asker(1, 2, None), servant(1, 2), None, 2).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_with_one_instance() {
+        let mut waits = Waits::default();
+        let own = asker(1, 1, Some("k"));
+        waits.begin(&own, servant(1, 4), Some("k".into()), 1).unwrap_err();
+        waits.begin(&own, servant(1, 4), Some("other".into()), 2).unwrap();
+    }
+
+    #[test]
+    fn a_circle_of_three_is_named_in_its_order() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(2, 1), None, 1).unwrap();
+        waits.begin(&asker(2, 2, None), servant(3, 1), None, 2).unwrap();
+        let circle = waits.begin(&asker(3, 3, None), servant(1, 1), None, 3).unwrap_err();
+        assert_eq!(circle.join(" -> "), "p3 -> p1 -> p2 -> p3");
+    }
+
+    #[test]
+    fn who_has_a_way_out_is_waited_for() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(2, 1), None, 1).unwrap();
+        waits.begin(&asker(1, 1, None), servant(4, 1), None, 2).unwrap();
+        waits.begin(&asker(2, 2, None), servant(1, 1), None, 3).unwrap();
+    }
+}
