@@ -11,7 +11,7 @@ use super::needs::Needs;
 use super::sequencer::{Placed, Sequencer};
 use crate::message::Seq;
 use crate::message::envelope::TopicId;
-use crate::queue::answer::Answer;
+use crate::queue::answer::give;
 use crate::queue::batch::Batch;
 use crate::queue::once::KeyNote;
 use crate::queue::stored::run_of;
@@ -91,9 +91,11 @@ impl Journalist {
     /// What they say is on disk: all that was written with an answer is synced at once.
     fn give_answers(&mut self) {
         for placed in &mut self.taken {
-            if let Placed::News(told, _) = placed {
+            if let Placed::News(told, _) = placed
+                && !told.answers.is_empty()
+            {
                 self.told_publishers += told.answers.len();
-                told.answers.drain(..).for_each(Answer::give);
+                give(std::mem::take(&mut told.answers), &self.sequencer.signals);
             }
         }
     }

@@ -44,8 +44,8 @@ impl Commands {
 }
 
 impl CommandHandles {
-    pub(super) fn ended(&self, outcome: RequestOutcome, took: Option<Duration>) {
-        self.outcomes[place(&RequestOutcome::ALL, &outcome)].increment(1);
-        took.into_iter().for_each(|took| self.took.record(took.as_secs_f64()));
+    pub(super) fn ended(&self, outcome: RequestOutcome, requests: u64, took: &[Duration]) {
+        self.outcomes[place(&RequestOutcome::ALL, &outcome)].increment(requests);
+        took.iter().for_each(|took| self.took.record(took.as_secs_f64()));
     }
 }

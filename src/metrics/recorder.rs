@@ -258,8 +258,8 @@ impl Observer for Arc<Recorder> {
                     handles.unrouted.increment(*events);
                 }
             }
-            Signal::Requested { command, outcome, took } => {
-                self.commands.of(command, self).ended(*outcome, *took);
+            Signal::Requested { command, outcome, requests, took } => {
+                self.commands.of(command, self).ended(*outcome, *requests, took);
             }
             Signal::CommandFailed { command, .. } => {
                 self.commands.of(command, self).failed.increment(1);

@@ -60,6 +60,6 @@ impl Context {
         let Some((head, index)) = self.head() else { return };
         let (requests, command) = (self.link.requests.clone(), head.id(index));
         self.touched = Touched::More;
-        self.answer = Some(Box::new(Answered::<C> { requests, command, reply }));
+        self.answer = Some(Box::new(Answered::<C>::new(requests, command, reply)));
     }
 }

@@ -1,10 +1,54 @@
 //! What whoever asked is told, as soon as the commit holds that it belongs to.
 
+use std::time::Duration;
+
+use crate::signal::{RequestOutcome, Signal, Signals};
+
 /// An answer on its way. Dropped ungiven, whoever asked hears nothing of it.
 pub(crate) trait Answer: Send {
-    /// Whoever asked is told. To be called when no lock is held.
+    /// Finds whoever asked: it is answered with that from now on, and by nobody else. None if nobody waits
+    /// any more.
+    fn find(&mut self) -> Option<Found>;
+
+    /// Whoever was found is told.
     fn give(self: Box<Self>);
+}
+
+/// Whoever asked was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) command: &'static str,
+    pub(crate) outcome: RequestOutcome,
+    /// How long it took, of one in a few.
+    pub(crate) took: Option<Duration>,
 }
 
 /// Those of one commit, in order.
 pub(crate) type Answers = Vec<Box<dyn Answer>>;
+
+/// Counts them and gives them. To be called when no lock is held.
+pub(crate) fn give(mut answers: Answers, signals: &Signals) {
+    let (mut alike, mut took): (Option<(Found, u64)>, Vec<Duration>) = (None, Vec::new());
+    let state = |(found, requests): (Found, u64), took: &[Duration]| {
+        let Found { command, outcome, .. } = found;
+        signals.state(&Signal::Requested { command, outcome, requests, took });
+    };
+    for answer in &mut answers {
+        let Some(found) = answer.find() else { continue };
+        match &mut alike {
+            Some((before, requests))
+                if (before.command, before.outcome) == (found.command, found.outcome) =>
+            {
+                *requests += 1;
+            }
+            _ => {
+                alike.replace((found, 1)).into_iter().for_each(|before| state(before, &took));
+                took.clear();
+            }
+        }
+        took.extend(found.took);
+    }
+    // It is counted before anybody knows.
+    alike.into_iter().for_each(|last| state(last, &took));
+    answers.into_iter().for_each(Answer::give);
+}

@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::slot::{Slot, Unanswered};
-use super::temporary::Owned;
+use super::slot::Unanswered;
 use super::waits::{Asker, Servant};
+use super::way::Way;
 use super::{PATIENCE, Requests};
 use crate::broker::command::Asking;
-use crate::broker::intake::Watch;
 use crate::broker::publish::is_inside_handler;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Refused};
+use crate::message::Message;
 use crate::message::envelope::Origin;
-use crate::message::{EventId, Message};
 use crate::signal::RequestOutcome;
-
-/// Of so many requests one is measured.
-const MEASURED: u128 = 16;
 
 /// A command on its way, from [`Runtime::request`](crate::Runtime::request) or
 /// [`Context::request`](crate::Context::request): await it, or call [`Request::wait`] on a plain thread.
@@ -44,30 +40,8 @@ pub struct Request<C: Message> {
 
 enum Stage<R> {
     New,
-    /// It waits for room, or for somebody who handles it.
-    AtDoor {
-        way: Way<R>,
-        ticket: u64,
-    },
-    /// It has its id, and is handled, or will be.
-    Sent {
-        way: Way<R>,
-        id: EventId,
-    },
+    Begun(Way<R>),
     Done,
-}
-
-/// What a request that has begun holds.
-struct Way<R> {
-    slot: Arc<Slot<R>>,
-    /// As what it is known as long as it has no id.
-    number: u64,
-    begun: Moment,
-    until: Moment,
-    /// It is known that its handler waits.
-    is_seen: bool,
-    /// Its own queue, if it has one, is there as long as this.
-    _owned: Option<Owned>,
 }
 
 impl<C: Message> Unpin for Request<C> {}
@@ -133,21 +107,20 @@ impl<C: Message> Request<C> {
         }
         let requests = &self.requests;
         let number = requests.number();
-        let mut is_seen = false;
+        let begun = requests.broker.clock.now();
+        let until = begun.after(self.timeout.unwrap_or(PATIENCE));
+        let until = self.at_most.map_or(until, |most| until.min(most));
+        let mut seen = None;
         if let Some(asker) = &self.asker
             && let Some(servant) = self.servant()
         {
             let key = self.command.as_ref().and_then(Message::key);
-            let begun = requests.waits.lock().begin(asker, servant, key, number);
-            begun.map_err(|circle| waits_for_itself::<C>(&circle.join(" -> ")))?;
-            is_seen = true;
+            let waits = requests.waits.lock().begin(asker, servant, key, number);
+            waits.map_err(|circle| waits_for_itself::<C>(&circle.join(" -> ")))?;
+            seen = Some(asker.clone());
         }
-        let begun = requests.broker.clock.now();
-        let until = begun.after(self.timeout.unwrap_or(PATIENCE));
-        let until = self.at_most.map_or(until, |most| until.min(most));
-        let queue = self.temporary_queue.then(|| requests.queues.create(C::NAME, number));
-        let (owned, queue) = queue.unzip();
-        Ok(Way { slot: Slot::new(queue), number, begun, until, is_seen, _owned: owned })
+        let times = (begun, until);
+        Ok(Way::begin::<C>(requests.clone(), number, seen, times, self.temporary_queue))
     }
 
     fn servant(&self) -> Option<Servant> {
@@ -158,73 +131,59 @@ impl<C: Message> Request<C> {
         Some(Servant { number, name, instances: of.settings.instances })
     }
 
-    /// One attempt to get in.
-    fn send(&mut self, way: Way<C::Reply>, ticket: Option<u64>, waker: &Waker) -> Option<Error> {
-        let Some(command) = self.command.take() else { return Some(Error::closed()) };
-        let requests = &self.requests;
+    /// One attempt to get in. Ready if it is refused; else whether it has to wait for something.
+    fn send(&mut self, way: &mut Way<C::Reply>, waker: &Waker) -> Result<bool, Error> {
+        let Some(command) = self.command.take() else { return Ok(true) };
         let asking = Asking {
             origin: &self.origin,
             waits_for_handler: self.waits_for_handler,
             waker,
-            ticket: ticket.filter(|&ticket| ticket != 0),
+            ticket: way.ticket(),
         };
-        let known = |id| requests.expect(id, way.slot.clone(), way.until);
-        match requests.broker.ask(command, &asking, known) {
+        let known = |id| self.requests.expect(id, way.slot.clone(), way.until);
+        match self.requests.broker.ask(command, &asking, known) {
             Ok(id) => {
-                if ticket.is_some() {
-                    self.leave_door(&way, 0);
-                }
-                self.stage = Stage::Sent { way, id };
-                None
+                way.sent(id);
+                Ok(false)
             }
-            Err((Refused::Full(command), at)) => {
+            Err((Refused::Full(command), ticket)) => {
                 self.command = Some(command);
-                self.stage = Stage::AtDoor { ticket: at.or(ticket).unwrap_or(0), way };
-                None
+                Ok(!way.waits::<C>(ticket))
             }
             Err((refused, _)) => {
-                if let Some(ticket) = ticket {
-                    self.leave_door(&way, ticket);
+                way.leaves_door();
+                Err(refused.into_error())
+            }
+        }
+    }
+
+    fn poll_begun(
+        &mut self,
+        way: &mut Way<C::Reply>,
+        waker: &Waker,
+    ) -> Poll<Result<C::Reply, Error>> {
+        loop {
+            match way.slot.poll(waker) {
+                Poll::Ready(Ok(reply)) => return Poll::Ready(Ok(reply)),
+                Poll::Ready(Err(Unanswered::Failed(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(Unanswered::Over)) => {
+                    let waited = way.until.since(way.slot.begun);
+                    return Poll::Ready(Err(timed_out::<C>(waited, way.is_sent())));
                 }
-                self.end(&way, RequestOutcome::Refused, None);
-                Some(refused.into_error())
+                Poll::Pending if way.is_sent() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            match self.send(way, waker) {
+                Ok(true) => return Poll::Pending,
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(self.refused(error)),
             }
         }
     }
 
-    /// It does not wait at the door any more; with a ticket, others may have waited behind it.
-    fn leave_door(&self, way: &Way<C::Reply>, ticket: u64) {
-        let requests = &self.requests;
-        requests.broker.intake.unwatch(Watch::Room);
-        requests.inbox.take(EventId(u128::from(way.number)));
-        if ticket != 0 {
-            requests.broker.give_up::<C>(ticket);
-        }
-    }
-
-    /// It is over, and counted.
-    fn end(&self, way: &Way<C::Reply>, outcome: RequestOutcome, id: Option<EventId>) {
-        let requests = &self.requests;
-        if way.is_seen
-            && let Some(asker) = &self.asker
-        {
-            requests.waits.lock().end(asker, way.number);
-        }
-        let measured = id.is_some_and(|id| id.0 % MEASURED == 0);
-        let took = measured.then(|| requests.broker.clock.now().since(way.begun));
-        requests.is_over(C::NAME, outcome, took);
-    }
-
-    fn failed(&self, way: &Way<C::Reply>, why: Unanswered, sent: Option<EventId>) -> Error {
-        let (outcome, error) = match why {
-            Unanswered::Over => {
-                let waited = way.until.since(way.begun);
-                (RequestOutcome::TimedOut, timed_out::<C>(waited, sent.is_some()))
-            }
-            Unanswered::Failed(error) => (RequestOutcome::Failed, error),
-        };
-        self.end(way, outcome, sent);
-        error
+    fn refused<T>(&self, error: Error) -> Result<T, Error> {
+        self.requests.is_over(C::NAME, RequestOutcome::Refused);
+        Err(error)
     }
 }
 
@@ -232,71 +191,19 @@ impl<C: Message> Future for Request<C> {
     type Output = Result<C::Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match std::mem::replace(&mut self.stage, Stage::Done) {
-                Stage::New => {
-                    let way = match self.begin() {
-                        Ok(way) => way,
-                        Err(error) => {
-                            self.requests.is_over(C::NAME, RequestOutcome::Refused, None);
-                            return Poll::Ready(Err(error));
-                        }
-                    };
-                    if let Some(error) = self.send(way, None, task.waker()) {
-                        return Poll::Ready(Err(error));
-                    }
-                    if let Stage::AtDoor { way, .. } = &self.stage {
-                        // Before the next look, so that no progress goes unseen after it.
-                        self.requests.broker.intake.watch(Watch::Room);
-                        let as_number = EventId(u128::from(way.number));
-                        self.requests.expect(as_number, way.slot.clone(), way.until);
-                        // Looked again below.
-                    }
-                }
-                Stage::AtDoor { way, ticket } => {
-                    if let Poll::Ready(Err(why)) = way.slot.poll(task.waker()) {
-                        self.leave_door(&way, ticket);
-                        return Poll::Ready(Err(self.failed(&way, why, None)));
-                    }
-                    if let Some(error) = self.send(way, Some(ticket), task.waker()) {
-                        return Poll::Ready(Err(error));
-                    }
-                    if let Stage::AtDoor { .. } = &self.stage {
-                        return Poll::Pending;
-                    }
-                }
-                Stage::Sent { way, id } => match way.slot.poll(task.waker()) {
-                    Poll::Pending => {
-                        self.stage = Stage::Sent { way, id };
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Ok(reply)) => {
-                        self.end(&way, RequestOutcome::Answered, Some(id));
-                        return Poll::Ready(Ok(reply));
-                    }
-                    Poll::Ready(Err(why)) => {
-                        return Poll::Ready(Err(self.failed(&way, why, Some(id))));
-                    }
-                },
-                Stage::Done => panic!("a request was polled after it was done"),
-            }
+        let mut way = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::New => match self.begin() {
+                Ok(way) => way,
+                Err(error) => return Poll::Ready(self.refused(error)),
+            },
+            Stage::Begun(way) => way,
+            Stage::Done => panic!("a request was polled after it was done"),
+        };
+        let polled = self.poll_begun(&mut way, task.waker());
+        if polled.is_pending() {
+            self.stage = Stage::Begun(way);
         }
-    }
-}
-
-impl<C: Message> Drop for Request<C> {
-    fn drop(&mut self) {
-        match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::New | Stage::Done => {}
-            Stage::AtDoor { way, ticket } => {
-                self.leave_door(&way, ticket);
-                self.end(&way, RequestOutcome::Abandoned, None);
-            }
-            Stage::Sent { way, id } => {
-                self.requests.inbox.take(id);
-                self.end(&way, RequestOutcome::Abandoned, Some(id));
-            }
-        }
+        polled
     }
 }
 

@@ -10,6 +10,7 @@ mod inbox;
 mod slot;
 mod temporary;
 pub(crate) mod waits;
+mod way;
 
 pub use ask::Request;
 pub use gather::Gather;
@@ -91,16 +92,19 @@ impl Requests {
         self.inbox.deadline(id)
     }
 
-    /// One request is over.
-    fn is_over(&self, command: &'static str, outcome: RequestOutcome, took: Option<Duration>) {
-        self.broker.signals.state(&Signal::Requested { command, outcome, took });
+    /// One request ended without its reply. Whoever took it out of the inbox says so, so it is said once.
+    fn is_over(&self, command: &'static str, outcome: RequestOutcome) {
+        self.broker.signals.state(&Signal::Requested { command, outcome, requests: 1, took: &[] });
     }
 
     /// Tells whose time is over, as long as the runtime lives.
     pub(crate) async fn watch(self: Arc<Self>) {
         loop {
             let now = self.broker.clock.now();
-            self.inbox.over(now).into_iter().for_each(|to| to.is_over());
+            for to in self.inbox.over(now) {
+                self.is_over(to.asked().command, RequestOutcome::TimedOut);
+                to.is_over();
+            }
             // Whoever comes while it is looked who is next says so.
             self.looks_at.store(u64::MAX, SeqCst);
             let Some(next) = self.inbox.earliest() else {
@@ -116,7 +120,10 @@ impl Requests {
 
     /// The runtime has stopped: nobody is answered any more.
     pub(crate) fn close(&self) {
-        self.inbox.take_all().into_iter().for_each(|to| to.fails(Error::closed()));
+        for to in self.inbox.take_all() {
+            self.is_over(to.asked().command, RequestOutcome::Failed);
+            to.fails(Error::closed());
+        }
     }
 }
 

@@ -7,7 +7,15 @@ use std::task::{Poll, Waker};
 use parking_lot::Mutex;
 
 use super::temporary::TemporaryQueue;
+use crate::clock::Moment;
 use crate::error::Error;
+
+/// What somebody asked, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) command: &'static str,
+    pub(super) begun: Moment,
+}
 
 /// Why there is no reply.
 #[derive(Debug)]
@@ -22,6 +30,9 @@ pub(super) type Reply<R> = Result<R, Unanswered>;
 
 /// A requester, whatever it waits for.
 pub(super) trait Told: Send + Sync {
+    /// What it asked.
+    fn asked(&self) -> Asked;
+
     /// Its time is over.
     fn is_over(&self);
 
@@ -41,13 +52,19 @@ enum State<R> {
 /// A requester that waits for an `R`.
 pub(super) struct Slot<R> {
     state: Mutex<State<R>>,
+    pub(super) command: &'static str,
+    pub(super) begun: Moment,
     /// Replies come through that one, not directly.
     queue: Option<TemporaryQueue<R>>,
 }
 
 impl<R: Send + 'static> Slot<R> {
-    pub(super) fn new(queue: Option<TemporaryQueue<R>>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Empty(None)), queue })
+    pub(super) fn new(
+        command: &'static str,
+        begun: Moment,
+        queue: Option<TemporaryQueue<R>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::Empty(None)), command, begun, queue })
     }
 
     /// Gives it its reply, if it has none yet; else gives that back.
@@ -106,6 +123,10 @@ impl<R: Send + 'static> Slot<R> {
 }
 
 impl<R: Send + 'static> Told for Slot<R> {
+    fn asked(&self) -> Asked {
+        Asked { command: self.command, begun: self.begun }
+    }
+
     fn is_over(&self) {
         self.fill(Err(Unanswered::Over)).ok();
     }

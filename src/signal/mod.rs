@@ -65,14 +65,16 @@ pub enum Signal<'a> {
         /// The topic.
         topic: &'static str,
     },
-    /// A request is over.
+    /// Requests are over.
     Requested {
         /// The command's name.
         command: &'static str,
         /// How it ended.
         outcome: RequestOutcome,
-        /// How long it took, of one in sixteen that were sent.
-        took: Option<Duration>,
+        /// How many of them.
+        requests: u64,
+        /// How long they took, of one in sixteen.
+        took: &'a [Duration],
     },
     /// A command was answered, and nobody waits for that any more.
     ReplyDropped {

@@ -74,7 +74,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let (requests, command) = (requests.clone(), event);
             let name = self.seat.broker.name_of(kept.head.topic);
             let error = Error::failed(name, deliveries, failure);
-            self.link.stage_answer(Box::new(GaveUp { requests, command, error }));
+            self.link.stage_answer(Box::new(GaveUp::new(requests, command, error)));
             let processor = &self.seat.subscription.name;
             let told = Signal::CommandFailed {
                 command: name,

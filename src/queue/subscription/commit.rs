@@ -10,7 +10,7 @@ use super::{InHand, Inner, Subscription, Wakers};
 use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::message::{Key, Seq};
-use crate::queue::answer::{Answer, Answers};
+use crate::queue::answer::{Answers, give};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::fence::Fence;
 use crate::queue::kept::Kept;
@@ -37,7 +37,9 @@ pub(crate) struct Committed {
 impl Committed {
     /// To be called when all has been told that there is to tell.
     pub(crate) fn finish(self, subscription: &Subscription, by: &Fence) {
-        self.answers.into_iter().for_each(Answer::give);
+        if !self.answers.is_empty() {
+            give(self.answers, &subscription.signals);
+        }
         subscription.told(by);
         self.wakers.wake();
         drop(self.released);
