@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NoSpace,
     /// An event, or what is to be kept together, is larger than a log takes.
     TooLarge,
+    /// A channel is at its limit, and whoever sends is refused there.
+    Full,
     /// No processor handles the command.
     NoHandler,
     /// Nobody answered in time. The command may still be handled.
@@ -202,7 +204,7 @@ impl<E> Refused<E> {
             Self::Closed(_) => Error::closed(),
             Self::NoSpace(_) => Error::no_space(),
             Self::InsideHandler(_) => Error::asked_inside_handler(),
-            Self::Full(_) => Error::new(ErrorKind::Conflict, self.to_string()),
+            Self::Full(_) => Error::new(ErrorKind::Full, self.to_string()),
         }
     }
 

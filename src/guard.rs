@@ -64,6 +64,11 @@ impl<T> Quiet<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Some(value))
     }
+
+    /// Takes it out again; there always is one.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
 }
 
 impl<T> Deref for Quiet<T> {

@@ -48,6 +48,7 @@ const PURE: &[&str] = &[
     "queue/backoff.rs",
     "queue/report.rs",
     "queue/waiting.rs",
+    "request/waits.rs",
     "processor/outcome.rs",
     "processor/pressure.rs",
     "queue/delayed.rs",

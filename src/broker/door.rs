@@ -129,7 +129,8 @@ impl Door {
 
     /// Who handles the commands of a topic, if anybody does.
     pub(crate) fn servant(&self, topic: TopicId) -> Option<&Arc<Subscription>> {
-        self.gates_of(topic).next().map(|gate| &gate.subscription)
+        let mut there = self.gates_of(topic).map(|gate| &gate.subscription);
+        there.find(|of| !of.is_detached())
     }
 
     /// Subscriptions whose instances live on several threads.
@@ -259,7 +260,9 @@ impl Door {
         let mut wake = Vec::new();
         for index in 0..self.topics.len() {
             let topic = TopicId(index as u16);
-            if self.topics[index].queue.is_empty() {
+            let door = &self.topics[index];
+            // Without anybody who wants it nobody waits for room, but for somebody to come.
+            if door.queue.is_empty() || door.gates.is_empty() {
                 continue;
             }
             // Others of the subscription may have been allowed more than they use.

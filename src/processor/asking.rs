@@ -2,9 +2,10 @@
 
 use super::context::{Context, Touched};
 use crate::message::{EventId, Message};
-use crate::request::Request;
 use crate::request::answer::Answered;
+use crate::request::ask::Inside;
 use crate::request::waits::Asker;
+use crate::request::{Request, host_of};
 
 impl Context {
     /// Sends a command to the processor that handles it, and waits for its reply when it is awaited. It
@@ -39,26 +40,24 @@ impl Context {
     /// }
     /// ```
     pub fn request<C: Message>(&mut self, command: C) -> Request<C> {
-        let requests = self.link.requests.clone();
-        let request = Request::new(requests, command);
-        let Some((head, index)) = self.head() else {
-            // In a hook there is no event: it asks as the application does, but nobody waits for it.
-            let event = EventId(0);
-            return request.on_behalf_of(self.asker(event), self.origin);
+        let request = Request::new(self.link.requests.clone(), command);
+        // In a hook there is no event, and nobody waits for it.
+        let (origin, event) = match self.head() {
+            Some((head, index)) => (head.origin_of_children(index), head.id(index)),
+            None => (self.origin, EventId(0)),
         };
-        let (origin, event) = (head.origin_of_children(index), head.id(index));
-        request.on_behalf_of(self.asker(event), origin)
-    }
-
-    fn asker(&self, event: EventId) -> Asker {
-        let name = &self.link.subscription.name;
-        Asker { number: name.index, name: name.name.clone(), event, key: self.key() }
+        let (fence, name) = (self.link.fence.clone(), &self.link.subscription.name);
+        let (host, key) = (host_of(&fence), self.key());
+        let asker = Asker { number: name.index, name: name.name.clone(), event, key, host };
+        let (may_block, hop_limit) = (self.link.own_thread, self.link.hop_limit);
+        request.on_behalf_of(Inside { asker, fence, may_block, hop_limit }, origin)
     }
 
     /// The handler has succeeded with that: whoever asked is told when it is committed.
     pub(super) fn answers<C: Message>(&mut self, reply: C::Reply) {
         let Some((head, index)) = self.head() else { return };
         let (requests, command) = (self.link.requests.clone(), head.id(index));
+        requests.handled(command);
         self.touched = Touched::More;
         self.answer = Some(Box::new(Answered::<C>::new(requests, command, reply)));
     }

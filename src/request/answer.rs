@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::Requests;
-use super::slot::{Slot, Told};
+use super::slot::{Returned, Slot, Told};
 use crate::error::Error;
+use crate::guard::Quiet;
 use crate::message::{EventId, Message};
 use crate::queue::answer::{Answer, Found};
-use crate::signal::{During, RequestOutcome, Signal};
+use crate::signal::RequestOutcome;
 
 /// Of so many requests one is measured.
 const MEASURED: u128 = 16;
@@ -16,13 +17,13 @@ const MEASURED: u128 = 16;
 pub(crate) struct Answered<C: Message> {
     requests: Arc<Requests>,
     command: EventId,
-    reply: C::Reply,
+    reply: Returned<C::Reply>,
     to: Option<Arc<Slot<C::Reply>>>,
 }
 
 impl<C: Message> Answered<C> {
     pub(crate) fn new(requests: Arc<Requests>, command: EventId, reply: C::Reply) -> Self {
-        Self { requests, command, reply, to: None }
+        Self { requests, command, reply: Quiet::new(reply), to: None }
     }
 }
 
@@ -36,17 +37,9 @@ impl<C: Message> Answer for Answered<C> {
 
     fn give(self: Box<Self>) {
         let Self { requests, command, reply, to } = *self;
-        let left = match to {
-            Some(slot) => slot.answer(reply).err(),
-            None => {
-                let signal = Signal::ReplyDropped { command: C::NAME, event: command };
-                requests.broker.signals.state(&signal);
-                Some(reply)
-            }
-        };
-        if let Some(reply) = left {
-            let signals = &requests.broker.signals;
-            signals.contain(During::EventDrop, Some(command), move || drop(reply));
+        match to {
+            Some(slot) => slot.answer(reply),
+            None => requests.dropped(C::NAME, command),
         }
     }
 }
@@ -55,13 +48,19 @@ impl<C: Message> Answer for Answered<C> {
 pub(crate) struct GaveUp {
     requests: Arc<Requests>,
     command: EventId,
+    name: &'static str,
     error: Error,
     to: Option<Arc<dyn Told>>,
 }
 
 impl GaveUp {
-    pub(crate) fn new(requests: Arc<Requests>, command: EventId, error: Error) -> Self {
-        Self { requests, command, error, to: None }
+    pub(crate) fn new(
+        requests: Arc<Requests>,
+        command: EventId,
+        name: &'static str,
+        error: Error,
+    ) -> Self {
+        Self { requests, command, name, error, to: None }
     }
 }
 
@@ -74,8 +73,10 @@ impl Answer for GaveUp {
     }
 
     fn give(self: Box<Self>) {
-        if let Some(to) = self.to {
-            to.fails(self.error);
+        match self.to {
+            Some(to) => to.fails(self.error),
+            // It went away since that was decided.
+            None => self.requests.dropped(self.name, self.command),
         }
     }
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use super::slot::Unanswered;
 use super::waits::{Asker, Servant};
 use super::way::Way;
-use super::{PATIENCE, Requests};
+use super::{PATIENCE, Requests, host_of};
 use crate::broker::command::Asking;
 use crate::broker::publish::is_inside_handler;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Refused};
 use crate::message::Message;
 use crate::message::envelope::Origin;
+use crate::queue::Subscription;
+use crate::queue::fence::Fence;
 use crate::signal::RequestOutcome;
 
 /// A command on its way, from [`Runtime::request`](crate::Runtime::request) or
@@ -25,17 +27,31 @@ use crate::signal::RequestOutcome;
 /// has been sent. It is sent when it is polled for the first time.
 #[must_use = "nothing is sent until this is awaited, or `wait` is called"]
 pub struct Request<C: Message> {
+    ask: Ask<C>,
+    stage: Stage<C::Reply>,
+}
+
+/// What is asked, and how.
+struct Ask<C: Message> {
     requests: Arc<Requests>,
     command: Option<C>,
     origin: Origin,
-    /// The handler that asks, if one does.
-    asker: Option<Asker>,
+    /// If a handler asks.
+    inside: Option<Inside>,
     timeout: Option<Duration>,
     /// Nobody waits for longer than that for whoever asks.
     at_most: Option<Moment>,
     waits_for_handler: bool,
     temporary_queue: bool,
-    stage: Stage<C::Reply>,
+}
+
+/// What is known of a handler that asks.
+pub(crate) struct Inside {
+    pub(crate) asker: Asker,
+    pub(crate) fence: Arc<Fence>,
+    /// Its thread is its own: nobody else waits if it blocks.
+    pub(crate) may_block: bool,
+    pub(crate) hop_limit: u16,
 }
 
 enum Stage<R> {
@@ -48,37 +64,37 @@ impl<C: Message> Unpin for Request<C> {}
 
 impl<C: Message> Request<C> {
     pub(crate) fn new(requests: Arc<Requests>, command: C) -> Self {
-        Self {
+        let ask = Ask {
             requests,
             command: Some(command),
             origin: Origin::OUTSIDE,
-            asker: None,
+            inside: None,
             timeout: None,
             at_most: None,
             waits_for_handler: false,
             temporary_queue: false,
-            stage: Stage::New,
-        }
+        };
+        Self { ask, stage: Stage::New }
     }
 
     /// A handler asks, on behalf of the event in hand.
-    pub(crate) fn on_behalf_of(mut self, asker: Asker, origin: Origin) -> Self {
-        self.at_most = self.requests.deadline_of(asker.event);
-        (self.asker, self.origin) = (Some(asker), origin);
+    pub(crate) fn on_behalf_of(mut self, inside: Inside, origin: Origin) -> Self {
+        self.ask.at_most = self.ask.requests.deadline_of(inside.asker.event);
+        (self.ask.inside, self.ask.origin) = (Some(inside), origin);
         self
     }
 
     /// How long to wait for the reply, the way to the door included. Default: 10 s. Inside the handler of a
     /// command for which somebody waits: at most as long as that one does.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.ask.timeout = Some(timeout);
         self
     }
 
     /// If no processor handles the command, waits until one does. Default: that is an error
     /// ([`ErrorKind::NoHandler`]).
     pub fn wait_for_handler(mut self) -> Self {
-        self.waits_for_handler = true;
+        self.ask.waits_for_handler = true;
         self
     }
 
@@ -87,61 +103,73 @@ impl<C: Message> Request<C> {
     /// [`Runtime::requests`](crate::Runtime::requests) while it is there. Slower; for those who want to see
     /// one request apart from all others.
     pub fn temporary_queue(mut self) -> Self {
-        self.temporary_queue = true;
+        self.ask.temporary_queue = true;
         self
     }
 
-    /// Blocks the thread until there is a reply. Not for async code: there, await it.
+    /// Blocks the thread until there is a reply. Not for async code: there, await it; inside a handler that
+    /// is refused, unless its processor is [`blocking`](crate::ProcessorSpec::blocking).
     ///
     /// # Errors
     ///
     /// As [`Runtime::request`](crate::Runtime::request).
     pub fn wait(self) -> Result<C::Reply, Error> {
+        if self.ask.inside.as_ref().is_some_and(|inside| !inside.may_block) && is_inside_handler() {
+            return self.ask.refused(blocks::<C>());
+        }
         pollster::block_on(self)
     }
+}
 
+impl<C: Message> Ask<C> {
     fn begin(&mut self) -> Result<Way<C::Reply>, Error> {
-        // `cx.request` leaves with a handler's knowledge, and may be awaited there.
-        if self.asker.is_none() && is_inside_handler() {
-            return Err(Error::asked_inside_handler());
+        match &self.inside {
+            // `cx.request` leaves with a handler's knowledge, and may be awaited there.
+            None if is_inside_handler() => return Err(Error::asked_inside_handler()),
+            Some(inside) if inside.fence.is_fenced() => return Err(fenced::<C>()),
+            Some(inside) if self.origin.hops > inside.hop_limit => {
+                return Err(too_many_hops::<C>(inside.hop_limit));
+            }
+            _ => {}
         }
         let requests = &self.requests;
-        let number = requests.number();
         let begun = requests.broker.clock.now();
         let until = begun.after(self.timeout.unwrap_or(PATIENCE));
-        let until = self.at_most.map_or(until, |most| until.min(most));
-        let mut seen = None;
-        if let Some(asker) = &self.asker
-            && let Some(servant) = self.servant()
-        {
-            let key = self.command.as_ref().and_then(Message::key);
-            let waits = requests.waits.lock().begin(asker, servant, key, number);
-            waits.map_err(|circle| waits_for_itself::<C>(&circle.join(" -> ")))?;
-            seen = Some(asker.clone());
-        }
-        let times = (begun, until);
-        Ok(Way::begin::<C>(requests.clone(), number, seen, times, self.temporary_queue))
+        let times = (begun, self.at_most.map_or(until, |most| until.min(most)));
+        let host = self.inside.as_ref().map_or(0, |inside| host_of(&inside.fence));
+        Ok(Way::begin::<C>(requests.clone(), times, host, self.temporary_queue))
     }
 
-    fn servant(&self) -> Option<Servant> {
-        let mut inner = self.requests.broker.intake.lock();
-        let topic = inner.topics.topic::<C>().ok()?;
-        let of = inner.door.servant(topic)?;
-        let (number, name) = (of.name.index, of.name.name.clone());
-        Some(Servant { number, name, instances: of.settings.instances })
-    }
-
-    /// One attempt to get in. Ready if it is refused; else whether it has to wait for something.
+    /// One attempt to get in. Whether it has to wait for something.
     fn send(&mut self, way: &mut Way<C::Reply>, waker: &Waker) -> Result<bool, Error> {
         let Some(command) = self.command.take() else { return Ok(true) };
         let asking = Asking {
             origin: &self.origin,
+            inside: self.inside.is_some(),
             waits_for_handler: self.waits_for_handler,
             waker,
             ticket: way.ticket(),
         };
-        let known = |id| self.requests.expect(id, way.slot.clone(), way.until);
-        match self.requests.broker.ask(command, &asking, known) {
+        // User code: asked outside of the lock.
+        let key = self.inside.as_ref().and_then(|_| command.key());
+        let mut circle = None;
+        let (slot, until, requests) = (way.slot.clone(), way.until, &self.requests);
+        let permit = |of: &Subscription| {
+            let Some(Inside { asker, .. }) = &self.inside else { return true };
+            let (number, name) = (of.name.index, of.name.name.clone());
+            // A pool has as many as it has children.
+            let instances = if of.settings.shared { usize::MAX } else { of.settings.instances };
+            let servant = Servant { number, name, instances };
+            circle = way.is_seen(asker, servant, key.as_ref()).err();
+            circle.is_none()
+        };
+        let asked = requests.broker.ask(command, &asking, permit, |id| {
+            requests.expect(id, slot, until);
+        });
+        if let Some(circle) = circle {
+            return Err(waits_for_itself::<C>(&circle.join(" -> ")));
+        }
+        match asked {
             Ok(id) => {
                 way.sent(id);
                 Ok(false)
@@ -150,10 +178,7 @@ impl<C: Message> Request<C> {
                 self.command = Some(command);
                 Ok(!way.waits::<C>(ticket))
             }
-            Err((refused, _)) => {
-                way.leaves_door();
-                Err(refused.into_error())
-            }
+            Err((refused, _)) => Err(refused.into_error()),
         }
     }
 
@@ -164,11 +189,13 @@ impl<C: Message> Request<C> {
     ) -> Poll<Result<C::Reply, Error>> {
         loop {
             match way.slot.poll(waker) {
-                Poll::Ready(Ok(reply)) => return Poll::Ready(Ok(reply)),
-                Poll::Ready(Err(Unanswered::Failed(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(Err(Unanswered::Over)) => {
-                    let waited = way.until.since(way.slot.begun);
-                    return Poll::Ready(Err(timed_out::<C>(waited, way.is_sent())));
+                Poll::Ready(reply) => {
+                    let sent = way.is_sent();
+                    way.is_over();
+                    return Poll::Ready(reply.map_err(|why| match why {
+                        Unanswered::Failed(error) => error,
+                        Unanswered::Over => timed_out::<C>(way.until.since(way.slot.begun), sent),
+                    }));
                 }
                 Poll::Pending if way.is_sent() => return Poll::Pending,
                 Poll::Pending => {}
@@ -176,13 +203,16 @@ impl<C: Message> Request<C> {
             match self.send(way, waker) {
                 Ok(true) => return Poll::Pending,
                 Ok(false) => {}
-                Err(error) => return Poll::Ready(self.refused(error)),
+                Err(error) => {
+                    way.is_over();
+                    return Poll::Ready(self.refused(error));
+                }
             }
         }
     }
 
     fn refused<T>(&self, error: Error) -> Result<T, Error> {
-        self.requests.is_over(C::NAME, RequestOutcome::Refused);
+        self.requests.ended(C::NAME, RequestOutcome::Refused);
         Err(error)
     }
 }
@@ -191,17 +221,20 @@ impl<C: Message> Future for Request<C> {
     type Output = Result<C::Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut way = match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::New => match self.begin() {
-                Ok(way) => way,
-                Err(error) => return Poll::Ready(self.refused(error)),
-            },
-            Stage::Begun(way) => way,
-            Stage::Done => panic!("a request was polled after it was done"),
-        };
-        let polled = self.poll_begun(&mut way, task.waker());
-        if polled.is_pending() {
-            self.stage = Stage::Begun(way);
+        let Self { ask, stage } = &mut *self;
+        if let Stage::New = stage {
+            match ask.begin() {
+                Ok(way) => *stage = Stage::Begun(way),
+                Err(error) => {
+                    *stage = Stage::Done;
+                    return Poll::Ready(ask.refused(error));
+                }
+            }
+        }
+        let Stage::Begun(way) = stage else { panic!("a request was polled after it was done") };
+        let polled = ask.poll_begun(way, task.waker());
+        if polled.is_ready() {
+            *stage = Stage::Done;
         }
         polled
     }
@@ -231,4 +264,29 @@ fn waits_for_itself<C: Message>(circle: &str) -> Error {
             C::NAME
         ),
     )
+}
+
+fn blocks<C: Message>() -> Error {
+    Error::new(
+        ErrorKind::InsideHandler,
+        format!(
+            "the request `{}` would block its thread, and perhaps whoever answers: await it, or declare \
+             the processor `blocking()`",
+            C::NAME
+        ),
+    )
+}
+
+fn fenced<C: Message>() -> Error {
+    let text = "was not sent: the handler that asks has lost its event to another";
+    Error::new(ErrorKind::Closed, format!("the request `{}` {text}", C::NAME))
+}
+
+fn too_many_hops<C: Message>(limit: u16) -> Error {
+    let text = format!(
+        "the request `{}` is more than {limit} hops from what began it, and was not sent: look for a loop, \
+         or raise `hop_limit`",
+        C::NAME
+    );
+    Error::new(ErrorKind::WaitsForItself, text)
 }

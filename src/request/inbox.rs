@@ -42,11 +42,11 @@ impl Inbox {
     }
 
     /// Whose time is over by then: they do not wait any more.
-    pub(super) fn over(&self, now: Moment) -> Vec<Arc<dyn Told>> {
+    pub(super) fn over(&self, now: Moment) -> Vec<(EventId, Arc<dyn Told>)> {
         let mut over = Vec::new();
         for shard in &self.shards {
             let gone = |_: &EventId, (_, until): &mut (Arc<dyn Told>, Moment)| *until <= now;
-            over.extend(shard.lock().extract_if(gone).map(|(_, (to, _))| to));
+            over.extend(shard.lock().extract_if(gone).map(|(id, (to, _))| (id, to)));
         }
         over
     }
@@ -55,6 +55,17 @@ impl Inbox {
     pub(super) fn earliest(&self) -> Option<Moment> {
         let least = |shard: &Mutex<Shard>| shard.lock().values().map(|(_, until)| *until).min();
         self.shards.iter().filter_map(least).min()
+    }
+
+    /// A host is gone: those that asked there do not wait any more.
+    pub(super) fn gone(&self, host: usize) -> Vec<Arc<dyn Told>> {
+        let mut gone = Vec::new();
+        for shard in &self.shards {
+            let of_it =
+                |_: &EventId, (to, _): &mut (Arc<dyn Told>, Moment)| to.asked().host == host;
+            gone.extend(shard.lock().extract_if(of_it).map(|(_, (to, _))| to));
+        }
+        gone
     }
 
     pub(super) fn take_all(&self) -> Vec<Arc<dyn Told>> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod ask;
+mod door;
 pub(crate) mod gather;
 mod inbox;
 mod slot;
@@ -16,7 +17,7 @@ pub use ask::Request;
 pub use gather::Gather;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,7 +27,9 @@ use crate::broker::handle::Broker;
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::message::EventId;
+use crate::queue::fence::Fence;
 use crate::signal::{RequestOutcome, Signal};
+use door::AtDoor;
 use inbox::Inbox;
 use slot::Told;
 use temporary::TemporaryQueues;
@@ -51,6 +54,9 @@ pub(crate) struct Requests {
     inbox: Inbox,
     queues: TemporaryQueues,
     waits: Mutex<Waits>,
+    at_door: AtDoor,
+    /// The runtime has stopped.
+    closed: AtomicBool,
     /// Numbers of those that have no id yet, and others.
     numbers: AtomicU64,
     /// When somebody looks next whose time is over, in nanoseconds; `u64::MAX` if nobody waits.
@@ -65,6 +71,8 @@ impl Requests {
             inbox: Inbox::default(),
             queues: TemporaryQueues::default(),
             waits: Mutex::default(),
+            at_door: AtDoor::default(),
+            closed: AtomicBool::new(false),
             numbers: AtomicU64::new(1),
             looks_at: AtomicU64::new(u64::MAX),
             looks: Notify::new(),
@@ -85,6 +93,9 @@ impl Requests {
         if until.0 < self.looks_at.load(SeqCst) {
             self.looks.notify_one();
         }
+        if self.closed.load(SeqCst) {
+            self.close();
+        }
     }
 
     /// Until when somebody waits for that answer, if anybody does.
@@ -92,39 +103,84 @@ impl Requests {
         self.inbox.deadline(id)
     }
 
+    /// That command has been handled, and will be answered when that is committed: whoever waits for it is
+    /// not in the way of others.
+    pub(crate) fn handled(&self, command: EventId) {
+        let mut waits = self.waits.lock();
+        if !waits.is_empty() {
+            waits.handled(command);
+        }
+    }
+
     /// One request ended without its reply. Whoever took it out of the inbox says so, so it is said once.
-    fn is_over(&self, command: &'static str, outcome: RequestOutcome) {
+    fn ended(&self, command: &'static str, outcome: RequestOutcome) {
         self.broker.signals.state(&Signal::Requested { command, outcome, requests: 1, took: &[] });
+    }
+
+    /// A command was answered, and nobody waits for that any more.
+    fn dropped(&self, command: &'static str, event: EventId) {
+        self.broker.signals.state(&Signal::ReplyDropped { command, event });
     }
 
     /// Tells whose time is over, as long as the runtime lives.
     pub(crate) async fn watch(self: Arc<Self>) {
+        let mut empty = false;
         loop {
             let now = self.broker.clock.now();
-            for to in self.inbox.over(now) {
-                self.is_over(to.asked().command, RequestOutcome::TimedOut);
+            for (id, to) in self.inbox.over(now) {
+                self.ended(to.asked().command, RequestOutcome::TimedOut);
+                if let Ok(number) = u64::try_from(id.0) {
+                    self.at_door.leaves(&self.broker, number, false);
+                }
                 to.is_over();
             }
             // Whoever comes while it is looked who is next says so.
             self.looks_at.store(u64::MAX, SeqCst);
-            let Some(next) = self.inbox.earliest() else {
-                self.looks.notified().await;
-                continue;
+            let next = self.inbox.earliest();
+            // One more look when nobody is there: those that come one after the other need not all say so.
+            let at = match next {
+                Some(next) => next,
+                None if !empty => now.after(PATIENCE),
+                None => Moment(u64::MAX),
             };
-            let next = next.max(now.after(LOOKS));
-            self.looks_at.store(next.0, SeqCst);
-            let at = self.broker.clock.instant(next);
-            tokio::time::timeout_at(at, self.looks.notified()).await.ok();
+            empty = next.is_none();
+            self.looks_at.store(at.0, SeqCst);
+            tokio::time::sleep(LOOKS).await;
+            match at.0 {
+                u64::MAX => self.looks.notified().await,
+                _ => {
+                    let at = self.broker.clock.instant(at);
+                    tokio::time::timeout_at(at, self.looks.notified()).await.ok();
+                }
+            }
+        }
+    }
+
+    /// A host is gone, or its thread is lost and its requests are never dropped: nobody waits for them, and
+    /// nobody behind them.
+    pub(crate) fn gone(&self, fence: &Arc<Fence>) {
+        let host = host_of(fence);
+        self.waits.lock().gone(host);
+        self.at_door.gone(&self.broker, host);
+        self.queues.gone(host);
+        for to in self.inbox.gone(host) {
+            self.ended(to.asked().command, RequestOutcome::Abandoned);
         }
     }
 
     /// The runtime has stopped: nobody is answered any more.
     pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
         for to in self.inbox.take_all() {
-            self.is_over(to.asked().command, RequestOutcome::Failed);
+            self.ended(to.asked().command, RequestOutcome::Failed);
             to.fails(Error::closed());
         }
     }
+}
+
+/// By what a host is known, as long as it is there.
+pub(crate) fn host_of(fence: &Arc<Fence>) -> usize {
+    Arc::as_ptr(fence) as usize
 }
 
 /// Nobody looks more often than that.

@@ -9,12 +9,15 @@ use parking_lot::Mutex;
 use super::temporary::TemporaryQueue;
 use crate::clock::Moment;
 use crate::error::Error;
+use crate::guard::Quiet;
 
 /// What somebody asked, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) command: &'static str,
     pub(super) begun: Moment,
+    /// By what the host is known of whose handlers one asked; 0 if the application did.
+    pub(super) host: usize,
 }
 
 /// Why there is no reply.
@@ -27,6 +30,9 @@ pub(super) enum Unanswered {
 }
 
 pub(super) type Reply<R> = Result<R, Unanswered>;
+
+/// What a handler returned: wherever it is dropped, that hurts nobody.
+pub(super) type Returned<R> = Quiet<R>;
 
 /// A requester, whatever it waits for.
 pub(super) trait Told: Send + Sync {
@@ -45,7 +51,7 @@ pub(super) trait Told: Send + Sync {
 
 enum State<R> {
     Empty(Option<Waker>),
-    Full(Reply<R>),
+    Full(Reply<Returned<R>>),
     Emptied,
 }
 
@@ -54,21 +60,23 @@ pub(super) struct Slot<R> {
     state: Mutex<State<R>>,
     pub(super) command: &'static str,
     pub(super) begun: Moment,
+    pub(super) host: usize,
     /// Replies come through that one, not directly.
-    queue: Option<TemporaryQueue<R>>,
+    queue: Option<TemporaryQueue<Returned<R>>>,
 }
 
 impl<R: Send + 'static> Slot<R> {
     pub(super) fn new(
         command: &'static str,
         begun: Moment,
-        queue: Option<TemporaryQueue<R>>,
+        host: usize,
+        queue: Option<TemporaryQueue<Returned<R>>>,
     ) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Empty(None)), command, begun, queue })
+        Arc::new(Self { state: Mutex::new(State::Empty(None)), command, begun, host, queue })
     }
 
     /// Gives it its reply, if it has none yet; else gives that back.
-    pub(super) fn fill(&self, reply: Reply<R>) -> Result<(), Reply<R>> {
+    fn fill(&self, reply: Reply<Returned<R>>) -> Result<(), Reply<Returned<R>>> {
         let mut state = self.state.lock();
         let State::Empty(waker) = &mut *state else { return Err(reply) };
         let waker = waker.take();
@@ -87,18 +95,14 @@ impl<R: Send + 'static> Slot<R> {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// A reply for it: directly, or into its queue. Gives it back if it has one.
-    pub(super) fn answer(&self, reply: R) -> Result<(), R> {
+    /// A reply for it: directly, or into its queue. Dropped if it has one.
+    pub(super) fn answer(&self, reply: Returned<R>) {
         match &self.queue {
             Some(queue) => {
-                queue.send(reply)?;
+                queue.send(reply).ok();
                 self.wake();
-                Ok(())
             }
-            None => self.fill(Ok(reply)).map_err(|refused| match refused {
-                Ok(reply) => reply,
-                Err(_) => unreachable!("a reply was given, and that comes back"),
-            }),
+            None => drop(self.fill(Ok(reply))),
         }
     }
 
@@ -106,7 +110,7 @@ impl<R: Send + 'static> Slot<R> {
         let mut state = self.state.lock();
         if let Some(reply) = self.queue.as_ref().and_then(TemporaryQueue::receive) {
             *state = State::Emptied;
-            return Poll::Ready(Ok(reply));
+            return into_reply(Ok(reply));
         }
         match &mut *state {
             State::Empty(known) => {
@@ -114,7 +118,7 @@ impl<R: Send + 'static> Slot<R> {
                 Poll::Pending
             }
             State::Full(_) => match std::mem::replace(&mut *state, State::Emptied) {
-                State::Full(reply) => Poll::Ready(reply),
+                State::Full(reply) => into_reply(reply),
                 _ => Poll::Pending,
             },
             State::Emptied => Poll::Pending,
@@ -122,9 +126,16 @@ impl<R: Send + 'static> Slot<R> {
     }
 }
 
+fn into_reply<R>(reply: Reply<Returned<R>>) -> Poll<Reply<R>> {
+    match reply {
+        Ok(reply) => reply.into_inner().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
+        Err(why) => Poll::Ready(Err(why)),
+    }
+}
+
 impl<R: Send + 'static> Told for Slot<R> {
     fn asked(&self) -> Asked {
-        Asked { command: self.command, begun: self.begun }
+        Asked { command: self.command, begun: self.begun, host: self.host }
     }
 
     fn is_over(&self) {

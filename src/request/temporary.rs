@@ -1,12 +1,13 @@
 //! Queues for the replies of one request: created for it, named, and gone with whoever asked.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-type Names = Arc<Mutex<BTreeSet<String>>>;
+/// Each with its requester's host.
+type Names = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// The names of those that are there.
 #[derive(Default)]
@@ -23,15 +24,25 @@ pub(super) struct TemporaryQueue<R>(Sender<R>, Receiver<R>);
 
 impl TemporaryQueues {
     /// The queue is there as long as its owner.
-    pub(super) fn create<R>(&self, command: &str, number: u64) -> (Owned, TemporaryQueue<R>) {
+    pub(super) fn create<R>(
+        &self,
+        command: &str,
+        number: u64,
+        host: usize,
+    ) -> (Owned, TemporaryQueue<R>) {
         let name = format!("reply.{command}.{number}");
-        self.0.lock().insert(name.clone());
+        self.0.lock().insert(name.clone(), host);
         let (send, receive) = crossbeam_channel::bounded(1);
         (Owned { name, names: self.0.clone() }, TemporaryQueue(send, receive))
     }
 
+    /// A host is gone, and so is who asked there.
+    pub(super) fn gone(&self, host: usize) {
+        self.0.lock().retain(|_, of| *of != host);
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
-        self.0.lock().iter().cloned().collect()
+        self.0.lock().keys().cloned().collect()
     }
 }
 

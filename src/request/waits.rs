@@ -22,12 +22,16 @@ pub(crate) struct Asker {
     pub(crate) name: Arc<str>,
     pub(crate) event: EventId,
     pub(crate) key: Option<Key>,
+    /// By what its host is known.
+    pub(crate) host: usize,
 }
 
 /// What a handler waits for: somebody who handles a command with that key.
 #[derive(Debug, Clone)]
 struct Wait {
     number: u64,
+    /// The command, once it is sent.
+    command: Option<EventId>,
     servant: Servant,
     key: Option<Key>,
 }
@@ -38,11 +42,16 @@ struct Waiting {
     waits: Vec<Wait>,
 }
 
+type Handler = (usize, EventId);
+
+/// A handler on the way, and its processor.
+type Step = (Handler, Arc<str>);
+
 /// Who waits for whom.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     /// By processor and event.
-    handlers: HashMap<(usize, EventId), Waiting, foldhash::fast::RandomState>,
+    handlers: HashMap<Handler, Waiting, foldhash::fast::RandomState>,
 }
 
 impl Waits {
@@ -55,21 +64,35 @@ impl Waits {
         key: Option<Key>,
         number: u64,
     ) -> Result<(), Vec<Arc<str>>> {
-        let wait = Wait { number, servant, key };
+        let name = servant.name.clone();
+        let of_itself = servant.number == asker.number && servant.instances == 1;
+        let wait = Wait { number, command: None, servant, key };
         let known = self.handlers.entry((asker.number, asker.event));
         let waiting = known.or_insert_with(|| Waiting { asker: asker.clone(), waits: Vec::new() });
         waiting.waits.push(wait.clone());
-        let mut seen = Vec::new();
-        if self.goes_on(&wait, &mut seen) {
+        let mut path = vec![((asker.number, asker.event), asker.name.clone())];
+        let mut circle = Vec::new();
+        if !of_itself && self.goes_on(&wait, &mut path, &mut circle) {
             return Ok(());
         }
         self.end(asker, number);
-        let mut circle = vec![asker.name.clone()];
-        circle.extend(seen.into_iter().map(|(_, name)| name));
-        if circle.last() != circle.first() {
-            circle.push(asker.name.clone());
+        Err(if circle.is_empty() { vec![asker.name.clone(), name] } else { circle })
+    }
+
+    /// What is waited for under that number was sent as that command.
+    pub(super) fn sent(&mut self, asker: &Asker, number: u64, command: EventId) {
+        if let Some(waiting) = self.handlers.get_mut(&(asker.number, asker.event)) {
+            let wait = waiting.waits.iter_mut().find(|wait| wait.number == number);
+            wait.into_iter().for_each(|wait| wait.command = Some(command));
         }
-        Err(circle)
+    }
+
+    /// That command has been handled: whoever waits for it will hear of it.
+    pub(super) fn handled(&mut self, command: EventId) {
+        self.handlers.retain(|_, waiting| {
+            waiting.waits.retain(|wait| wait.command != Some(command));
+            !waiting.waits.is_empty()
+        });
     }
 
     /// It waits no more.
@@ -83,14 +106,20 @@ impl Waits {
         }
     }
 
+    /// A host is gone, and so are its handlers.
+    pub(super) fn gone(&mut self, host: usize) {
+        self.handlers.retain(|_, waiting| waiting.asker.host != host);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.handlers.is_empty()
+    }
+
     /// Whether somebody will come to what is waited for. A handler that waits for several things is taken to
     /// need only one of them: it may have a choice, and whoever errs here refuses what would have worked.
-    fn goes_on(&self, wait: &Wait, seen: &mut Vec<(usize, Arc<str>)>) -> bool {
+    /// `path` is the way there; the first time that it comes to itself, that is the circle.
+    fn goes_on(&self, wait: &Wait, path: &mut Vec<Step>, circle: &mut Vec<Arc<str>>) -> bool {
         let servant = &wait.servant;
-        if seen.iter().any(|(number, _)| *number == servant.number) {
-            return false;
-        }
-        seen.push((servant.number, servant.name.clone()));
         let busy: Vec<&Waiting> =
             self.handlers.values().filter(|of| of.asker.number == servant.number).collect();
         // One key is with one instance at a time.
@@ -101,7 +130,17 @@ impl Waits {
             None => busy,
         };
         others.sort_by_key(|of| of.asker.event);
-        others.iter().any(|of| of.waits.iter().any(|wait| self.goes_on(wait, seen)))
+        others.iter().any(|of| {
+            let step = ((of.asker.number, of.asker.event), of.asker.name.clone());
+            let seen = path.iter().any(|(on, _)| *on == step.0);
+            path.push(step);
+            if seen && circle.is_empty() {
+                circle.extend(path.iter().map(|(_, name)| name.clone()));
+            }
+            let goes_on = !seen && of.waits.iter().any(|wait| self.goes_on(wait, path, circle));
+            path.pop();
+            goes_on
+        })
     }
 }
 
@@ -116,7 +155,8 @@ mod tests {
 
     fn asker(number: usize, event: u128, key: Option<&str>) -> Asker {
         let key = key.map(Key::from);
-        Asker { number, name: format!("p{number}").into(), event: EventId(event), key }
+        let name = format!("p{number}").into();
+        Asker { number, name, event: EventId(event), key, host: number }
     }
 
     #[test]
@@ -151,6 +191,38 @@ mod tests {
         waits.begin(&asker(2, 2, None), servant(3, 1), None, 2).unwrap();
         let circle = waits.begin(&asker(3, 3, None), servant(1, 1), None, 3).unwrap_err();
         assert_eq!(circle.join(" -> "), "p3 -> p1 -> p2 -> p3");
+    }
+
+    #[test]
+    fn who_is_through_a_key_s_holder_is_not_everybody() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, Some("k1")), servant(2, 1), None, 1).unwrap();
+        waits.begin(&asker(2, 2, None), servant(1, 4), Some("k2".into()), 2).unwrap();
+        waits.begin(&asker(3, 3, None), servant(1, 4), Some("k1".into()), 3).unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_is_on_its_way_is_not_waited_for() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(2, 1), None, 1).unwrap();
+        waits.sent(&asker(1, 1, None), 1, EventId(9));
+        waits.handled(EventId(9));
+        waits.begin(&asker(2, 2, None), servant(1, 1), None, 2).unwrap();
+    }
+
+    #[test]
+    fn a_handler_never_waits_for_its_only_instance_whatever_else_it_waits_for() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(4, 1), None, 1).unwrap();
+        waits.begin(&asker(1, 1, None), servant(1, 1), None, 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_host_that_is_gone_keeps_nobody_waiting() {
+        let mut waits = Waits::default();
+        waits.begin(&asker(1, 1, None), servant(2, 1), None, 1).unwrap();
+        waits.gone(1);
+        waits.begin(&asker(2, 2, None), servant(1, 1), None, 2).unwrap();
     }
 
     #[test]

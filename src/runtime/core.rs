@@ -188,6 +188,7 @@ impl Core {
     /// The tree has ended.
     pub(super) fn end(&self, gave_up: Option<GaveUp>) {
         self.broker.close();
+        self.requests.close();
         self.ended.set(gave_up).ok();
         self.built.notify_waiters();
     }

@@ -1,7 +1,7 @@
 //! A command is delivered again as an event is; when its attempts are used up, whoever waits is told.
 
 use cueline::prelude::*;
-use cueline::{Cause, ErrorKind};
+use cueline::{Acknowledge, Cause, ErrorKind};
 
 use crate::support::{Heard, Log, idle, supervisor, within};
 use crate::world::{doubles, run, server, stop, twice};
@@ -67,6 +67,36 @@ fn a_panic_leaves_others_unhurt_and_is_told() {
     assert!(panicked.to_string().contains("thirteen"), "{panicked}");
     assert_eq!(replies.flatten().collect::<Vec<_>>(), [28, 30]);
     assert_eq!(heard.count("CommandFailed"), 1);
+    stop(&runtime);
+}
+
+/// A command that counted as handled before is not tried again, and whoever waits is told all the same.
+#[test]
+fn one_that_is_handled_at_most_once_is_answered_as_well() {
+    let once = server(|_, cx| {
+        let attempt = cx.attempt();
+        Box::pin(async move { Err(Failure::transient(format!("attempt {attempt}"))) })
+    });
+    let runtime = run(once.acknowledge(Acknowledge::BeforeHandling));
+    let failed = runtime.request(twice(1)).wait().unwrap_err();
+    assert_eq!(failed.to_string(), "`twice` was tried once, and failed: attempt 1");
+    stop(&runtime);
+}
+
+/// Each poison command charges the processor once, however it ended.
+#[test]
+fn three_poison_commands_do_not_stop_the_runtime() {
+    let panics = server(|command, cx| match command.value {
+        0 => doubles(command, cx),
+        _ => panic!("poison"),
+    });
+    let tests = supervisor().intensity(Intensity::within(4, secs(600))).child(panics);
+    let runtime = Runtime::builder("test").supervise(tests).start().unwrap();
+    for value in 1..=3 {
+        let said = runtime.request(twice(value)).wait().unwrap_err().to_string();
+        assert!(said.contains("tried 2 times") && said.contains("poison"), "{said}");
+    }
+    assert_eq!(runtime.request(twice(0)).wait().unwrap(), 0);
     stop(&runtime);
 }
 

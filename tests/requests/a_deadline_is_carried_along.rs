@@ -5,8 +5,8 @@ use std::time::Instant;
 use cueline::ErrorKind;
 use cueline::prelude::*;
 
-use crate::support::{Log, idle, supervisor};
-use crate::world::{Thrice, server, stop, thrice_server, twice};
+use crate::support::{Log, supervisor, within};
+use crate::world::{Thrice, server, thrice_server, twice};
 
 #[test]
 fn the_inner_request_ends_with_the_outer_one() {
@@ -21,12 +21,17 @@ fn the_inner_request_ends_with_the_outer_one() {
             Ok(0)
         })
     });
-    let never = thrice_server(|_, _| Box::pin(std::future::pending())).timeout(secs(1));
+    let never = thrice_server(|_, _| Box::pin(std::future::pending()));
     let tests = supervisor().child(asks).child(never);
     let runtime = Runtime::builder("test").supervise(tests).start().unwrap();
-    let late = runtime.request(twice(1)).timeout(millis(50)).wait().unwrap_err();
+    let late = runtime.request(twice(1)).timeout(millis(500)).wait().unwrap_err();
     assert_eq!(late.kind(), ErrorKind::TimedOut);
-    idle(&runtime);
+    let told = ended.clone();
+    within("the inner one is told", move || {
+        while told.all().is_empty() {
+            std::thread::yield_now();
+        }
+    });
     assert_eq!(ended.all(), [(ErrorKind::TimedOut, true)]);
-    stop(&runtime);
+    runtime.shutdown(millis(1)).wait().ok();
 }

@@ -8,6 +8,7 @@ mod a_deadline_is_carried_along;
 mod a_reply_finds_whoever_asked;
 mod a_reply_that_nobody_waits_for_is_dropped;
 mod a_temporary_queue_is_gone_with_its_request;
+mod handlers_ask_as_long_as_they_live;
 mod nobody_waits_for_itself;
 mod replies_are_on_disk;
 mod several_are_asked_at_once;

@@ -1,5 +1,6 @@
 //! Row 45 of the fault matrix: whoever would wait for itself is told so at once, and by way of whom.
 
+use cueline::Context;
 use cueline::ErrorKind;
 use cueline::prelude::*;
 
@@ -38,6 +39,27 @@ fn fault_45_two_that_ask_each_other() {
     let runtime = Runtime::builder("test").supervise(supervisor().child(asks).child(asks_back));
     let runtime = runtime.start().unwrap();
     assert_eq!(runtime.request(twice(1)).wait().unwrap(), 11);
+    stop(&runtime);
+}
+
+/// The children of a pool answer each other.
+#[test]
+fn another_member_of_a_pool_may_answer() {
+    struct Member;
+    impl Processor for Member {}
+    impl Handle<Twice> for Member {
+        async fn handle(&mut self, command: &Twice, cx: &mut Context) -> Outcome<u64> {
+            match command.value {
+                0 => Ok(7),
+                value => Ok(cx.request(twice(value - 1)).await? + 1),
+            }
+        }
+    }
+    let member = processor_with("member", |_: &u32| Member).serves::<Twice>();
+    let runtime = run(Pool::new("pool", member));
+    let pool: cueline::PoolHandle<u32> = runtime.pool("tests/pool").unwrap();
+    (0..3).for_each(|child| drop(pool.start(child).wait().unwrap()));
+    assert_eq!(runtime.request(twice(2)).wait().unwrap(), 9);
     stop(&runtime);
 }
 

@@ -67,6 +67,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         report.broke = report.broke.max(died);
         report.deliveries = report.deliveries.max(died);
         let (deliveries, broke) = (report.deliveries, report.broke);
+        if let Some(said) = said {
+            self.broken_by = (said, broke > 1);
+        }
         let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
         let requests = &self.seat.requests;
         if decision == Decision::Park && requests.deadline_of(event).is_some() {
@@ -74,7 +77,7 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let (requests, command) = (requests.clone(), event);
             let name = self.seat.broker.name_of(kept.head.topic);
             let error = Error::failed(name, deliveries, failure);
-            self.link.stage_answer(Box::new(GaveUp::new(requests, command, error)));
+            self.link.stage_answer(Box::new(GaveUp::new(requests, command, name, error)));
             let processor = &self.seat.subscription.name;
             let told = Signal::CommandFailed {
                 command: name,
@@ -86,9 +89,6 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             let settle = Settle::GivenUp { seq, key: kept.key };
             self.link.commit_and_tell(Some(settle), None, Some(&told));
             return event;
-        }
-        if let Some(said) = said {
-            self.broken_by = (said, broke > 1);
         }
         kept.report = Some(Arc::new(report));
         let verdict = match decision {

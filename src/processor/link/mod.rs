@@ -51,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) fence: Arc<Fence>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) hop_limit: u16,
+    /// The thread is this host's alone.
+    pub(crate) own_thread: bool,
     pub(crate) timeout: Duration,
     pub(crate) retry: Retry,
     holder: Holder,
@@ -107,6 +109,7 @@ impl Link {
             fence: seat.fence.clone(),
             pulse: seat.pulse.clone(),
             hop_limit: seat.hop_limit,
+            own_thread: seat.own_thread,
             timeout,
             retry,
             ends: RefCell::new(None),

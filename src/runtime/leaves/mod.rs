@@ -283,6 +283,7 @@ impl Processors {
     fn fence(&mut self, running: &Running, host: &mut Host, blocked: Option<crate::message::Seq>) {
         let Some(runs) = host.runs.take() else { return };
         running.subscription.fence(&runs.fence, blocked);
+        self.core.requests.gone(&runs.fence);
         let holders = std::mem::take(&mut *runs.holders.lock());
         holders.into_iter().for_each(|holder| self.core.broker.leave(holder));
         let (on, subscription) = (runs.thread, running.subscription.clone());
