@@ -15,8 +15,9 @@ use crate::queue::batch::Load;
 pub(crate) struct Asking<'a> {
     /// What the command descends from.
     pub(crate) origin: &'a Origin,
-    /// A handler asks, and is finished also when the runtime takes in nothing more.
-    pub(crate) inside: bool,
+    /// The processor whose handler asks, if one does: it is finished also when the runtime takes in nothing
+    /// more.
+    pub(crate) asker: Option<&'a str>,
     /// If nobody handles it, it waits until somebody does.
     pub(crate) waits_for_handler: bool,
     /// With it, who finds no room joins the queue, and gets a ticket.
@@ -34,7 +35,7 @@ impl Broker {
         permit: impl FnOnce(&Subscription) -> bool,
         known: impl FnOnce(EventId),
     ) -> Result<EventId, (Refused<C>, Option<u64>)> {
-        let Asking { origin, inside, waits_for_handler, waker, ticket } = *asking;
+        let Asking { origin, asker, waits_for_handler, waker, ticket } = *asking;
         if let Some(why) = self.unable() {
             return Err((Refused::unable(command, why), None));
         }
@@ -44,7 +45,7 @@ impl Broker {
         };
         let form = form_of(&command, stored.as_ref());
         let mut inner = self.intake.lock();
-        if inner.closed && !inside {
+        if inner.closed && asker.is_none() {
             return Err((Refused::Closed(command), None));
         }
         let topic = match inner.topics.topic::<C>() {
@@ -62,6 +63,7 @@ impl Broker {
             }
             None => return Err((Refused::Invalid(command, no_handler::<C>()), None)),
         }
+        asker.into_iter().for_each(|asker| inner.topics.saw(asker, topic));
         let load = Load::new(1, form.first());
         let command = super::offer::let_in(&mut inner, topic, load, command, ticket, Some(waker));
         let command = match command {
@@ -75,7 +77,7 @@ impl Broker {
         let next = ticket.and_then(|ticket| inner.door.leave(topic, ticket));
         self.pushed(inner, topic);
         next.into_iter().for_each(Waker::wake);
-        if inside {
+        if asker.is_some() {
             // A handler waits for it, and so does its thread, perhaps: not until that runs out of work.
             self.sequencer.take_turn();
         }

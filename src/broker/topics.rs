@@ -132,7 +132,9 @@ impl Topics {
     }
 
     pub(crate) fn saw(&mut self, publisher: &str, topic: TopicId) {
-        if let Some(report) = self.report_mut(topic) {
+        if let Some(report) = self.report_mut(topic)
+            && !report.seen_publishers.contains(publisher)
+        {
             report.seen_publishers.insert(publisher.to_string());
         }
     }

@@ -145,7 +145,7 @@ impl<C: Message> Ask<C> {
         let Some(command) = self.command.take() else { return Ok(true) };
         let asking = Asking {
             origin: &self.origin,
-            inside: self.inside.is_some(),
+            asker: self.inside.as_ref().map(|inside| &*inside.asker.name),
             waits_for_handler: self.waits_for_handler,
             waker,
             ticket: way.ticket(),

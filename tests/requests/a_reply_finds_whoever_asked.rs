@@ -93,6 +93,13 @@ fn a_handler_asks_and_its_command_descends_from_its_event() {
     let all = heard.all();
     assert_eq!((all.len(), all[0]), (3, all[1]));
     assert_eq!(all[1], all[2]);
+    let topology = runtime.topology();
+    let of = |topic: &str| topology.iter().find(|of| of.topic == topic).unwrap().clone();
+    assert!(of("twice").seen_publishers.contains("outside"));
+    assert!(
+        of("thrice").seen_publishers.contains("server")
+            && of("thrice").consumers.contains("thrice")
+    );
     stop(&runtime);
 }
 
