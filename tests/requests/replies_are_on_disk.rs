@@ -3,6 +3,7 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use cueline::prelude::*;
 
@@ -69,6 +70,32 @@ fn what_was_answered_is_there_after_a_kill() {
     assert_eq!(runtime.state::<u64>("server", "sum"), Some(210 + 666));
     assert_eq!(runtime.request(twice(1)).wait().unwrap(), 210 + 666 + 1);
     stop(&runtime);
+}
+
+/// Each sync takes a while: that of the command, and that of what its handler did. The reply is not there
+/// before both are over.
+#[test]
+fn a_reply_waits_for_its_sync() {
+    const SYNC: Duration = Duration::from_millis(150);
+    if let Some(path) = std::env::var_os("CUELINE_REQUESTS_CHILD") {
+        let runtime = start(path.as_ref(), false);
+        let began = Instant::now();
+        runtime.request(twice(1)).wait().unwrap();
+        println!("took {}", began.elapsed().as_micros());
+        return stop(&runtime);
+    }
+    let directory = Directory::new();
+    let inject = format!("inject=fdatasync:delay_enter={}", SYNC.as_micros());
+    let child = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "replies_are_on_disk::a_reply_waits_for_its_sync", "--nocapture"])
+        .env("CUELINE_REQUESTS_CHILD", &directory.0)
+        .output()
+        .expect("`./test` installs strace");
+    let said = String::from_utf8_lossy(&child.stdout);
+    let took = said.lines().find_map(|line| line.strip_prefix("took ")).expect(&said);
+    assert!(took.parse::<u64>().unwrap() >= 2 * SYNC.as_micros() as u64, "{took} us");
 }
 
 #[test]

@@ -55,6 +55,9 @@ pub(super) struct HeldFact {
     pub(super) report: Option<StoredReport>,
 }
 
+/// What an answer takes, about.
+const ANSWER: usize = 128;
+
 /// Where the disk is slow, no more bytes than that are to be told to it.
 const MOST_UNTOLD: usize = 4 << 20;
 
@@ -92,7 +95,8 @@ impl News {
     /// So much waits to be told that nothing more is to be done before.
     pub(super) fn is_much(&self) -> bool {
         let published = self.outbox.as_ref().map_or(0, |outbox| outbox.stored().len());
-        self.records.len() + published >= MOST_UNTOLD
+        let answers = self.answers.len() * ANSWER;
+        self.records.len() + published + answers >= MOST_UNTOLD
     }
 
     fn forget(&mut self, seq: Seq) {
