@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::slot::Told;
+use super::slot::{Asked, Told};
 use crate::clock::Moment;
 use crate::message::EventId;
 
@@ -57,19 +57,13 @@ impl Inbox {
         self.shards.iter().filter_map(least).min()
     }
 
-    /// A host is gone: those that asked there do not wait any more.
-    pub(super) fn gone(&self, host: usize) -> Vec<Arc<dyn Told>> {
-        let mut gone = Vec::new();
+    /// Those that asked so do not wait any more.
+    pub(super) fn take_if(&self, asked: impl Fn(Asked) -> bool) -> Vec<Arc<dyn Told>> {
+        let mut taken = Vec::new();
         for shard in &self.shards {
-            let of_it =
-                |_: &EventId, (to, _): &mut (Arc<dyn Told>, Moment)| to.asked().host == host;
-            gone.extend(shard.lock().extract_if(of_it).map(|(_, (to, _))| to));
+            let which = |_: &EventId, (to, _): &mut (Arc<dyn Told>, Moment)| asked(to.asked());
+            taken.extend(shard.lock().extract_if(which).map(|(_, (to, _))| to));
         }
-        gone
-    }
-
-    pub(super) fn take_all(&self) -> Vec<Arc<dyn Told>> {
-        let all = |shard: &Mutex<Shard>| std::mem::take(&mut *shard.lock());
-        self.shards.iter().flat_map(all).map(|(_, (to, _))| to).collect()
+        taken
     }
 }

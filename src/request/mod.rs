@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use crate::broker::handle::Broker;
 use crate::clock::Moment;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::message::EventId;
 use crate::queue::fence::Fence;
 use crate::signal::{RequestOutcome, Signal};
@@ -163,15 +163,28 @@ impl Requests {
         self.waits.lock().gone(host);
         self.at_door.gone(&self.broker, host);
         self.queues.gone(host);
-        for to in self.inbox.gone(host) {
+        for to in self.inbox.take_if(|asked| asked.host == host) {
             self.ended(to.asked().command, RequestOutcome::Abandoned);
+        }
+    }
+
+    /// The processor that handles the command is gone, and what it had not handled is parked: nobody is
+    /// answered any more.
+    pub(crate) fn orphaned(&self, command: &'static str, processor: &str) {
+        for to in self.inbox.take_if(|asked| asked.command == command) {
+            self.ended(command, RequestOutcome::Failed);
+            let text = format!(
+                "`{processor}` is gone, and `{command}` was perhaps not handled: if it was not, it is parked \
+                 as orphaned"
+            );
+            to.fails(Error::new(ErrorKind::NoHandler, text));
         }
     }
 
     /// The runtime has stopped: nobody is answered any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, SeqCst);
-        for to in self.inbox.take_all() {
+        for to in self.inbox.take_if(|_| true) {
             self.ended(to.asked().command, RequestOutcome::Failed);
             to.fails(Error::closed());
         }

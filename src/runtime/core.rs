@@ -133,6 +133,8 @@ impl Core {
             self.leaving.write().retain(|of| !Arc::ptr_eq(of, running));
         } else {
             running.subscription.orphan();
+            let served = running.declaration.handles.iter().filter(|of| of.served);
+            served.for_each(|of| self.requests.orphaned(of.name, &running.declaration.name));
         }
         self.broker.left(&running.subscription);
         self.broker.intake.wake_resters();

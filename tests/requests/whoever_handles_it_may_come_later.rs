@@ -51,6 +51,24 @@ fn it_waits_no_longer_than_was_said() {
     stop(&runtime);
 }
 
+/// Its processor is deleted: nobody will handle it, unless a person says so.
+#[test]
+fn whoever_waits_for_a_processor_that_is_deleted_is_told() {
+    let runtime = crate::world::run(server(doubles));
+    runtime.pause("server").unwrap();
+    let asked = runtime.clone();
+    let waits = std::thread::spawn(move || asked.request(twice(1)).timeout(hours(1)).wait());
+    one_is_sent(&runtime);
+    let tests = runtime.supervisor("tests").unwrap();
+    tests.stop("server").wait().unwrap();
+    tests.delete("server").wait().unwrap();
+    let told = within("it is told", move || waits.join().unwrap()).unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::NoHandler);
+    assert!(told.to_string().contains("`server` is gone"), "{told}");
+    assert_eq!(runtime.parked().len(), 1);
+    stop(&runtime);
+}
+
 /// A full queue keeps whoever asks at the door, in order, as it does who publishes.
 #[test]
 fn who_finds_no_room_waits_at_the_door() {
