@@ -51,7 +51,7 @@ fn main() -> Result<(), Error> {
     let left: Vec<u32> = gathered.into_iter().flatten().map(|found| found.left).collect();
     println!("left on flights 2 to 5, asked at once: {left:?}");
 
-    const REQUESTS: u32 = 100_000;
+    const REQUESTS: u32 = 20_000;
     let ask = |number| FindSeats { flight: 1_000 + number, people: 1 };
     let by_id = each(REQUESTS, |number| runtime.request(ask(number)).wait().map(drop))?;
     let by_queue = each(REQUESTS, |number| {
