@@ -1,5 +1,7 @@
 //! What a handler may ask others, and what it answers.
 
+use std::time::Duration;
+
 use super::context::{Context, Touched};
 use crate::message::{EventId, Message};
 use crate::request::answer::Answered;
@@ -51,6 +53,14 @@ impl Context {
         let asker = Asker { number: name.index, name: name.name.clone(), event, key, host };
         let (may_block, hop_limit) = (self.link.own_thread, self.link.hop_limit);
         request.on_behalf_of(Inside { asker, fence, may_block, hop_limit }, origin)
+    }
+
+    /// How long whoever sent the command in hand still waits for its answer: none if nobody does, as with an
+    /// event, or a command whose requester has gone. What takes longer is not worth beginning.
+    pub fn time_left(&self) -> Option<Duration> {
+        let (head, index) = self.head()?;
+        let until = self.link.requests.deadline_of(head.id(index))?;
+        Some(until.since(self.link.broker.clock.now()))
     }
 
     /// The handler has succeeded with that: whoever asked is told when it is committed.

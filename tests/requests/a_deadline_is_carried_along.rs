@@ -1,12 +1,35 @@
 //! Whoever asks on behalf of somebody who waits, waits no longer than that one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cueline::ErrorKind;
 use cueline::prelude::*;
 
-use crate::support::{Log, supervisor, within};
+use crate::support::{Log, idle, number, supervisor, with, within};
 use crate::world::{Thrice, server, thrice_server, twice};
+
+#[test]
+fn a_handler_sees_how_long_somebody_waits() {
+    let seen: Log<Option<Duration>> = Log::default();
+    let (of_command, of_event) = (seen.clone(), seen.clone());
+    let looks = server(move |command, cx| {
+        of_command.push(cx.time_left());
+        Box::pin(async { Ok(command.value) })
+    });
+    let looks_too = with("events", move |_, cx| {
+        of_event.push(cx.time_left());
+        Ok(())
+    });
+    let tests = supervisor().child(looks).child(looks_too);
+    let runtime = Runtime::builder("test").supervise(tests).start().unwrap();
+    runtime.request(twice(1)).timeout(secs(3_600)).wait().unwrap();
+    runtime.publish(number(1)).wait().unwrap();
+    idle(&runtime);
+    let all = seen.all();
+    assert!(all[0].is_some_and(|left| left > secs(3_000) && left <= secs(3_600)), "{all:?}");
+    assert_eq!(all[1], None);
+    runtime.shutdown(secs(5)).wait().unwrap();
+}
 
 #[test]
 fn the_inner_request_ends_with_the_outer_one() {
