@@ -106,10 +106,7 @@ impl Requests {
     /// That command has been handled, and will be answered when that is committed: whoever waits for it is
     /// not in the way of others.
     pub(crate) fn handled(&self, command: EventId) {
-        let mut waits = self.waits.lock();
-        if !waits.is_empty() {
-            waits.handled(command);
-        }
+        self.waits.lock().handled(command);
     }
 
     /// One request ended without its reply. Whoever took it out of the inbox says so, so it is said once.

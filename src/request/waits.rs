@@ -2,7 +2,7 @@
 //! deadlock detection (Knapp, "Deadlock detection in distributed databases", 1987), with processors for
 //! nodes. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::message::{EventId, Key};
@@ -50,8 +50,10 @@ type Step = (Handler, Arc<str>);
 /// Who waits for whom.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    /// By processor and event.
-    handlers: HashMap<Handler, Waiting, foldhash::fast::RandomState>,
+    /// By processor, and by the event in hand.
+    handlers: HashMap<usize, BTreeMap<EventId, Waiting>, foldhash::fast::RandomState>,
+    /// Who waits for which command, once that is sent.
+    commands: HashMap<EventId, (Handler, u64), foldhash::fast::RandomState>,
 }
 
 impl Waits {
@@ -67,7 +69,8 @@ impl Waits {
         let name = servant.name.clone();
         let of_itself = servant.number == asker.number && servant.instances == 1;
         let wait = Wait { number, command: None, servant, key };
-        let known = self.handlers.entry((asker.number, asker.event));
+        let of_processor = self.handlers.entry(asker.number).or_default();
+        let known = of_processor.entry(asker.event);
         let waiting = known.or_insert_with(|| Waiting { asker: asker.clone(), waits: Vec::new() });
         waiting.waits.push(wait.clone());
         let mut path = vec![((asker.number, asker.event), asker.name.clone())];
@@ -81,38 +84,56 @@ impl Waits {
 
     /// What is waited for under that number was sent as that command.
     pub(super) fn sent(&mut self, asker: &Asker, number: u64, command: EventId) {
-        if let Some(waiting) = self.handlers.get_mut(&(asker.number, asker.event)) {
-            let wait = waiting.waits.iter_mut().find(|wait| wait.number == number);
-            wait.into_iter().for_each(|wait| wait.command = Some(command));
+        let handler = (asker.number, asker.event);
+        if let Some(wait) =
+            self.waits_of(handler).and_then(|waits| waits.iter_mut().find(|of| of.number == number))
+        {
+            wait.command = Some(command);
+            self.commands.insert(command, (handler, number));
         }
     }
 
     /// That command has been handled: whoever waits for it will hear of it.
     pub(super) fn handled(&mut self, command: EventId) {
-        self.handlers.retain(|_, waiting| {
-            waiting.waits.retain(|wait| wait.command != Some(command));
-            !waiting.waits.is_empty()
-        });
+        if let Some((handler, number)) = self.commands.remove(&command) {
+            self.forget(handler, number);
+        }
     }
 
     /// It waits no more.
     pub(super) fn end(&mut self, asker: &Asker, number: u64) {
-        let of = (asker.number, asker.event);
-        if let Some(waiting) = self.handlers.get_mut(&of) {
-            waiting.waits.retain(|wait| wait.number != number);
-            if waiting.waits.is_empty() {
-                self.handlers.remove(&of);
-            }
-        }
+        self.forget((asker.number, asker.event), number);
     }
 
     /// A host is gone, and so are its handlers.
     pub(super) fn gone(&mut self, host: usize) {
-        self.handlers.retain(|_, waiting| waiting.asker.host != host);
+        for of_processor in self.handlers.values_mut() {
+            of_processor.retain(|_, waiting| waiting.asker.host != host);
+        }
+        self.handlers.retain(|_, of_processor| !of_processor.is_empty());
+        let handlers = &self.handlers;
+        self.commands.retain(|_, ((processor, event), _)| {
+            handlers.get(processor).is_some_and(|of| of.contains_key(event))
+        });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.handlers.is_empty()
+    fn waits_of(&mut self, (processor, event): Handler) -> Option<&mut Vec<Wait>> {
+        Some(&mut self.handlers.get_mut(&processor)?.get_mut(&event)?.waits)
+    }
+
+    fn forget(&mut self, (processor, event): Handler, number: u64) {
+        let Some(waits) = self.waits_of((processor, event)) else { return };
+        let gone = waits.extract_if(.., |wait| wait.number == number).next();
+        let none = waits.is_empty();
+        if let Some(command) = gone.and_then(|wait| wait.command) {
+            self.commands.remove(&command);
+        }
+        if none && let Some(of_processor) = self.handlers.get_mut(&processor) {
+            of_processor.remove(&event);
+            if of_processor.is_empty() {
+                self.handlers.remove(&processor);
+            }
+        }
     }
 
     /// Whether somebody will come to what is waited for. A handler that waits for several things is taken to
@@ -120,17 +141,14 @@ impl Waits {
     /// `path` is the way there; the first time that it comes to itself, that is the circle.
     fn goes_on(&self, wait: &Wait, path: &mut Vec<Step>, circle: &mut Vec<Arc<str>>) -> bool {
         let servant = &wait.servant;
-        let busy: Vec<&Waiting> =
-            self.handlers.values().filter(|of| of.asker.number == servant.number).collect();
+        let Some(busy) = self.handlers.get(&servant.number) else { return true };
         // One key is with one instance at a time.
         let holds_key = |of: &&Waiting| wait.key.is_some() && of.asker.key == wait.key;
-        let mut others = match busy.iter().copied().find(holds_key) {
-            Some(holder) => vec![holder],
-            None if busy.len() < servant.instances => return true,
-            None => busy,
-        };
-        others.sort_by_key(|of| of.asker.event);
-        others.iter().any(|of| {
+        let holder = busy.values().find(holds_key);
+        if holder.is_none() && busy.len() < servant.instances {
+            return true;
+        }
+        let mut goes_on = |of: &Waiting| {
             let step = ((of.asker.number, of.asker.event), of.asker.name.clone());
             let seen = path.iter().any(|(on, _)| *on == step.0);
             path.push(step);
@@ -140,7 +158,11 @@ impl Waits {
             let goes_on = !seen && of.waits.iter().any(|wait| self.goes_on(wait, path, circle));
             path.pop();
             goes_on
-        })
+        };
+        match holder {
+            Some(holder) => goes_on(holder),
+            None => busy.values().any(goes_on),
+        }
     }
 }
 
@@ -208,6 +230,25 @@ mod tests {
         waits.sent(&asker(1, 1, None), 1, EventId(9));
         waits.handled(EventId(9));
         waits.begin(&asker(2, 2, None), servant(1, 1), None, 2).unwrap();
+    }
+
+    /// Whatever begins is over in the end, and nothing is left of it.
+    #[test]
+    fn nothing_is_left_of_those_that_wait_no_more() {
+        let mut waits = Waits::default();
+        for event in 0..6 {
+            let asker = asker(1, event, None);
+            let number = event as u64;
+            waits.begin(&asker, servant(2, 9), None, number).unwrap();
+            waits.sent(&asker, number, EventId(100 + event));
+        }
+        waits.handled(EventId(100));
+        waits.end(&asker(1, 0, None), 0);
+        (1..3).for_each(|event| waits.end(&asker(1, event, None), event as u64));
+        waits.handled(EventId(101));
+        assert_eq!(waits.commands.len(), 3);
+        waits.gone(1);
+        assert!(waits.handlers.is_empty() && waits.commands.is_empty());
     }
 
     #[test]
