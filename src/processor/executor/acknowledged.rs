@@ -1,7 +1,6 @@
 //! When an event counts as handled, where that is not simply with its success.
 
 use super::Executor;
-use crate::error::Error;
 use crate::message::{EventId, Key, Seq};
 use crate::processor::Processor;
 use crate::processor::acknowledgement::Leased;
@@ -11,7 +10,6 @@ use crate::queue::kept::Kept;
 use crate::queue::settlement::Settle;
 use crate::queue::state::Verdict;
 use crate::queue::{Acknowledge, Late};
-use crate::request::answer::GaveUp;
 use crate::signal::Signal;
 
 impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
@@ -75,11 +73,8 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
                 if cause.breaks_instance() {
                     self.broken_by = (error.clone(), false);
                 }
-                let requests = self.seat.requests.clone();
-                if requests.deadline_of(event).is_some() {
-                    let name = self.seat.broker.name_of(kept.head.topic);
-                    let failed = Error::failed(name, 1, failure.clone());
-                    self.link.stage_answer(Box::new(GaveUp::new(requests, event, name, failed)));
+                if self.is_awaited(kept) {
+                    self.tells(kept, 1, failure);
                 }
                 let processor = &subscription.name;
                 let signal = Signal::Forgone { processor, event, cause, error: &error };

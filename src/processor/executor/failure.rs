@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Executor;
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::message::{EventId, Seq};
 use crate::processor::Processor;
 use crate::processor::dispatch::HandlerList;
@@ -62,8 +62,9 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         } else {
             Vec::new()
         };
+        let awaited = self.is_awaited(&kept).then(|| failure.clone());
         let before = kept.report.as_deref();
-        let mut report = Report::next(before, cause, failure.clone(), path, Timestamp::now());
+        let mut report = Report::next(before, cause, failure, path, Timestamp::now());
         report.broke = report.broke.max(died);
         report.deliveries = report.deliveries.max(died);
         let (deliveries, broke) = (report.deliveries, report.broke);
@@ -71,21 +72,14 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
             self.broken_by = (said, broke > 1);
         }
         let decision = decide(&self.spec.retry, cause, failures, broke, fastrand::f64());
-        let requests = &self.seat.requests;
-        if decision == Decision::Park && requests.deadline_of(event).is_some() {
+        if decision == Decision::Park
+            && let Some(failure) = awaited
+        {
             // Somebody waits, and is told: it is that one's business from now on.
-            let (requests, command) = (requests.clone(), event);
-            let name = self.seat.broker.name_of(kept.head.topic);
-            let error = Error::failed(name, deliveries, failure);
-            self.link.stage_answer(Box::new(GaveUp::new(requests, command, name, error)));
+            let command = self.tells(&kept, deliveries, failure);
             let processor = &self.seat.subscription.name;
-            let told = Signal::CommandFailed {
-                command: name,
-                processor,
-                event,
-                attempts: deliveries,
-                cause,
-            };
+            let told =
+                Signal::CommandFailed { command, processor, event, attempts: deliveries, cause };
             let settle = Settle::GivenUp { seq, key: kept.key };
             self.link.commit_and_tell(Some(settle), None, Some(&told));
             return event;
@@ -110,5 +104,19 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
         };
         self.link.commit_and_tell(Some(settle), pressed_until, Some(&told));
         event
+    }
+
+    /// Whether somebody waits for the answer to a command.
+    pub(super) fn is_awaited(&self, kept: &Kept) -> bool {
+        self.seat.requests.deadline_of(kept.id()).is_some()
+    }
+
+    /// Whoever waits for the answer to a command is told that it failed for good. Its name.
+    pub(super) fn tells(&self, kept: &Kept, attempts: u32, failure: Failure) -> &'static str {
+        let name = self.seat.broker.name_of(kept.head.topic);
+        let error = Error::failed(name, attempts, failure);
+        let requests = self.seat.requests.clone();
+        self.link.stage_answer(Box::new(GaveUp::new(requests, kept.id(), name, error)));
+        name
     }
 }
