@@ -42,7 +42,8 @@ pub enum ErrorKind {
     TimedOut,
     /// Whoever handled the command failed for good; see [`Error::failure`].
     Failed,
-    /// Whoever asks would wait for itself: the text names the circle.
+    /// Whoever asks would wait for itself: the text names the circle. Or it is further from what began it
+    /// than the hop limit allows, which is a loop as well.
     WaitsForItself,
     /// A call that would wait for the runtime was made inside one of its own handlers.
     InsideHandler,

@@ -194,7 +194,9 @@ impl<C: Message> Ask<C> {
                     way.is_over();
                     return Poll::Ready(reply.map_err(|why| match why {
                         Unanswered::Failed(error) => error,
-                        Unanswered::Over => timed_out::<C>(way.until.since(way.slot.begun), sent),
+                        Unanswered::Over => {
+                            timed_out::<C>(way.until.since(way.slot.asked.begun), sent)
+                        }
                     }));
                 }
                 Poll::Pending if way.is_sent() => return Poll::Pending,

@@ -58,21 +58,14 @@ enum State<R> {
 /// A requester that waits for an `R`.
 pub(super) struct Slot<R> {
     state: Mutex<State<R>>,
-    pub(super) command: &'static str,
-    pub(super) begun: Moment,
-    pub(super) host: usize,
+    pub(super) asked: Asked,
     /// Replies come through that one, not directly.
     queue: Option<TemporaryQueue<Returned<R>>>,
 }
 
 impl<R: Send + 'static> Slot<R> {
-    pub(super) fn new(
-        command: &'static str,
-        begun: Moment,
-        host: usize,
-        queue: Option<TemporaryQueue<Returned<R>>>,
-    ) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Empty(None)), command, begun, host, queue })
+    pub(super) fn new(asked: Asked, queue: Option<TemporaryQueue<Returned<R>>>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::Empty(None)), asked, queue })
     }
 
     /// Gives it its reply, if it has none yet; else gives that back.
@@ -135,7 +128,7 @@ fn into_reply<R>(reply: Reply<Returned<R>>) -> Poll<Reply<R>> {
 
 impl<R: Send + 'static> Told for Slot<R> {
     fn asked(&self) -> Asked {
-        Asked { command: self.command, begun: self.begun, host: self.host }
+        self.asked
     }
 
     fn is_over(&self) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Requests;
-use super::slot::Slot;
+use super::slot::{Asked, Slot};
 use super::temporary::Owned;
 use super::waits::{Asker, Servant};
 use crate::clock::Moment;
@@ -15,7 +15,7 @@ pub(super) struct Way<R> {
     pub(super) slot: Arc<Slot<R>>,
     pub(super) until: Moment,
     /// By what it is known as long as it has no id.
-    pub(super) number: u64,
+    number: u64,
     /// The handler that waits, if one does and that is known.
     asker: Option<Asker>,
     /// Its own queue, if it has one, is there as long as this.
@@ -34,7 +34,7 @@ impl<R: Send + 'static> Way<R> {
         let number = requests.number();
         let queue = temporary_queue.then(|| requests.queues.create(C::NAME, number, host));
         let (owned, queue) = queue.unzip();
-        let slot = Slot::new(C::NAME, begun, host, queue);
+        let slot = Slot::new(Asked { command: C::NAME, begun, host }, queue);
         let (asker, at_door, id) = (None, false, None);
         Self { requests, slot, until, number, asker, _owned: owned, at_door, id }
     }
@@ -64,7 +64,7 @@ impl<R: Send + 'static> Way<R> {
     /// It waits at the door from now on, or still does. True if it has just come: it is to look once more,
     /// since before that no progress was told.
     pub(super) fn waits<C: Message<Reply = R>>(&mut self, ticket: Option<u64>) -> bool {
-        let (requests, number, host) = (&self.requests, self.number, self.slot.host);
+        let (requests, number, host) = (&self.requests, self.number, self.slot.asked.host);
         let comes = requests.at_door.waits::<C>(&requests.broker, number, ticket, host);
         if !std::mem::replace(&mut self.at_door, true) {
             requests.expect(as_id(number), self.slot.clone(), self.until);
@@ -105,7 +105,7 @@ impl<R> Drop for Way<R> {
         let waited = self.leaves_door(false);
         let sent = self.id.is_some_and(|id| self.requests.inbox.take(id).is_some());
         if waited || sent {
-            self.requests.ended(self.slot.command, RequestOutcome::Abandoned);
+            self.requests.ended(self.slot.asked.command, RequestOutcome::Abandoned);
         }
         if let Some(asker) = &self.asker {
             self.requests.waits.lock().end(asker, self.number);
