@@ -126,6 +126,12 @@ impl Error {
         Self { kind: ErrorKind::Failed, text, failure: Some(failure) }
     }
 
+    /// A workflow failed.
+    pub(crate) fn of_workflow(failure: Failure) -> Self {
+        let text = format!("the workflow failed: {}", failure.chain().join(": "));
+        Self { kind: ErrorKind::Failed, text, failure: Some(failure) }
+    }
+
     /// What the handler of a command said ([`ErrorKind::Failed`]): its chain of errors and its reason.
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
@@ -318,6 +324,15 @@ impl Failure {
     /// The reason that it was named by ([`Failure::reason`]).
     pub fn named_reason(&self) -> Option<&'static str> {
         self.0.reason
+    }
+
+    /// As it was, when it comes back from where it was kept.
+    pub(crate) fn restored(
+        permanent: bool,
+        reason: Option<&'static str>,
+        chain: Vec<String>,
+    ) -> Self {
+        Self(Box::new(Facts { permanent, reason, chain }))
     }
 
     pub(crate) fn into_chain(self) -> Vec<String> {

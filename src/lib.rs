@@ -70,6 +70,7 @@ mod console;
 mod error;
 mod guard;
 mod inflight;
+mod mediator;
 mod message;
 mod metrics;
 pub mod prelude;
@@ -86,6 +87,7 @@ pub mod testkit;
 #[cfg(feature = "tools")]
 #[doc(hidden)]
 pub mod tools;
+mod workflow;
 
 pub use broker::publish::Publish;
 pub use broker::publish_all::PublishAll;
@@ -94,28 +96,29 @@ pub use broker::topics::TopicReport;
 pub use clock::{Timestamp, hours, millis, secs};
 pub use error::{Error, ErrorKind, Failure, FailureExt, Outcome, Refused};
 pub use guard::redact_panics;
+pub use mediator::Mediator;
+pub use mediator::report::{Task, WaitingStep, WorkflowReport};
 pub use message::{Done, Envelope, Event, EventId, Key, Message, Payload, Seq};
 pub use metrics::{CATALOG, Kind, Metric};
 pub use processor::acknowledgement::Acknowledgement;
 pub use processor::actor::{ActorSpec, actor, actor_with};
 pub use processor::dispatch::{On, Serves};
-pub use processor::outcome::Retry;
 pub use processor::recipient::{Delivered, Forward, recipient};
 pub use processor::spec::{ProcessorSpec, processor, processor_with};
 pub use processor::start::{IntoStart, Start};
 pub use processor::{Context, Handle, Processor};
-pub use queue::backoff::Backoff;
+pub use queue::backoff::{Backoff, Retry};
 pub use queue::report::ParkedEvent;
 pub use queue::state::OnPark;
 pub use queue::{Acknowledge, StartFrom, Unsettled, WhenFull};
 pub use request::{Gather, Request, RequestsReport};
 pub use runtime::{
     Asked, Idle, PoolChild, PoolHandle, ProcessorReport, Runtime, RuntimeBuilder, Shutdown,
-    SubscriptionReport, SupervisorHandle, Undone, Watching,
+    SubscriptionReport, SupervisorHandle, Undone, Watching, WorkflowHandle,
 };
 pub use signal::{
-    Cause, DropReason, During, Hook, Observer, ProcessorName, RequestOutcome, RestartCause, Sample,
-    Signal,
+    Cause, DropReason, During, Hook, Missed, Observer, ProcessorName, RequestOutcome, RestartCause,
+    Sample, Signal, WorkflowOutcome, WorkflowState,
 };
 pub use store::channel::{AtLimit, Channel, Durability, Retention};
 pub use store::memory::KeptState;
@@ -124,3 +127,4 @@ pub use supervise::{
     AutoShutdown, ChildCounts, ChildKind, ChildReport, ChildState, Count, Intensity, IntoChild,
     OnExit, Pool, Reason, Restart, Strategy, Supervisor,
 };
+pub use workflow::{Call, Expects, OrAfter, Step, Steps, Winner, Workflow, WorkflowId};

@@ -4,7 +4,8 @@
 
 pub use crate::{
     AutoShutdown, Backoff, Context, Count, Delivered, Done, Envelope, Error, Event, EventId,
-    Failure, FailureExt, Handle, Intensity, IntoChild, Key, Message, OnExit, OnPark, Outcome, Pool,
-    Processor, Reason, Refused, Restart, Retry, Runtime, Store, Strategy, Supervisor, WhenFull,
-    command, event, hours, millis, processor, processor_with, secs,
+    Failure, FailureExt, Handle, Intensity, IntoChild, Key, Mediator, Message, OnExit, OnPark,
+    Outcome, Pool, Processor, Reason, Refused, Restart, Retry, Runtime, Steps, Store, Strategy,
+    Supervisor, Timestamp, WhenFull, Winner, Workflow, command, event, hours, millis, processor,
+    processor_with, secs,
 };

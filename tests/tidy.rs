@@ -17,10 +17,12 @@ const FLOORS: &[&str] = &[
     "signal", // 0 words
     "store",
     "queue", // 1 kept
+    "workflow",
     "broker",
     "request",
     "supervise",
     "processor", // 2 moved
+    "mediator",  // 3 decided
     "metrics",
     "console", // 4 watched
     "runtime", // 5 whole
@@ -68,6 +70,18 @@ const PURE: &[&str] = &[
     "broker/holders.rs",
     "broker/routes.rs",
     "broker/topics.rs",
+    "workflow/came.rs",
+    "workflow/core.rs",
+    "workflow/effect.rs",
+    "workflow/history.rs",
+    "workflow/id.rs",
+    "workflow/owed.rs",
+    "workflow/replay.rs",
+    "workflow/step.rs",
+    "workflow/steps.rs",
+    "mediator/index.rs",
+    "mediator/record.rs",
+    "queue/loose.rs",
     "metrics/catalog.rs",
     "message/envelope.rs",
     "message/key.rs",

@@ -6,8 +6,8 @@ use std::task::Waker;
 use super::encoded::form_of;
 use super::handle::Broker;
 use crate::error::{Error, ErrorKind, Refused};
-use crate::message::envelope::Origin;
-use crate::message::{EventId, Message};
+use crate::message::envelope::{Origin, TopicId};
+use crate::message::{Declared, EventId, Message};
 use crate::queue::Subscription;
 use crate::queue::batch::Load;
 
@@ -26,6 +26,19 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Broker {
+    /// As [`Broker::topic`], of a message whose type is known by its parts.
+    pub(crate) fn topic_of(&self, of: &Declared, publisher: &str) -> Result<TopicId, Error> {
+        let mut inner = self.intake.lock();
+        let topic = inner.topics.register(of.of, of.name, of.type_name)?;
+        inner.topics.saw(publisher, topic);
+        Ok(topic)
+    }
+
+    /// Whether somebody handles the commands of that topic.
+    pub(crate) fn is_served(&self, topic: TopicId) -> bool {
+        self.intake.lock().door.servant(topic).is_some()
+    }
+
     /// One attempt. `permit` is asked whether it may be sent to whoever handles it, `known` is told its id
     /// before it can be handled; both under the lock.
     pub(crate) fn ask<C: Message>(

@@ -38,6 +38,8 @@ pub(crate) struct Journalist {
     durability: Arc<Durabilities>,
     /// So many publishers have just been told, and may be about to publish again.
     told_publishers: usize,
+    /// The place of the next answer in the order of all.
+    answered: u64,
 }
 
 /// What was settled is on disk within that time, if nothing else is written by which it gets there.
@@ -55,6 +57,7 @@ impl Journalist {
         next: Seq,
         needs: Needs,
         durability: Arc<Durabilities>,
+        answered: u64,
     ) -> Self {
         let (names, taken, runs) = (Vec::new(), Vec::new(), Vec::new());
         let channels = Channels::default();
@@ -71,6 +74,7 @@ impl Journalist {
             told: Vec::new(),
             durability,
             told_publishers: 0,
+            answered,
         }
     }
 
@@ -113,7 +117,7 @@ impl Journalist {
         self.channels.number(topic, name, &self.journal.names, records)
     }
 
-    fn put(&mut self, batch: &Batch, group: &mut Group) {
+    fn put(&mut self, batch: &Batch, group: &mut Group, runs_ahead: bool) {
         let stored = batch.events.runs().iter().filter(|run| run.stored);
         self.runs.clear();
         let mut at = 0;
@@ -123,7 +127,8 @@ impl Journalist {
             let path = path.map(|topic| self.number(topic, &mut group.records)).collect();
             self.runs.push(run_of(&run.head, channel, run.offset - at, run.length, path));
             at = run.offset + run.length;
-            group.within(self.durability.within(run.head.topic));
+            let within = self.durability.within(run.head.topic);
+            group.within(if runs_ahead { within.max(SETTLED) } else { within });
         }
         for KeyNote { topic, key, first } in batch.events.notes() {
             let number = self.number(*topic, &mut group.records);
@@ -162,16 +167,20 @@ impl Feed for Journalist {
             group.within(SETTLED);
             group.commit(self.next, self.next);
         }
-        for placed in &taken {
+        for placed in &mut taken {
             match placed {
-                Placed::Batch(batch) => self.put(batch, group),
+                Placed::Batch(batch) => self.put(batch, group, false),
                 Placed::News(told, batch) => {
                     group.records.extend_from_slice(&told.records);
+                    for answer in &mut told.answers {
+                        answer.record(self.answered, &mut group.records);
+                        self.answered += 1;
+                    }
                     // An answer is not given before it is on disk, and somebody waits for it.
                     group.within(if told.answers.is_empty() { SETTLED } else { Duration::ZERO });
                     self.told.push((told.number, told.needs));
                     match batch {
-                        Some(batch) => self.put(batch, group),
+                        Some(batch) => self.put(batch, group, told.runs_ahead),
                         None => group.commit(self.next, self.next),
                     }
                 }

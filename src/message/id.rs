@@ -92,7 +92,8 @@ pub(crate) struct IdSpace {
 
 impl IdSpace {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { salt: fastrand::u32(..), next: AtomicU64::new(0) })
+        // The other half of all ids is derived, not drawn.
+        Arc::new(Self { salt: fastrand::u32(..1 << 31), next: AtomicU64::new(0) })
     }
 }
 

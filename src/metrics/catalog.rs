@@ -75,6 +75,24 @@ catalog! {
         "Replies for which nobody waited any more.";
     COMMANDS_FAILED = "cueline_commands_failed_total", Counter, Count, ["command"],
         "Commands that failed for good, and whose requesters were told.";
+    WORKFLOWS_STARTED = "cueline_workflows_started_total", Counter, Count, ["mediator", "workflow"],
+        "Workflows that began.";
+    WORKFLOWS_ENDED = "cueline_workflows_ended_total", Counter, Count,
+        ["mediator", "workflow", "outcome"],
+        "Workflows that ended, by how; those that failed or were cancelled have made up for what they did.";
+    WORKFLOW_TIME = "cueline_workflow_seconds", Histogram, Seconds, ["mediator", "workflow"],
+        "From a workflow's begin to its end, the time while no process ran included; in milliseconds.";
+    WORKFLOW_STATES = "cueline_workflow_state_changes_total", Counter, Count,
+        ["mediator", "workflow", "state"],
+        "Workflows that came into a state: compensating, stuck, diverged and others.";
+    WORKFLOW_MISSED = "cueline_workflow_missed_total", Counter, Count, ["mediator", "what"],
+        "Results of abandoned steps, events that no workflow expects, events that one had not taken.";
+    WORKFLOWS = "cueline_workflows", Gauge, Count, ["mediator", "state"],
+        "Workflows that have not ended, by state.";
+    WORKFLOW_OLDEST = "cueline_workflow_oldest_seconds", Gauge, Seconds, ["mediator"],
+        "How long ago the oldest of these began.";
+    WORKFLOW_STEP_OLDEST = "cueline_workflow_step_oldest_seconds", Gauge, Seconds, ["mediator"],
+        "How long the oldest command that a workflow waits for has been under way.";
     RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, ["processor"],
         "Parked events that were handed back.";
     DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor", "reason"],

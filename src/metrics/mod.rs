@@ -6,8 +6,10 @@ mod command;
 mod log;
 mod processor;
 mod recorder;
+mod workflow;
 
 pub use catalog::{CATALOG, Kind, Metric};
 pub(crate) use log::LogGauges;
 pub(crate) use processor::Gauges;
 pub(crate) use recorder::Recorder;
+pub(crate) use workflow::MediatorGauges;

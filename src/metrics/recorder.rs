@@ -10,6 +10,7 @@ use super::catalog::{self, CATALOG, Kind, Metric};
 use super::command::Commands;
 use super::log::{LogGauges, LogHandles};
 use super::processor::{Gauges, ProcessorHandles};
+use super::workflow::Workflows;
 use crate::signal::{
     Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Signal,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Recorder {
     processors: RwLock<Vec<Option<Arc<ProcessorHandles>>>>,
     supervisors: RwLock<HashMap<String, Arc<SupervisorHandles>>>,
     commands: Commands,
+    pub(super) workflows: Workflows,
     panics: Vec<Counter>,
     threads_lost: Counter,
     log: OnceLock<LogHandles>,
@@ -74,6 +76,7 @@ impl Recorder {
             processors: RwLock::default(),
             supervisors: RwLock::default(),
             commands: Commands::default(),
+            workflows: Workflows::default(),
             panics: Vec::new(),
             threads_lost: Counter::noop(),
             log: OnceLock::new(),
@@ -351,6 +354,10 @@ impl Observer for Arc<Recorder> {
             }
             Signal::LogFailed { .. } => self.log().failures.increment(1),
             Signal::Damaged { frames } => self.log().damaged.increment(*frames),
+            Signal::WorkflowBegan { .. }
+            | Signal::WorkflowEnded { .. }
+            | Signal::WorkflowIs { .. }
+            | Signal::WorkflowMissed { .. } => self.workflows.observe(signal, self),
             Signal::Held { .. } | Signal::Space { .. } => {}
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::link::Link;
-use super::outcome::{Decision, Retry, decide};
+use super::outcome::{Decision, decide};
 use crate::broker::handle::Broker;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Failure, Outcome};
 use crate::message::{EventId, Seq};
+use crate::queue::backoff::Retry;
 use crate::queue::report::Report;
 use crate::queue::state::Verdict;
 use crate::queue::{Acknowledge, FailedLease, Said, Subscription};

@@ -124,6 +124,7 @@ impl<A: Actor<Context = Context<A>>> Child for ActorSpec<A> {
                 shared: false,
                 start_from: StartFrom::Now,
                 acknowledge: Acknowledge::AfterSuccess,
+                runs_ahead: false,
             },
             blocking: false,
             timeout: Duration::from_secs(30),
@@ -131,6 +132,7 @@ impl<A: Actor<Context = Context<A>>> Child for ActorSpec<A> {
             ticks: Vec::new(),
             argument: self.argument,
             own: false,
+            is_mediator: false,
         }
     }
 

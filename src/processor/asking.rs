@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::context::{Context, Touched};
-use crate::message::{EventId, Message};
+use crate::error::Outcome;
+use crate::message::{EventId, Message, codec};
 use crate::request::answer::Answered;
 use crate::request::ask::Inside;
 use crate::request::waits::Asker;
@@ -64,11 +65,16 @@ impl Context {
     }
 
     /// The handler has succeeded with that: whoever asked is told when it is committed.
-    pub(super) fn answers<C: Message>(&mut self, reply: C::Reply) {
-        let Some((head, index)) = self.head() else { return };
+    pub(super) fn answers<C: Message>(&mut self, reply: C::Reply) -> Outcome {
+        let Some((head, index)) = self.head() else { return Ok(()) };
         let (requests, command) = (self.link.requests.clone(), head.id(index));
-        requests.handled(command);
         self.touched = Touched::More;
+        if let Some(answer) = requests.step_answer(command, || codec::encode(&reply)) {
+            self.answer = Some(answer?);
+            return Ok(());
+        }
+        requests.handled(command);
         self.answer = Some(Box::new(Answered::<C>::new(requests, command, reply)));
+        Ok(())
     }
 }

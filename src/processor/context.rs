@@ -165,7 +165,7 @@ impl Context {
         self.failures + 1
     }
 
-    pub(super) fn key(&self) -> Option<Key> {
+    pub(crate) fn key(&self) -> Option<Key> {
         match &self.hand {
             InHand::Nothing => None,
             InHand::Batch { batch, run, .. } => {

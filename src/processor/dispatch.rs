@@ -83,8 +83,7 @@ impl<P: Handle<C>, C: Message> Takes<P> for Serves<C> {
 
     async fn handle(&self, processor: &mut P, command: &C, cx: &mut Context) -> Outcome {
         let reply = processor.handle(command, cx).await?;
-        cx.answers::<C>(reply);
-        Ok(())
+        cx.answers::<C>(reply)
     }
 }
 

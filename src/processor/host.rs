@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use super::Processor;
 use super::dispatch::HandlerList;
 use super::executor::Executor;
-use super::spec::ProcessorSpec;
+use super::spec::{Alone, ProcessorSpec};
 use crate::broker::publish::inside_handler;
 use crate::guard::{Contained, contain};
 use crate::message::id::{IdSource, IdSpace};
@@ -173,9 +173,15 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
     let slots = seat.slots;
     let crew = Crew::new(slots, seat.broker.signals.clone());
     let seat = Rc::new(seat);
+    let (limits, ids) = ((spec.timeout, spec.retry), ids_of_thread(&seat.broker.ids));
+    let beside = spec.beside.as_ref().map(|run| {
+        let future = Contained::new(run(seat.clone(), ids, limits));
+        Watched { seat: seat.clone(), future }
+    });
     let drivers = Drivers {
         running: FuturesUnordered::new(),
         first: None,
+        beside,
         known: None,
         seat: seat.clone(),
         spawn: {
@@ -193,6 +199,8 @@ pub(super) fn start<P: Processor, L: HandlerList<P>>(spec: Arc<ProcessorSpec<P, 
 
 /// The drivers of one host, polled together.
 struct Drivers<P, F, S> {
+    /// What runs beside them; if it ends, it has failed, and so has the host.
+    beside: Option<Watched<Contained<Alone>>>,
     /// The first driver, which is the only one unless handlers wait.
     first: Option<F>,
     running: FuturesUnordered<F>,
@@ -223,6 +231,12 @@ where
             let processor = this.seat.subscription.name.as_str();
             if this.crew.drivers.get() == 0 {
                 this.first = Some((this.spawn)());
+            }
+            if let Some(beside) = &mut this.beside
+                && let Poll::Ready(ended) = Pin::new(beside).poll(task)
+            {
+                say_ended("what runs beside its drivers", processor, ended);
+                return Poll::Ready(());
             }
             loop {
                 if let Some(first) = &mut this.first

@@ -1,16 +1,20 @@
 //! How a processor is declared: what it handles, how many instances, its bounds and rules.
 
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Processor;
 use super::context::Context;
 use super::dispatch::HandlerList;
-use super::outcome::Retry;
 use super::start::{Factory, IntoStart};
 use crate::guard::Quiet;
+use crate::message::id::IdSource;
 use crate::message::{Declared, Event, Key};
+use crate::queue::backoff::Retry;
 use crate::queue::batch::Load;
 use crate::queue::state::OnPark;
 use crate::queue::{Acknowledge, QueueSettings, StartFrom, WhenFull};
@@ -19,6 +23,11 @@ use crate::supervise::{ChildKind, Count, DeclaredChild, IntoChild, into_child};
 
 /// Which events are for a child, by its argument and the event's key.
 type Own = Box<dyn Fn(&dyn Any, Option<&Key>) -> bool + Send + Sync>;
+
+/// What runs on a thread of a processor beside its handlers, as long as its host does.
+pub(super) type Beside =
+    Box<dyn Fn(Rc<Seat>, Rc<RefCell<IdSource>>, (Duration, Retry)) -> Alone + Send + Sync>;
+pub(super) type Alone = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Publishes a tick's event.
 type Tick = Quiet<Box<dyn Fn(&mut Context) + Send + Sync>>;
@@ -67,6 +76,8 @@ pub struct ProcessorSpec<P, L> {
     pub(super) settings: QueueSettings,
     pub(super) blocking: bool,
     pub(super) count: Count,
+    /// What runs on each of its threads beside the handlers.
+    pub(super) beside: Option<Beside>,
     pub(super) options: ChildOptions,
 }
 
@@ -136,9 +147,11 @@ fn declare<P: Processor>(
             shared: false,
             start_from: StartFrom::Now,
             acknowledge: Acknowledge::AfterSuccess,
+            runs_ahead: false,
         },
         blocking: false,
         count: Count::default(),
+        beside: None,
         options: ChildOptions::default(),
     }
 }
@@ -343,6 +356,7 @@ impl<P: Processor, L: HandlerList<P>> Child for ProcessorSpec<P, L> {
             count: self.count,
             argument: self.argument,
             own: self.own.is_some(),
+            is_mediator: false,
             ticks: self.ticks.iter().map(|(period, _)| *period).collect(),
         }
     }

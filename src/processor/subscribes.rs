@@ -1,14 +1,39 @@
 //! What a processor handles, as it is declared.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::dispatch::{HandlerList, On, Serves};
-use super::spec::ProcessorSpec;
+use super::spec::{Alone, ProcessorSpec};
 use super::{Handle, Processor};
 use crate::guard::Quiet;
+use crate::message::id::IdSource;
 use crate::message::{Event, Message};
+use crate::queue::backoff::Retry;
+use crate::supervise::child::Seat;
+
+impl<P: Processor> ProcessorSpec<P, ()> {
+    /// All its messages are handled by that.
+    pub(crate) fn handled_by<L: HandlerList<P>>(self, handlers: L) -> ProcessorSpec<P, L> {
+        self.with_handlers(|()| handlers)
+    }
+}
 
 impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
+    /// Runs that on each of its threads beside the handlers, as long as its host does.
+    pub(crate) fn beside(
+        mut self,
+        run: impl Fn(Rc<Seat>, Rc<RefCell<IdSource>>, (Duration, Retry)) -> Alone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.beside = Some(Box::new(run));
+        self
+    }
+
     /// Subscribes to an event type. All types of one processor share one place in the order.
     pub fn on<E: Event>(self) -> ProcessorSpec<P, (On<E>, L)>
     where
@@ -65,12 +90,16 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
     }
 
     fn with<T>(self, takes: T) -> ProcessorSpec<P, (T, L)> {
+        self.with_handlers(|handlers| (takes, handlers))
+    }
+
+    fn with_handlers<M>(self, make: impl FnOnce(L) -> M) -> ProcessorSpec<P, M> {
         ProcessorSpec {
             name: self.name,
             factory: self.factory,
             argument: self.argument,
             own: self.own,
-            handlers: (takes, self.handlers),
+            handlers: make(self.handlers),
             retry: self.retry,
             timeout: self.timeout,
             ticks: self.ticks,
@@ -78,6 +107,7 @@ impl<P: Processor, L: HandlerList<P>> ProcessorSpec<P, L> {
             settings: self.settings,
             blocking: self.blocking,
             count: self.count,
+            beside: self.beside,
             options: self.options,
         }
     }

@@ -6,6 +6,15 @@ use crate::signal::{RequestOutcome, Signal, Signals};
 
 /// An answer on its way. Dropped ungiven, whoever asked hears nothing of it.
 pub(crate) trait Answer: Send {
+    /// With a log: whoever is told may go on before that is on disk, because all that it does can be derived
+    /// again from what is.
+    fn runs_ahead(&self) -> bool {
+        false
+    }
+
+    /// With a log: what it adds to the commit, at that place in the order of all answers.
+    fn record(&mut self, _order: u64, _into: &mut Vec<u8>) {}
+
     /// Finds whoever asked: it is answered with that from now on, and by nobody else. None if nobody waits
     /// any more.
     fn find(&mut self) -> Option<Found>;

@@ -43,6 +43,42 @@ impl Backoff {
     }
 }
 
+/// How often, and how patiently, a failed event is delivered again before it is parked.
+///
+/// ```
+/// use cueline::prelude::*;
+/// let retry = Retry::attempts(3).backoff(Backoff::new(millis(10), secs(1)));
+/// assert_ne!(retry, Retry::default());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Backoff,
+}
+
+impl Default for Retry {
+    /// Five deliveries, waiting from 100 ms to 30 s.
+    fn default() -> Self {
+        Self { attempts: 5, backoff: Backoff::default() }
+    }
+}
+
+impl Retry {
+    /// At most that many deliveries in all; 1 (or 0) means: park at the first failure. After a
+    /// panic or a timeout an event is delivered once more in any case.
+    pub const fn attempts(attempts: u32) -> Self {
+        let most = Duration::from_secs(30);
+        Self { attempts, backoff: Backoff::new(Duration::from_millis(100), most) }
+    }
+
+    /// Waits like this between deliveries.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

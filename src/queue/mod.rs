@@ -13,6 +13,7 @@ pub(crate) mod form;
 pub(crate) mod kept;
 mod lines;
 mod load;
+pub(crate) mod loose;
 pub(crate) mod once;
 mod parked;
 pub(crate) mod report;

@@ -72,6 +72,9 @@ pub(crate) struct QueueSettings {
     pub(crate) shared: bool,
     pub(crate) start_from: StartFrom,
     pub(crate) acknowledge: Acknowledge,
+    /// What it publishes can be derived again from what is on disk, and may be handed out before it is there
+    /// itself.
+    pub(crate) runs_ahead: bool,
 }
 
 impl QueueSettings {

@@ -29,6 +29,9 @@ impl Settle {
     }
 }
 
+/// What is carried out with a commit.
+pub(crate) type Applies = Box<dyn FnOnce() + Send>;
+
 /// What one commit says.
 #[derive(Default)]
 pub(crate) struct Commit {
@@ -43,8 +46,12 @@ pub(crate) struct Commit {
     pub(crate) outbox: Option<Events>,
     /// Publications that leave later, each with its topic's name.
     pub(crate) delayed: Vec<(Moment, Events, &'static str)>,
+    /// Facts that the log gets with it.
+    pub(crate) facts: Vec<u8>,
     /// Who is to be told of it.
     pub(crate) answers: Answers,
+    /// Carried out with it, under its lock.
+    pub(crate) applies: Option<Applies>,
     /// What handlers publish found no room: hand out nothing fresh before that, so that the
     /// pressure reaches who publishes from outside.
     pub(crate) pressed_until: Option<Moment>,

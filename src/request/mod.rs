@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod ask;
+pub(crate) mod awaits;
 mod door;
 pub(crate) mod gather;
 mod inbox;
@@ -29,6 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::message::EventId;
 use crate::queue::fence::Fence;
 use crate::signal::{RequestOutcome, Signal};
+use awaits::Mediators;
 use door::AtDoor;
 use inbox::Inbox;
 use slot::Told;
@@ -55,6 +57,7 @@ pub(crate) struct Requests {
     queues: TemporaryQueues,
     waits: Mutex<Waits>,
     at_door: AtDoor,
+    pub(crate) mediators: Mediators,
     /// The runtime has stopped.
     closed: AtomicBool,
     /// Numbers of those that have no id yet, and others.
@@ -72,6 +75,7 @@ impl Requests {
             queues: TemporaryQueues::default(),
             waits: Mutex::default(),
             at_door: AtDoor::default(),
+            mediators: Mediators::default(),
             closed: AtomicBool::new(false),
             numbers: AtomicU64::new(1),
             looks_at: AtomicU64::new(u64::MAX),

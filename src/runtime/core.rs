@@ -110,7 +110,9 @@ impl Core {
 
     /// A processor gets its place in the order.
     pub(crate) fn subscribe(&self, running: &Running) {
-        if running.subscription.wanted.topics().is_empty() && running.declaration.emits.is_empty() {
+        let declaration = &running.declaration;
+        let does_nothing = declaration.handles.is_empty() && declaration.emits.is_empty();
+        if does_nothing && !declaration.is_mediator {
             return; // an actor
         }
         self.broker.subscribe(&running.subscription, running.lane);

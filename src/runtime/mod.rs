@@ -25,6 +25,7 @@ mod threads;
 mod tree;
 mod watch;
 pub(crate) mod wiring;
+mod workflows;
 
 pub use asked::{Asked, Watching};
 pub use builder::RuntimeBuilder;
@@ -34,3 +35,4 @@ pub use shutdown::{Shutdown, Undone};
 pub use subscriptions::SubscriptionReport;
 pub use supervisors::SupervisorHandle;
 pub use watch::ProcessorReport;
+pub use workflows::WorkflowHandle;

@@ -19,6 +19,7 @@ use crate::broker::reading::Reading;
 use crate::clock::Trusted;
 use crate::error::{Error, ErrorKind};
 use crate::inflight::{Deaths, InFlight};
+use crate::mediator::record::next_order;
 use crate::message::Seq;
 use crate::queue::once::Keyed;
 use crate::queue::{Restored, StartFrom, Subscription, Trial};
@@ -53,6 +54,8 @@ pub(crate) struct Storage {
     lock: Lock,
     recovery: Duration,
     damaged: u64,
+    /// The place of the next answer to a workflow in the order of all.
+    answered: u64,
 }
 
 /// A log that is written to.
@@ -99,12 +102,24 @@ impl Subscriptions {
 
     /// A processor's subscription goes on where it was, or begins.
     /// One of a pool's children begins in any case.
-    pub(super) fn keep(&mut self, subscription: &Arc<Subscription>, member: bool) {
-        self.keep_quietly(subscription, member);
+    /// `tell` is told the number, and all that is known.
+    pub(super) fn keep(
+        &mut self,
+        subscription: &Arc<Subscription>,
+        member: bool,
+        tell: impl FnOnce(u32, Option<&Facts>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.keep_quietly(subscription, member, tell)?;
         self.trial.joins(subscription);
+        Ok(())
     }
 
-    fn keep_quietly(&mut self, subscription: &Subscription, member: bool) {
+    fn keep_quietly(
+        &mut self,
+        subscription: &Subscription,
+        member: bool,
+        tell: impl FnOnce(u32, Option<&Facts>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let name = subscription.name.as_str().to_owned();
         let topics = self.reading.names_of(&subscription.wanted);
         subscription.reads_back_by(self.reading.back(&subscription.wanted));
@@ -113,7 +128,8 @@ impl Subscriptions {
         let fact = SubscriptionFact { lasts, name, topics };
         if let Some((number, before)) = known {
             subscription.keep(number, (before != fact.topics).then_some(&fact));
-            let Some(mut restored) = Restored::read(&self.facts, number) else { return };
+            tell(number, Some(&self.facts))?;
+            let Some(mut restored) = Restored::read(&self.facts, number) else { return Ok(()) };
             for (_, left) in self.left.extract_if(.., |(of, _)| *of == fact.name) {
                 // What it left is this one's.
                 restored.take_over(Restored::read(&self.facts, left).unwrap_or_default());
@@ -125,8 +141,9 @@ impl Subscriptions {
             subscription.earlier_weigh(self.reading.segments().mean_from(restored.to.0));
             subscription.restore(restored, (&died, self.life), topic);
             self.facts.forget_subscription(number);
-            return;
+            return Ok(());
         }
+        tell(self.next, None)?;
         self.needs.name(self.next, &fact.name);
         subscription.keep(self.next, Some(&fact));
         let segments = self.reading.segments();
@@ -142,6 +159,7 @@ impl Subscriptions {
             subscription.begin_with(Seq(from.max(segments.first())));
         }
         self.next += 1;
+        Ok(())
     }
 }
 
@@ -202,9 +220,20 @@ impl Storage {
         let keeping = (keeper, full, floor, tell, trusted);
         let frames = found.lost.iter().map(|lost| lost.gap.frames.1 - lost.gap.frames.0);
         let (bell, damaged, recovery) = ((bell, rung), frames.sum(), begun.elapsed());
-        let storage =
-            Self { log, bell, facts, journal, died, asked, keeping, lock, recovery, damaged };
-        Ok(storage)
+        let answered = next_order(&facts);
+        Ok(Self {
+            log,
+            bell,
+            facts,
+            journal,
+            died,
+            asked,
+            keeping,
+            lock,
+            recovery,
+            damaged,
+            answered,
+        })
     }
 
     /// The position of the next event.
@@ -286,6 +315,7 @@ impl Storage {
             opened_at,
             needs.clone(),
             broker.durability.clone(),
+            self.answered,
         );
         let segments = self.log.segments();
         let writer = Writer::start(self.log, feed, self.bell).map_err(refused)?;

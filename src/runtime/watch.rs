@@ -42,6 +42,7 @@ impl Core {
         let lanes = self.broker.sequencer.lanes();
         lanes.iter().for_each(|lane| lane.pass_round_for_it());
         self.show_gauges(&self.all());
+        self.broker.signals.contain(During::Observer, None, || self.show_mediators());
         if let Some(log) = self.log_gauges() {
             let set = || self.recorder.set_log_gauges(&log);
             self.broker.signals.contain(During::Observer, None, set);

@@ -24,8 +24,9 @@ use crate::queue::{Acknowledge, Subscription, Wanted, WhenFull};
 use crate::signal::{During, ProcessorName, Signals};
 use crate::store::Store;
 use crate::store::channel::Channel;
+use crate::store::file::facts::Facts;
 use crate::supervise::ChildKind;
-use crate::supervise::child::{Child, Declaration};
+use crate::supervise::child::{Child, Declaration, Memory};
 use crate::supervise::tree::{Body, Plan};
 
 /// Checks everything and starts it.
@@ -164,8 +165,21 @@ pub(super) fn admit(
         core.broker.clock.clone(),
         core.broker.signals.clone(),
     ));
-    if let Some(kept) = &mut *core.subscriptions.lock() {
-        kept.keep(&subscription, member.is_some());
+    let hosts = declaration.settings.hosts;
+    let (broker, requests) = (&core.broker, &core.requests);
+    let tell = |number: u32, facts: Option<&Facts>| {
+        child.remembers(Memory {
+            number,
+            hosts,
+            facts,
+            subscription: &subscription,
+            broker,
+            requests,
+        })
+    };
+    match &mut *core.subscriptions.lock() {
+        Some(kept) => kept.keep(&subscription, member.is_some(), tell)?,
+        None => tell(number as u32, None)?,
     }
     subscription.detach(shared);
     let lane = number % core.threads;
@@ -188,6 +202,7 @@ pub(super) fn admit(
         }
         let handled = running.declaration.handles.iter();
         handled.filter(|of| of.served).for_each(|of| core.recorder.add_command(of.name));
+        core.add_mediator_metrics(&running.subscription.name);
     });
     Ok(running)
 }
@@ -239,7 +254,8 @@ fn check(processors: &Table, declaration: &Declaration, template: bool) -> Resul
              give one of them another name"
         )));
     }
-    if declaration.handles.is_empty() && declaration.emits.is_empty() {
+    let does_nothing = declaration.handles.is_empty() && declaration.emits.is_empty();
+    if does_nothing && !declaration.is_mediator {
         return Err(Error::config(format!(
             "`{name}` subscribes to nothing and publishes nothing: call `.on::<E>()` for each event \
              type it handles"

@@ -12,6 +12,22 @@ pub(super) fn log(signal: &Signal<'_>) {
         | Signal::Checkpointed { .. }
         | Signal::Requested { outcome: RequestOutcome::Answered, .. }
         | Signal::Damaged { .. } => {} // each stretch was told when it was found
+        Signal::WorkflowBegan { mediator, workflow } => {
+            debug!(%mediator, workflow, "a workflow began");
+        }
+        Signal::WorkflowEnded { mediator, workflow, id, outcome, took } => {
+            let (outcome, took) = (outcome.as_str(), took.as_millis() as u64);
+            debug!(%mediator, workflow, %id, outcome, took_ms = took, "a workflow ended");
+        }
+        Signal::WorkflowIs { mediator, workflow, id, state, why } if state.needs_a_person() => {
+            error!(%mediator, workflow, %id, state = state.as_str(), why, "a workflow does not go on");
+        }
+        Signal::WorkflowIs { mediator, workflow, id, state, why } => {
+            info!(%mediator, workflow, %id, state = state.as_str(), why, "a workflow is in another state");
+        }
+        Signal::WorkflowMissed { mediator, what, count } => {
+            debug!(%mediator, what = what.as_str(), count, "came to nobody");
+        }
         Signal::Forgone { processor, event, cause, error } => {
             warn!(%processor, %event, %cause, error, "an event failed that counted as handled already: it is gone");
         }

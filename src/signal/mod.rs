@@ -4,13 +4,18 @@
 
 mod logged;
 mod reasons;
+mod seam;
+mod workflows;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::guard::{Quiet, contain};
 use crate::message::EventId;
+
+pub use seam::Observer;
+pub(crate) use seam::Signals;
+pub use workflows::{Missed, WorkflowOutcome, WorkflowState};
 
 pub use reasons::{Cause, DropReason, During, Hook, RequestOutcome, RestartCause};
 
@@ -280,6 +285,49 @@ pub enum Signal<'a> {
         /// Whether it is stopped now.
         stopped: bool,
     },
+    /// A workflow began, or its mediator's threads took some up that an earlier process left.
+    WorkflowBegan {
+        /// The mediator.
+        mediator: &'a ProcessorName,
+        /// Its name.
+        workflow: &'a str,
+    },
+    /// A workflow has ended.
+    WorkflowEnded {
+        /// The mediator.
+        mediator: &'a ProcessorName,
+        /// Its name.
+        workflow: &'a str,
+        /// Its id, as that of an event.
+        id: EventId,
+        /// How.
+        outcome: WorkflowOutcome,
+        /// How long it took, also while no process ran.
+        took: Duration,
+    },
+    /// A workflow is in another state.
+    WorkflowIs {
+        /// The mediator.
+        mediator: &'a ProcessorName,
+        /// Its name.
+        workflow: &'a str,
+        /// Its id, as that of an event.
+        id: EventId,
+        /// In which.
+        state: WorkflowState,
+        /// Why.
+        why: &'a str,
+    },
+    /// Results or events that nobody takes: a step was abandoned before its result came, or an event came
+    /// that no workflow expects, or that one has not taken when it ended.
+    WorkflowMissed {
+        /// The mediator.
+        mediator: &'a ProcessorName,
+        /// What they were.
+        what: Missed,
+        /// How many.
+        count: u64,
+    },
 }
 
 /// How long one event took: the first of every few that are handled together, and every one that
@@ -295,66 +343,4 @@ pub struct Sample {
     /// From the publication of the initiating event to the outcome of this handler, in whole
     /// milliseconds.
     pub end_to_end: Duration,
-}
-
-/// Something that wants to know. Called on the thread where the fact arose: be quick, never block.
-/// A panic in it is caught, and counted as one of an observer.
-///
-/// ```
-/// use cueline::{Observer, Signal};
-///
-/// struct Pager;
-/// impl Observer for Pager {
-///     fn observe(&self, signal: &Signal<'_>) {
-///         if let Signal::Parked { processor, event, cause, .. } = signal {
-///             eprintln!("{event} of {processor} needs a person: {cause}");
-///         }
-///     }
-/// }
-/// let builder = cueline::Runtime::builder("example").observe(Pager);
-/// ```
-pub trait Observer: Send + Sync + 'static {
-    /// One fact.
-    fn observe(&self, signal: &Signal<'_>);
-}
-
-/// The seam: who is told.
-#[derive(Default)]
-pub(crate) struct Signals {
-    observers: Vec<Quiet<Box<dyn Observer>>>,
-}
-
-impl fmt::Debug for Signals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signals({} observers)", self.observers.len())
-    }
-}
-
-impl Signals {
-    pub(crate) fn new(observers: Vec<Box<dyn Observer>>) -> Arc<Self> {
-        Arc::new(Self { observers: observers.into_iter().map(Quiet::new).collect() })
-    }
-
-    pub(crate) fn state(&self, signal: &Signal<'_>) {
-        let logged = contain(|| logged::log(signal)).is_ok();
-        let told = |observer: &dyn Observer| contain(|| observer.observe(signal)).is_ok();
-        let panicked = self.observers.iter().filter(|observer| !told(&****observer)).count();
-        if (panicked > 0 || !logged)
-            && !matches!(signal, Signal::PanicContained { during: During::Observer, .. })
-        {
-            self.state(&Signal::PanicContained { during: During::Observer, event: None });
-        }
-    }
-
-    /// Code of the application panicked, on which no event depends.
-    pub(crate) fn contained(&self, during: During) {
-        self.state(&Signal::PanicContained { during, event: None });
-    }
-
-    /// Runs code of the application on which no event depends: a panic is caught and stated.
-    pub(crate) fn contain(&self, during: During, event: Option<EventId>, run: impl FnOnce()) {
-        if contain(run).is_err() {
-            self.state(&Signal::PanicContained { during, event });
-        }
-    }
 }

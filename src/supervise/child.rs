@@ -11,6 +11,7 @@ use super::policy::{NodeId, Verdict};
 use super::registry::Registry;
 use crate::broker::handle::Broker;
 use crate::broker::holders::Holder;
+use crate::error::Error;
 use crate::guard::{Quiet, contain};
 use crate::message::Declared;
 use crate::pulse::Pulse;
@@ -18,6 +19,7 @@ use crate::queue::fence::Fence;
 use crate::queue::{QueueSettings, Subscription};
 use crate::request::Requests;
 use crate::signal::During;
+use crate::store::file::facts::Facts;
 
 /// A processor as it was declared.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub(crate) struct Declaration {
     pub(crate) argument: std::any::TypeId,
     /// A pool's children do not share one subscription: each has its own.
     pub(crate) own: bool,
+    /// It owns workflows, and may have something to do without any event.
+    pub(crate) is_mediator: bool,
 }
 
 /// How a child is dealt with, as the application says.
@@ -58,8 +62,30 @@ pub(crate) type Argument = Arc<dyn Any + Send + Sync>;
 pub(crate) trait Child: Send + Sync {
     fn declaration(&self) -> Declaration;
 
+    /// It has its place, and takes up what it left there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot run like that.
+    fn remembers(&self, _: Memory<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Starts a host on the thread this is called on.
     fn host(self: Arc<Self>, seat: Seat);
+}
+
+/// What a child is told before its hosts start.
+pub(crate) struct Memory<'a> {
+    /// As which it is known for ever, if there is a log, or else in this process.
+    pub(crate) number: u32,
+    /// On how many threads it runs.
+    pub(crate) hosts: usize,
+    /// What the log says.
+    pub(crate) facts: Option<&'a Facts>,
+    pub(crate) subscription: &'a Arc<Subscription>,
+    pub(crate) broker: &'a Arc<Broker>,
+    pub(crate) requests: &'a Arc<Requests>,
 }
 
 /// What one host of a child gets: its place in the order, and its share of the instances.

@@ -108,14 +108,19 @@ impl<P: Processor, L: HandlerList<P>> Executor<P, L> {
 
     /// Whether somebody waits for the answer to a command.
     pub(super) fn is_awaited(&self, kept: &Kept) -> bool {
-        self.seat.requests.deadline_of(kept.id()).is_some()
+        let (requests, command) = (&self.seat.requests, kept.id());
+        requests.deadline_of(command).is_some() || requests.workflow_awaits(command)
     }
 
     /// Whoever waits for the answer to a command is told that it failed for good. Its name.
     pub(super) fn tells(&self, kept: &Kept, attempts: u32, failure: Failure) -> &'static str {
         let name = self.seat.broker.name_of(kept.head.topic);
-        let error = Error::failed(name, attempts, failure);
         let requests = self.seat.requests.clone();
+        if let Some(answer) = requests.step_failure(kept.id(), failure.clone()) {
+            self.link.stage_answer(answer);
+            return name;
+        }
+        let error = Error::failed(name, attempts, failure);
         self.link.stage_answer(Box::new(GaveUp::new(requests, kept.id(), name, error)));
         name
     }

@@ -7,6 +7,7 @@ use crate::clock::{Moment, Timestamp};
 use crate::processor::emitted::Emitted;
 use crate::queue::answer::Answers;
 use crate::queue::batch::{Events, Load};
+use crate::queue::settlement::Applies;
 use crate::store::memory::{StateKey, StoredValue, Value};
 
 pub(super) struct Chunk {
@@ -18,6 +19,9 @@ pub(super) struct Chunk {
     /// What those take up.
     pub(super) delayed_load: Load,
     pub(super) answers: Answers,
+    /// Facts that the log is to have.
+    pub(super) facts: Vec<u8>,
+    pub(super) applies: Option<Applies>,
     pub(super) now: Option<Timestamp>,
 }
 
@@ -30,6 +34,8 @@ impl Chunk {
             delayed: Vec::new(),
             delayed_load: Load::default(),
             answers: Vec::new(),
+            facts: Vec::new(),
+            applies: None,
             now: None,
         }
     }

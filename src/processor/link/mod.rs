@@ -4,6 +4,8 @@
 //! [`Context`]: super::context::Context
 
 mod chunk;
+mod commit;
+pub(crate) mod loose;
 mod publications;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use self::chunk::Chunk;
 use super::measured::Measured;
-use super::outcome::{Ended, Retry};
+use super::outcome::Ended;
 use super::pressure::Pressure;
 use crate::broker::handle::{Broker, Lease};
 use crate::broker::holders::Holder;
@@ -27,12 +29,11 @@ use crate::message::id::IdSource;
 use crate::message::{Key, Message};
 use crate::pulse::Pulse;
 use crate::queue::answer::Answer;
-use crate::queue::batch::{Events, Load};
+use crate::queue::backoff::Retry;
+use crate::queue::batch::Events;
 use crate::queue::fence::Fence;
-use crate::queue::settlement::{Commit, Settle};
 use crate::queue::{Cursor, Driver, Subscription};
 use crate::request::Requests;
-use crate::signal::Signal;
 use crate::store::memory::{StateKey, StoredValue, Value};
 use crate::supervise::Reason;
 use crate::supervise::child::Seat;
@@ -212,105 +213,6 @@ impl Link {
 
     pub(crate) fn count_filtered(&self) {
         self.filtered.set(self.filtered.get() + 1);
-    }
-
-    /// Commits all that was staged: publications leave, state is kept, events are settled.
-    pub(crate) fn commit(&self, settle: Option<Settle>) {
-        self.commit_and_tell(settle, None, None);
-    }
-
-    /// As [`Link::commit`]; hands out nothing fresh before `pressed_until`, and says `also` as well
-    /// before the runtime may rest.
-    pub(crate) fn commit_and_tell(
-        &self,
-        settle: Option<Settle>,
-        pressed_until: Option<Moment>,
-        also: Option<&Signal<'_>>,
-    ) {
-        let (outbox, leases, states, delayed, answers) = {
-            let chunk = &mut *self.chunk.borrow_mut();
-            let outbox = match self.mark.take() {
-                0 => Events::new(self.broker.signals.clone()),
-                mark if mark == chunk.outbox.len() => {
-                    let fresh = chunk.outbox.another();
-                    std::mem::replace(&mut chunk.outbox, fresh)
-                }
-                mark => {
-                    let rest = chunk.outbox.split_off(mark);
-                    std::mem::replace(&mut chunk.outbox, rest)
-                }
-            };
-            self.published.set(chunk.outbox.len());
-            self.heavy.set(false);
-            chunk.now = None;
-            chunk.delayed_load = Load::default();
-            let (emitted, in_hand) = (&mut chunk.emitted, &chunk.outbox);
-            let leases: Leases =
-                emitted.iter_mut().filter_map(|of| of.take_used(in_hand)).collect();
-            let staged = chunk.staged.drain();
-            let states: Vec<_> =
-                staged.map(|(name, (value, stored))| (name, value, stored)).collect();
-            let delayed = std::mem::take(&mut chunk.delayed);
-            (outbox, leases, states, delayed, std::mem::take(&mut chunk.answers))
-        };
-        let to = self.progress.take();
-        let failed = settle.as_ref().is_some_and(Settle::is_failure) && to.is_some();
-        let by = Some(self.driver);
-        // With a log, what was published goes there together with all else.
-        let (kept, outbox) = match self.broker.journal {
-            Some(_) => (Some(outbox).filter(|outbox| !outbox.is_empty()), None),
-            None => (None, Some(outbox)),
-        };
-        // Somebody waits for what they say.
-        let urgent = kept.is_some() || !answers.is_empty();
-        let commit =
-            Commit { by, to, settle, states, outbox: kept, delayed, answers, pressed_until };
-        // The runtime does not rest before it is finished, and whoever sees the publications sees the
-        // state of the same commit. Too late, and nothing of it happens.
-        let Some(committed) = self.subscription.commit(&self.fence, commit) else { return };
-        let outbox = outbox.unwrap_or_else(|| Events::new(self.broker.signals.clone()));
-        if !(leases.is_empty() && outbox.is_empty()) {
-            // Its own topics are another matter: it would wait for itself.
-            let wanted = &self.subscription.wanted;
-            let of_others = |topic| wanted.which(topic).is_none();
-            self.pressure.by_readers(self.broker.flush(
-                self.holder,
-                outbox,
-                &leases,
-                of_others,
-                u64::from(BUDGET),
-            ));
-        }
-        let events = self.handled.take() + committed.passed - u64::from(failed);
-        let filtered = self.filtered.take();
-        self.measured.with_samples(|samples| {
-            if events > 0 || !samples.is_empty() {
-                let processor = &self.subscription.name;
-                let signal = Signal::Handled { processor, events, filtered, samples };
-                self.broker.signals.state(&signal);
-            }
-        });
-        if let Some(signal) = also {
-            self.broker.signals.state(signal);
-        }
-        // Before nothing is untold: whoever waits for rest must not look in between.
-        self.broker.has_news(&self.subscription, urgent);
-        committed.finish(&self.subscription, &self.fence);
-        self.broker.progressed(&self.subscription);
-    }
-
-    /// Commits what a hook staged, if it staged anything.
-    pub(crate) fn commit_if_staged(&self) {
-        let staged = {
-            let chunk = self.chunk.borrow();
-            self.mark.get() > 0
-                || !(chunk.staged.is_empty()
-                    && chunk.delayed.is_empty()
-                    && chunk.answers.is_empty())
-        };
-        if staged {
-            self.commit(None);
-        }
     }
 
     /// The child is to end after what is in hand: nothing more is taken.

@@ -106,9 +106,14 @@ impl Subscription {
         if let (Some(news), Some(outbox)) = (&mut inner.news, commit.outbox) {
             news.published(outbox);
         }
+        if let Some(applies) = commit.applies {
+            applies();
+        }
         let mut answers = commit.answers;
         if let Some(news) = &mut inner.news {
-            news.answers.append(&mut answers);
+            news.facts(&commit.facts);
+            let later = answers.extract_if(.., |answer| !answer.runs_ahead());
+            news.answers.extend(later);
             self.news.store(true, SeqCst);
             self.note_hunger(&mut inner);
         }

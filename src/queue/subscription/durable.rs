@@ -44,6 +44,8 @@ pub(crate) struct Told {
     pub(crate) outbox: Option<Events>,
     /// Who is to be told when it is on disk.
     pub(crate) answers: Answers,
+    /// What was published may be handed out before it is on disk.
+    pub(crate) runs_ahead: bool,
 }
 
 /// A held event, as a fact.
@@ -174,6 +176,10 @@ impl News {
         put_deleted(&mut self.records, &name_at(FactKind::Delayed, self.number, number));
     }
 
+    pub(super) fn facts(&mut self, records: &[u8]) {
+        self.records.extend_from_slice(records);
+    }
+
     pub(super) fn published(&mut self, outbox: Events) {
         match &mut self.outbox {
             Some(before) => before.append(outbox),
@@ -271,7 +277,8 @@ impl Subscription {
         let needs = held.into_iter().chain(in_hand).chain(unreadable).fold(to, Seq::min);
         let needs = (!news.gone).then_some(needs);
         let (outbox, answers) = (news.outbox.take(), std::mem::take(&mut news.answers));
-        let told = Told { number: news.number, needs, records, outbox, answers };
+        let (number, runs_ahead) = (news.number, self.settings.runs_ahead);
+        let told = Told { number, needs, records, outbox, answers, runs_ahead };
         drop(guard);
         waker.into_iter().for_each(std::task::Waker::wake);
         Some(told)

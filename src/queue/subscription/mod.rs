@@ -17,9 +17,10 @@ mod source;
 #[cfg(test)]
 mod tests_support;
 mod trial;
+mod untold;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -31,7 +32,6 @@ use crate::guard::contain;
 use crate::message::{Key, Seq};
 use crate::queue::batch::{Batch, Load};
 use crate::queue::delayed::DelayedEvents;
-use crate::queue::fence::Fence;
 use crate::queue::kept::{Kept, KeptEvents};
 use crate::queue::parked::ParkedEvents;
 use crate::queue::report::BriefReport;
@@ -349,25 +349,6 @@ impl Subscription {
         let more = inner.orphaned && inner.source.is_lagging();
         let nothing = nothing && inner.unreadable.is_empty() && !more;
         inner.is_finished() && nothing && !self.has_untold()
-    }
-
-    /// Something is done and about to be told by that host; the runtime does not rest before
-    /// [`Subscription::told`].
-    pub(crate) fn about_to_tell(&self, by: &Fence) {
-        if by.about_to_tell() {
-            self.untold.fetch_add(1, SeqCst);
-        }
-    }
-
-    pub(crate) fn told(&self, by: &Fence) {
-        if by.told() {
-            self.untold.fetch_sub(1, SeqCst);
-        }
-    }
-
-    /// Whether something was done that has not been told yet.
-    pub(crate) fn has_untold(&self) -> bool {
-        self.untold.load(SeqCst) > 0
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn subscription() -> Subscription {
         hosts: 1,
         shared: false,
         start_from: StartFrom::Now,
+        runs_ahead: false,
         acknowledge: crate::queue::Acknowledge::AfterSuccess,
     };
     let name = ProcessorName { index: 0, name: "test".into() };

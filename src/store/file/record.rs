@@ -42,11 +42,19 @@ pub(crate) enum FactKind {
     Died = 10,
     /// A channel's name → for how long its events are kept when everybody has consumed them.
     Retention = 11,
+    /// A mediator and a workflow's id → what began it.
+    Workflow = 12,
+    /// A mediator, a workflow's id and a number → the steps that it began together.
+    Steps = 13,
+    /// A mediator, a workflow's id and a place in the order → what came to it.
+    Entry = 14,
+    /// A mediator and a workflow's id → how it ended, for whoever starts it once more.
+    Ended = 15,
 }
 
 impl FactKind {
     /// All there are.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Channel,
         Self::Subscription,
         Self::Progress,
@@ -58,6 +66,10 @@ impl FactKind {
         Self::Accepted,
         Self::Died,
         Self::Retention,
+        Self::Workflow,
+        Self::Steps,
+        Self::Entry,
+        Self::Ended,
     ];
 
     /// It is of use only as long as its subscription is there.
@@ -68,7 +80,11 @@ impl FactKind {
             | Self::Behind
             | Self::State
             | Self::Delayed
-            | Self::Died => true,
+            | Self::Died
+            | Self::Workflow
+            | Self::Steps
+            | Self::Entry
+            | Self::Ended => true,
             Self::Channel | Self::Subscription | Self::Dedup | Self::Accepted | Self::Retention => {
                 false
             }

@@ -1,0 +1,154 @@
+//! What a mediator is told with somebody's commit: that a workflow begins, that something came to one.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::domain::Domain;
+use super::record::{Head, Place};
+use super::table::Record;
+use crate::queue::answer::{Answer, Found};
+use crate::workflow::WorkflowId;
+
+/// A workflow begins. What follows from it can be derived from the event that began it.
+pub(crate) struct Began {
+    domain: Arc<Domain>,
+    id: WorkflowId,
+    head: Option<Head>,
+}
+
+impl Began {
+    pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, head: Head) -> Self {
+        Self { domain, id, head: Some(head) }
+    }
+}
+
+impl Answer for Began {
+    fn runs_ahead(&self) -> bool {
+        true
+    }
+
+    fn find(&mut self) -> Option<Found> {
+        None
+    }
+
+    fn give(mut self: Box<Self>) {
+        let (Some(head), Some(shard)) = (self.head.take(), self.domain.shard(self.id)) else {
+            return;
+        };
+        let mut shard = shard.lock();
+        shard.starting.remove(&self.id);
+        shard.records.insert(self.id, Record::new(head));
+        shard.queue(self.id);
+        self.domain.wake(shard);
+    }
+}
+
+impl Drop for Began {
+    /// The commit was not carried out.
+    fn drop(&mut self) {
+        let Some(head) = self.head.take() else { return };
+        if let Some(shard) = self.domain.shard(self.id) {
+            shard.lock().starting.remove(&self.id);
+        }
+        if let Some(key) = &head.key {
+            self.domain.index.lock().removes(&head.workflow, key, self.id);
+        }
+    }
+}
+
+/// Somebody hears that it is kept.
+pub(crate) struct Kept<T>(Option<(oneshot::Sender<T>, T)>);
+
+impl<T> Kept<T> {
+    pub(crate) fn new(who: oneshot::Sender<T>, what: T) -> Self {
+        Self(Some((who, what)))
+    }
+}
+
+impl<T: Send> Answer for Kept<T> {
+    fn find(&mut self) -> Option<Found> {
+        None
+    }
+
+    fn give(mut self: Box<Self>) {
+        if let Some((who, what)) = self.0.take() {
+            who.send(what).ok();
+        }
+    }
+}
+
+/// Something came to a workflow, to be told when it is kept, in the order in which it is.
+pub(crate) struct Told {
+    domain: Arc<Domain>,
+    id: WorkflowId,
+    entry: Vec<u8>,
+    place: Place,
+}
+
+impl Told {
+    pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, entry: Vec<u8>) -> Self {
+        Self { domain, id, entry, place: Place::of(0) }
+    }
+}
+
+impl Answer for Told {
+    fn record(&mut self, order: u64, into: &mut Vec<u8>) {
+        self.place = Place::of(order);
+        self.domain.names(self.id).put_entry(into, self.place, &self.entry);
+    }
+
+    fn find(&mut self) -> Option<Found> {
+        None
+    }
+
+    fn give(self: Box<Self>) {
+        self.domain.arrives(self.id, self.place, &self.entry);
+    }
+}
+
+/// As [`Told`], of an event that a workflow has to take before it may end.
+pub(crate) struct Came {
+    told: Told,
+    counted: bool,
+}
+
+impl Came {
+    pub(crate) fn new(told: Told) -> Self {
+        Self::count(&told, 1);
+        Self { told, counted: true }
+    }
+
+    fn count(told: &Told, more: i32) {
+        if let Some(shard) = told.domain.shard(told.id)
+            && let Some(record) = shard.lock().records.get_mut(&told.id)
+        {
+            record.arriving = record.arriving.saturating_add_signed(more);
+        }
+    }
+}
+
+impl Answer for Came {
+    fn record(&mut self, order: u64, into: &mut Vec<u8>) {
+        self.told.record(order, into);
+    }
+
+    fn find(&mut self) -> Option<Found> {
+        None
+    }
+
+    fn give(mut self: Box<Self>) {
+        self.counted = false;
+        Self::count(&self.told, -1);
+        let Told { domain, id, entry, place } = &self.told;
+        domain.arrives(*id, *place, entry);
+    }
+}
+
+impl Drop for Came {
+    fn drop(&mut self) {
+        if self.counted {
+            Self::count(&self.told, -1);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a commit changes in the table: all of it, when the commit is sure to be carried out.
+
+use super::domain::Domain;
+use super::record::{Ended, Head, Place};
+use super::table::{Open, Shard, Status};
+use crate::clock::Moment;
+use crate::workflow::WorkflowId;
+use crate::workflow::history::Kind;
+
+/// One change of one workflow.
+pub(crate) enum Change {
+    /// It began steps, having been told so much.
+    Began {
+        id: WorkflowId,
+        steps: Vec<u8>,
+        first: Option<u32>,
+        told: u32,
+        opens: Vec<Open>,
+    },
+    Closes {
+        id: WorkflowId,
+        step: u32,
+    },
+    Status {
+        id: WorkflowId,
+        status: Status,
+    },
+    Shows {
+        id: WorkflowId,
+        shows: Vec<u8>,
+    },
+    TriedAgain {
+        id: WorkflowId,
+        step: u32,
+    },
+    /// It has ended; so much of what came to it was known then.
+    Ends {
+        id: WorkflowId,
+        came: u32,
+        ended: Ended,
+    },
+    /// It is told other things, or in another order, from its beginning.
+    Anew {
+        id: WorkflowId,
+        head: Head,
+        steps: Vec<u8>,
+        facts: Vec<u32>,
+        came: u32,
+        entries: Vec<(Place, Vec<u8>)>,
+    },
+}
+
+impl Domain {
+    /// Carries out what belongs to one thread's commit.
+    pub(super) fn apply(&self, changes: Vec<Change>, now: Moment) {
+        for change in changes {
+            let id = change.id();
+            let Some(shard) = self.shard(id) else { continue };
+            let shard = &mut *shard.lock();
+            self.apply_one(shard, change, now);
+        }
+    }
+
+    fn apply_one(&self, shard: &mut Shard, change: Change, now: Moment) {
+        match change {
+            Change::Began { id, steps, first, told, opens } => {
+                if let Some(record) = shard.records.get_mut(&id) {
+                    record.steps.extend_from_slice(&steps);
+                    record.facts.extend(first);
+                    record.told = Some(told);
+                }
+                opens.into_iter().for_each(|open| shard.opens(id, open));
+            }
+            Change::Closes { id, step } => {
+                if let Some(open) = shard.closes(id, step)
+                    && open.kind == Kind::WaitFor
+                    && let Some(key) = &open.key
+                {
+                    self.index.lock().waits_no_more(&open.name, key, id);
+                }
+            }
+            Change::Status { id, status } => {
+                if let Some(record) = shard.records.get_mut(&id)
+                    && record.status != status
+                {
+                    let resumes = !record.status.goes_on() && status.goes_on();
+                    record.status = status;
+                    if resumes {
+                        shard.queue(id);
+                    }
+                }
+            }
+            Change::Shows { id, shows } => {
+                if let Some(record) = shard.records.get_mut(&id) {
+                    record.shows = Some(shows.into());
+                }
+            }
+            Change::TriedAgain { id, step } => {
+                if let Some(record) = shard.records.get_mut(&id) {
+                    record.tried_again(step);
+                }
+            }
+            Change::Ends { id, came, ended } => {
+                let Some(record) = shard.removes(id) else { return };
+                let late =
+                    record.entries().flatten().skip(came as usize).map(|(place, _)| (id, place));
+                shard.late.extend(late);
+                let mut index = self.index.lock();
+                if let Some(key) = &record.head.key {
+                    index.removes(&record.head.workflow, key, id);
+                }
+                for open in record.open.iter().filter(|open| open.kind == Kind::WaitFor) {
+                    open.key.iter().for_each(|key| index.waits_no_more(&open.name, key, id));
+                }
+                drop(index);
+                shard.tell_who_waits(id, &ended);
+                shard.remember(id, ended);
+            }
+            Change::Anew { id, head, steps, facts, came, mut entries } => {
+                let Some(before) = shard.removes(id) else { return };
+                let since = before.entries().flatten().skip(came as usize);
+                entries.extend(since.map(|(place, entry)| (place, entry.to_vec())));
+                let mut record = super::table::Record::new(head);
+                (record.steps, record.facts, record.arriving) = (steps, facts, before.arriving);
+                record.set_entries(&entries);
+                shard.records.insert(id, record);
+                shard.reopen(id, now);
+                shard.queue(id);
+            }
+        }
+    }
+}
+
+impl Change {
+    fn id(&self) -> WorkflowId {
+        match self {
+            Self::Began { id, .. }
+            | Self::Closes { id, .. }
+            | Self::Status { id, .. }
+            | Self::Shows { id, .. }
+            | Self::TriedAgain { id, .. }
+            | Self::Ends { id, .. }
+            | Self::Anew { id, .. } => *id,
+        }
+    }
+}

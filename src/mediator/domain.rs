@@ -1,0 +1,289 @@
+//! A mediator as its threads and all others share it: its workflows' code, its table, and how somebody
+//! begins one, tells one something, and looks at it.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::oneshot;
+
+use super::answers::{Began, Came, Told};
+use super::index::Index;
+use super::record::{Head, Names, Place};
+use super::table::{Order, Ordered, Shard};
+use crate::clock::Timestamp;
+use crate::error::{Failure, Outcome};
+use crate::message::{EventId, Key, Message};
+use crate::queue::Subscription;
+use crate::queue::answer::Answer;
+use crate::request::awaits::{Awaits, Beginning, Start};
+use crate::workflow::history::Entry;
+use crate::workflow::{Code, WorkflowId};
+
+/// The bounds and rules of a mediator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// So many workflows are loaded at a time, on each thread.
+    pub(crate) loaded: usize,
+    /// So many bytes a history may have, and so many things that came.
+    pub(crate) history_bytes: usize,
+    pub(crate) history_entries: usize,
+    /// For how long and of how many it is known how they ended.
+    pub(crate) remember: (usize, Duration),
+}
+
+/// Where it runs.
+pub(crate) struct Here {
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) kept: bool,
+}
+
+/// A mediator.
+pub(crate) struct Domain {
+    pub(crate) name: Arc<str>,
+    pub(crate) codes: Vec<Arc<dyn Code>>,
+    pub(crate) limits: Limits,
+    number: AtomicU32,
+    place: OnceLock<Here>,
+    pub(crate) index: Mutex<Index>,
+}
+
+impl Domain {
+    pub(crate) fn new(name: Arc<str>, codes: Vec<Arc<dyn Code>>, limits: Limits) -> Arc<Self> {
+        let expecting = codes.iter().filter(|code| !code.expects().is_empty());
+        let index = Index::new(expecting.map(|code| code.name()));
+        Arc::new(Self {
+            name,
+            codes,
+            limits,
+            number: AtomicU32::new(0),
+            place: OnceLock::new(),
+            index: Mutex::new(index),
+        })
+    }
+
+    /// It has its place in a runtime. False if it had one.
+    pub(crate) fn settles(
+        &self,
+        number: u32,
+        shards: usize,
+        kept: bool,
+        subscription: Arc<Subscription>,
+    ) -> bool {
+        self.number.store(number, SeqCst);
+        let shards = (0..shards.max(1)).map(|_| Mutex::default()).collect();
+        self.place.set(Here { subscription, shards, kept }).is_ok()
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number.load(SeqCst)
+    }
+
+    pub(crate) fn names(&self, id: WorkflowId) -> Names {
+        Names { mediator: self.number(), id }
+    }
+
+    /// What it does is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.here().is_some_and(|here| here.kept)
+    }
+
+    pub(crate) fn here(&self) -> Option<&Here> {
+        self.place.get()
+    }
+
+    pub(crate) fn shards(&self) -> &[Mutex<Shard>] {
+        self.here().map_or(&[], |here| &here.shards)
+    }
+
+    /// Where that workflow lives.
+    pub(crate) fn shard(&self, id: WorkflowId) -> Option<&Mutex<Shard>> {
+        let shards = self.shards();
+        shards.get((id.0 >> 90) as usize % shards.len().max(1))
+    }
+
+    /// The code of that name and version; the newest if none is said.
+    pub(crate) fn code(&self, name: &str, version: Option<u32>) -> Option<&Arc<dyn Code>> {
+        let of_name = self.codes.iter().filter(|code| code.name() == name);
+        match version {
+            Some(version) => of_name.into_iter().find(|code| code.version() == version),
+            None => of_name.max_by_key(|code| code.version()),
+        }
+    }
+
+    /// Something was put there for whoever sees to it; counted as work that is not done.
+    pub(crate) fn wake(&self, mut shard: MutexGuard<'_, Shard>) {
+        let begins = !std::mem::replace(&mut shard.busy, true);
+        let waker = shard.waker.take();
+        drop(shard);
+        if begins && let Some(here) = self.here() {
+            here.subscription.works_on_more();
+        }
+        waker.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Something came to a workflow, and is kept if anything is.
+    pub(crate) fn arrives(&self, id: WorkflowId, place: Place, entry: &[u8]) {
+        let Some(shard) = self.shard(id) else { return };
+        let mut shard = shard.lock();
+        if !shard.arrives(id, place, entry) {
+            if !self.is_kept() {
+                return;
+            }
+            shard.late.push((id, place));
+        }
+        self.wake(shard);
+    }
+
+    /// An answer that tells a workflow that, once it is kept.
+    pub(crate) fn tells(self: &Arc<Self>, id: WorkflowId, entry: &Entry<'_>) -> Box<dyn Answer> {
+        let mut bytes = Vec::new();
+        entry.put(&mut bytes);
+        Box::new(Told::new(self.clone(), id, bytes))
+    }
+
+    /// An event came: whoever expects it is told, once that is kept. How many that are.
+    pub(crate) fn expected(
+        self: &Arc<Self>,
+        name: &'static str,
+        key: Option<&Key>,
+        event: EventId,
+        payload: &[u8],
+    ) -> Vec<Box<dyn Answer>> {
+        let Some(key) = key else { return Vec::new() };
+        let ids = self.index.lock().who(name, key);
+        let mut bytes = Vec::new();
+        Entry::Came { name, key: Some(key.as_str()), event, payload }.put(&mut bytes);
+        let answers = ids.into_iter().map(|id| {
+            Box::new(Came::new(Told::new(self.clone(), id, bytes.clone()))) as Box<dyn Answer>
+        });
+        answers.collect()
+    }
+
+    /// Somebody wants something of a workflow. False if it is not there.
+    pub(crate) fn orders(
+        &self,
+        id: WorkflowId,
+        order: Order,
+        kept: Option<oneshot::Sender<()>>,
+    ) -> bool {
+        let Some(shard) = self.shard(id) else { return false };
+        let mut shard = shard.lock();
+        if !shard.records.contains_key(&id) {
+            return false;
+        }
+        shard.orders.push_back(Ordered { id, order, kept });
+        self.wake(shard);
+        true
+    }
+}
+
+impl Awaits for Domain {
+    fn awaits(&self, of: WorkflowId, step: u32) -> bool {
+        let waits = |shard: &Shard| {
+            let record = shard.records.get(&of)?;
+            record.open.iter().find(|open| open.step == step).map(drop)
+        };
+        self.shard(of).is_some_and(|shard| waits(&shard.lock()).is_some())
+    }
+
+    fn answer(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        result: Outcome<Vec<u8>>,
+    ) -> Box<dyn Answer> {
+        match result {
+            Ok(result) => self.tells(of, &Entry::Done { step, result: &result }),
+            Err(failure) => {
+                let at = Timestamp::now().as_millis();
+                self.tells(of, &Entry::Failed { step, failure, at, again: false })
+            }
+        }
+    }
+
+    fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
+        let Start { workflow, input, key, from, correlation, parent } = start;
+        let code = self.code(workflow, None).ok_or_else(|| {
+            Failure::permanent(format!("the mediator `{}` has no workflow `{workflow}`", self.name))
+        })?;
+        let own = code.key(&input)?;
+        // A parent's step has its own.
+        let unique = own.as_ref().filter(|_| parent.is_none());
+        let (only_one, version) = (unique.is_some(), code.version());
+        let number = self.number();
+        let id = match unique {
+            Some(key) => WorkflowId::of_key(number, workflow, key),
+            None => WorkflowId::of_event(number, workflow, from),
+        };
+        let key = own.or(key);
+        let Some(shard) = self.shard(id) else {
+            return Err(Failure::transient(format!(
+                "the mediator `{}` is not there yet",
+                self.name
+            )));
+        };
+        {
+            let mut shard = shard.lock();
+            let known = shard.records.contains_key(&id) || shard.ended.contains_key(&id);
+            if known || !shard.starting.insert(id) {
+                return Ok(Beginning { id, begins: None, facts: Vec::new() });
+            }
+        }
+        let head = Head {
+            workflow: workflow.into(),
+            version,
+            input: input.into(),
+            key,
+            correlation,
+            started: Timestamp::now().as_millis(),
+            parent,
+            only_one,
+            run: 0,
+            first: 0,
+            held_back: false,
+        };
+        if let Some(key) = &head.key {
+            self.index.lock().adds(workflow, key, id);
+        }
+        let mut facts = Vec::new();
+        if self.is_kept() {
+            self.names(id).put_head(&mut facts, &head);
+        }
+        Ok(Beginning { id, begins: Some(Box::new(Began::new(self, id, head))), facts })
+    }
+
+    fn cancel(&self, of: WorkflowId) {
+        let mut entry = Vec::new();
+        Entry::Cancelled.put(&mut entry);
+        self.orders(of, Order::Tell(entry), None);
+    }
+
+    fn cancel_child(&self, workflow: &str, from: EventId) {
+        self.cancel(WorkflowId::of_event(self.number(), workflow, from));
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// What is known of the types of events that a mediator handles, by their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Routes {
+    /// Which workflows begin with which events.
+    pub(crate) starts: HashMap<&'static str, Vec<&'static str>>,
+}
+
+impl Routes {
+    pub(crate) fn starts<E: Message>(&mut self, workflow: &'static str) {
+        let workflows = self.starts.entry(E::NAME).or_default();
+        if !workflows.contains(&workflow) {
+            workflows.push(workflow);
+        }
+    }
+}

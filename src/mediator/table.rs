@@ -1,0 +1,330 @@
+//! All that is known of a mediator's workflows, wherever its threads are: what is kept of each, what each
+//! waits for, who has something to do. What is loaded can be derived from it again.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use tokio::sync::oneshot;
+
+use super::record::{Ended, Head, Place};
+use crate::clock::Moment;
+use crate::error::Outcome;
+use crate::message::Key;
+use crate::request::awaits::Start;
+use crate::store::file::bytes::{Bytes, Read, put_bytes, put_number};
+use crate::workflow::WorkflowId;
+use crate::workflow::effect::Fault;
+use crate::workflow::history::{Begun, Entry, Kind};
+
+/// A step that waits for something.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    pub(crate) step: u32,
+    pub(crate) kind: Kind,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) key: Option<Key>,
+    /// When its time is over.
+    pub(crate) due: Option<Moment>,
+    /// Since when it waits, in milliseconds since 1970.
+    pub(crate) since: u64,
+}
+
+/// How a workflow is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Status {
+    #[default]
+    Running,
+    /// It makes up for what it did.
+    Compensating,
+    /// It has failed to, so often.
+    Stuck(u32),
+    /// It does nothing until somebody sees to it.
+    Faulted(Fault),
+    /// There is no code of its version.
+    NoCode,
+}
+
+impl Status {
+    /// It goes on when something comes.
+    pub(crate) fn goes_on(&self) -> bool {
+        !matches!(self, Self::Faulted(_) | Self::NoCode)
+    }
+}
+
+/// One workflow.
+pub(crate) struct Record {
+    pub(crate) head: Arc<Head>,
+    /// The steps that it began, as they are kept, and the first one of each fact.
+    pub(crate) steps: Vec<u8>,
+    pub(crate) facts: Vec<u32>,
+    /// What came to it, each with its place; and how many entries that are.
+    entries: Vec<u8>,
+    pub(crate) came: u32,
+    /// How much of it its code was told, when it began steps last.
+    pub(crate) told: Option<u32>,
+    pub(crate) open: Vec<Open>,
+    pub(crate) status: Status,
+    pub(crate) shows: Option<Box<[u8]>>,
+    /// It is among those that have something to do.
+    queued: bool,
+    /// Something is on its way to it that it has to take before it may end.
+    pub(crate) arriving: u32,
+}
+
+impl Record {
+    pub(crate) fn new(head: Head) -> Self {
+        Self {
+            head: Arc::new(head),
+            steps: Vec::new(),
+            facts: Vec::new(),
+            entries: Vec::new(),
+            came: 0,
+            told: None,
+            open: Vec::new(),
+            status: Status::Running,
+            shows: None,
+            queued: false,
+            arriving: 0,
+        }
+    }
+
+    /// Something came.
+    pub(crate) fn push(&mut self, place: Place, entry: &[u8]) {
+        put_number(&mut self.entries, place.order);
+        self.entries.push(place.within);
+        put_bytes(&mut self.entries, entry);
+        self.came += 1;
+    }
+
+    /// What came, from that byte on.
+    pub(crate) fn entries_from(&self, from: usize) -> &[u8] {
+        self.entries.get(from..).unwrap_or_default()
+    }
+
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        Entries(Bytes(&self.entries))
+    }
+
+    /// It was seen to that what failed there is tried again.
+    pub(crate) fn tried_again(&mut self, step: u32) {
+        let mut found = None;
+        let mut all = Entries(Bytes(&self.entries));
+        while let Some(Ok((_, entry))) = all.next() {
+            if let Ok(Entry::Failed { step: of, again: false, .. }) = Entry::read(&mut Bytes(entry))
+                && of == step
+            {
+                found = Some((self.entries.len() - all.0.0.len() - entry.len(), entry.len()));
+            }
+        }
+        if let Some((at, length)) = found {
+            Entry::was_tried_again(&mut self.entries[at..at + length]);
+        }
+    }
+
+    /// The entry of that step's last failure, if nobody has seen to it; as it is when somebody has.
+    pub(crate) fn failed(&self, step: u32) -> Option<(Place, Vec<u8>)> {
+        let failed = self.entries().flatten().filter(|(_, entry)| {
+            matches!(
+                Entry::read(&mut Bytes(entry)),
+                Ok(Entry::Failed { step: of, again: false, .. }) if of == step
+            )
+        });
+        let (place, entry) = failed.last()?;
+        let mut entry = entry.to_vec();
+        Entry::was_tried_again(&mut entry);
+        Some((place, entry))
+    }
+
+    /// Whether its code may have more to do than what waits to come.
+    pub(crate) fn has_to_be_loaded(&self) -> bool {
+        let failed = self
+            .entries()
+            .flatten()
+            .any(|(_, entry)| matches!(Entry::read(&mut Bytes(entry)), Ok(Entry::Failed { .. })));
+        let runs = self.open.iter().any(|open| open.kind == Kind::Run);
+        self.status.goes_on()
+            && (self.told != Some(self.came) || failed || runs || self.open.is_empty())
+    }
+
+    /// What is put anew in another order.
+    pub(crate) fn set_entries(&mut self, entries: &[(Place, Vec<u8>)]) {
+        self.entries.clear();
+        self.came = 0;
+        entries.iter().for_each(|(place, entry)| self.push(*place, entry));
+    }
+
+    /// How many bytes its history takes.
+    pub(crate) fn size(&self) -> usize {
+        self.head.input.len() + self.steps.len() + self.entries.len()
+    }
+}
+
+/// What came to a workflow, in order.
+pub(crate) struct Entries<'a>(pub(crate) Bytes<'a>);
+
+impl<'a> Entries<'a> {
+    fn read(&mut self) -> Read<(Place, &'a [u8])> {
+        let order = self.0.number()?;
+        let within = self.0.byte()?;
+        Ok((Place { order, within }, self.0.bytes()?))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Read<(Place, &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.0.is_empty()).then(|| self.read())
+    }
+}
+
+/// What somebody wants of a workflow, and hears of when it is kept.
+pub(crate) struct Ordered {
+    pub(crate) id: WorkflowId,
+    pub(crate) order: Order,
+    pub(crate) kept: Option<oneshot::Sender<()>>,
+}
+
+/// Somebody begins a workflow, and hears of it when that is kept.
+pub(crate) struct Starts {
+    pub(crate) start: Start,
+    pub(crate) kept: oneshot::Sender<Outcome<WorkflowId>>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Order {
+    /// An entry is to be kept, and then told.
+    Tell(Vec<u8>),
+    /// It is loaded anew.
+    Resume,
+    /// What came to it since that step was begun, and all steps since, are forgotten.
+    RestartFrom(u32),
+}
+
+type Random = foldhash::fast::RandomState;
+
+/// The workflows of one of a mediator's threads.
+#[derive(Default)]
+pub(crate) struct Shard {
+    pub(crate) records: HashMap<WorkflowId, Record, Random>,
+    pub(crate) ready: VecDeque<WorkflowId>,
+    pub(crate) timers: BTreeSet<(Moment, WorkflowId, u32)>,
+    pub(crate) orders: VecDeque<Ordered>,
+    pub(crate) starts: VecDeque<Starts>,
+    /// About to begin.
+    pub(crate) starting: HashSet<WorkflowId, Random>,
+    /// How those ended that may be asked for, and which of them did first.
+    pub(crate) ended: HashMap<WorkflowId, Ended, Random>,
+    pub(crate) first_ended: VecDeque<WorkflowId>,
+    /// Answers that came too late, and lie in the log.
+    pub(crate) late: Vec<(WorkflowId, Place)>,
+    /// Who waits for the end of which.
+    pub(crate) waiting: HashMap<WorkflowId, Vec<oneshot::Sender<Ended>>, Random>,
+    /// Whoever sees to all this.
+    pub(crate) waker: Option<Waker>,
+    /// It is counted as busy.
+    pub(crate) busy: bool,
+}
+
+impl Shard {
+    /// It has something to do.
+    pub(crate) fn queue(&mut self, id: WorkflowId) {
+        if let Some(record) = self.records.get_mut(&id)
+            && record.status.goes_on()
+            && !std::mem::replace(&mut record.queued, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(crate) fn next_ready(&mut self) -> Option<WorkflowId> {
+        let id = self.ready.pop_front()?;
+        if let Some(record) = self.records.get_mut(&id) {
+            record.queued = false;
+        }
+        Some(id)
+    }
+
+    /// Something came to a workflow. False if it is not there any more.
+    pub(crate) fn arrives(&mut self, id: WorkflowId, place: Place, entry: &[u8]) -> bool {
+        let Some(record) = self.records.get_mut(&id) else { return false };
+        record.push(place, entry);
+        if let Ok(Entry::Done { step, .. } | Entry::Over { step }) = Entry::read(&mut Bytes(entry))
+        {
+            self.closes(id, step);
+        }
+        self.queue(id);
+        true
+    }
+
+    /// A step waits from now on.
+    pub(crate) fn opens(&mut self, id: WorkflowId, open: Open) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        if let Some(due) = open.due {
+            self.timers.insert((due, id, open.step));
+        }
+        record.open.push(open);
+    }
+
+    /// A step waits no more. What it was.
+    pub(crate) fn closes(&mut self, id: WorkflowId, step: u32) -> Option<Open> {
+        let record = self.records.get_mut(&id)?;
+        let at = record.open.iter().position(|open| open.step == step)?;
+        let open = record.open.swap_remove(at);
+        if let Some(due) = open.due {
+            self.timers.remove(&(due, id, step));
+        }
+        Some(open)
+    }
+
+    /// It is not there any more.
+    pub(crate) fn removes(&mut self, id: WorkflowId) -> Option<Record> {
+        let record = self.records.remove(&id)?;
+        for open in &record.open {
+            if let Some(due) = open.due {
+                self.timers.remove(&(due, id, open.step));
+            }
+        }
+        Some(record)
+    }
+
+    /// It has ended: those who wait for that are told.
+    pub(crate) fn tell_who_waits(&mut self, id: WorkflowId, ended: &Ended) {
+        for waiting in self.waiting.remove(&id).unwrap_or_default() {
+            waiting.send(ended.clone()).ok();
+        }
+    }
+
+    /// How it ended is known for a while.
+    pub(crate) fn remember(&mut self, id: WorkflowId, ended: Ended) {
+        if self.ended.insert(id, ended).is_none() {
+            self.first_ended.push_back(id);
+        }
+    }
+
+    /// One whose end need not be known any more, if there are more than so many, or it ended before that;
+    /// true if the log knows it.
+    pub(crate) fn forgets(&mut self, most: usize, before: u64) -> Option<(WorkflowId, bool)> {
+        let id = *self.first_ended.front()?;
+        let is_old = self.ended.get(&id).is_none_or(|ended| ended.at < before);
+        if !(is_old || self.first_ended.len() > most) {
+            return None;
+        }
+        self.first_ended.pop_front();
+        Some((id, self.ended.remove(&id).is_some_and(|ended| ended.kept)))
+    }
+}
+
+/// What a step that was begun waits for.
+pub(crate) fn open_of(begun: &Begun, due: Option<Moment>, since: u64) -> Option<Open> {
+    begun.kind.waits().then(|| Open {
+        step: begun.step,
+        kind: begun.kind,
+        name: begun.name.clone(),
+        key: begun.key.clone(),
+        due,
+        since,
+    })
+}

@@ -1,0 +1,148 @@
+//! Workflows among those who ask: their mediators are found by number, and by what they can begin.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::RwLock;
+
+use super::Requests;
+use crate::error::{Failure, Outcome};
+use crate::message::{EventId, Key};
+use crate::queue::answer::Answer;
+use crate::workflow::WorkflowId;
+
+/// What begins a workflow.
+pub(crate) struct Start {
+    pub(crate) workflow: &'static str,
+    pub(crate) input: Vec<u8>,
+    /// What it is about, if its own code says nothing of it.
+    pub(crate) key: Option<Key>,
+    /// What it is derived from: an event's id, or a parent's step's.
+    pub(crate) from: EventId,
+    pub(crate) correlation: EventId,
+    /// Whose step waits for its end.
+    pub(crate) parent: Option<(WorkflowId, u32)>,
+}
+
+/// A workflow that begins when that is given, unless it is there already.
+pub(crate) struct Beginning {
+    pub(crate) id: WorkflowId,
+    /// None if it is there already, or was.
+    pub(crate) begins: Option<Box<dyn Answer>>,
+    /// What the log gets with it.
+    pub(crate) facts: Vec<u8>,
+}
+
+/// A mediator, as those see it who answer its workflows' steps.
+pub(crate) trait Awaits: Send + Sync {
+    /// Whether that step waits for an answer.
+    fn awaits(&self, of: WorkflowId, step: u32) -> bool;
+
+    /// Tells it the result, when that is committed.
+    fn answer(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        result: Outcome<Vec<u8>>,
+    ) -> Box<dyn Answer>;
+
+    fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning>;
+
+    fn cancel(&self, of: WorkflowId);
+
+    /// Cancels what began as a child with that name, at that step of its parent.
+    fn cancel_child(&self, workflow: &str, from: EventId);
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// The mediators of a runtime.
+#[derive(Default)]
+pub(crate) struct Mediators {
+    any: AtomicBool,
+    all: RwLock<All>,
+}
+
+#[derive(Default)]
+struct All {
+    by_number: BTreeMap<u32, Arc<dyn Awaits>>,
+    by_workflow: HashMap<&'static str, u32>,
+}
+
+impl Mediators {
+    /// A mediator of that number is there, and begins these workflows. The one that another one begins
+    /// already, if there is one.
+    pub(crate) fn add(
+        &self,
+        number: u32,
+        mediator: Arc<dyn Awaits>,
+        workflows: &[&'static str],
+    ) -> Result<(), &'static str> {
+        let all = &mut *self.all.write();
+        let taken =
+            |name: &&&'static str| all.by_workflow.get(**name).is_some_and(|of| *of != number);
+        if let Some(taken) = workflows.iter().find(taken) {
+            return Err(taken);
+        }
+        all.by_number.insert(number, mediator);
+        all.by_workflow.extend(workflows.iter().map(|name| (*name, number)));
+        self.any.store(true, Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn of(&self, number: u32) -> Option<Arc<dyn Awaits>> {
+        self.all.read().by_number.get(&number).cloned()
+    }
+
+    /// The one that begins workflows of that name.
+    pub(crate) fn of_workflow(&self, name: &str) -> Option<Arc<dyn Awaits>> {
+        let all = self.all.read();
+        all.by_number.get(all.by_workflow.get(name)?).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<dyn Awaits>> {
+        self.all.read().by_number.values().cloned().collect()
+    }
+
+    /// Whose step sent that command, if one did.
+    #[inline]
+    fn whose(&self, command: EventId) -> Option<(Arc<dyn Awaits>, WorkflowId, u32)> {
+        if !self.any.load(Relaxed) {
+            return None;
+        }
+        let (mediator, of, step) = WorkflowId::sent(command)?;
+        Some((self.of(mediator)?, of, step))
+    }
+}
+
+impl Requests {
+    /// Whether a workflow waits for the answer to that command.
+    pub(crate) fn workflow_awaits(&self, command: EventId) -> bool {
+        self.mediators.whose(command).is_some_and(|(mediator, of, step)| mediator.awaits(of, step))
+    }
+
+    /// How a workflow's step is told what became of its command; none if no workflow sent it.
+    pub(crate) fn step_answer(
+        &self,
+        command: EventId,
+        result: impl FnOnce() -> Outcome<Vec<u8>>,
+    ) -> Option<Outcome<Box<dyn Answer>>> {
+        let (mediator, of, step) = self.mediators.whose(command)?;
+        Some(match result() {
+            Ok(reply) => Ok(mediator.answer(of, step, Ok(reply))),
+            Err(failure) => Err(failure),
+        })
+    }
+
+    /// As [`Requests::step_answer`], of one that failed for good.
+    pub(crate) fn step_failure(
+        &self,
+        command: EventId,
+        failure: Failure,
+    ) -> Option<Box<dyn Answer>> {
+        let (mediator, of, step) = self.mediators.whose(command)?;
+        Some(mediator.answer(of, step, Err(failure)))
+    }
+}

@@ -1,0 +1,243 @@
+//! What an application asks of workflows.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::asked::Asked;
+use super::core::Core;
+use super::handle::Runtime;
+use crate::clock::Timestamp;
+use crate::error::{Error, Failure};
+use crate::mediator::domain::Domain;
+use crate::mediator::record::Ended;
+use crate::mediator::report::{Census, Task, WorkflowReport};
+use crate::mediator::table::{Order, Starts};
+use crate::message::codec;
+use crate::message::id::IdSource;
+use crate::metrics::MediatorGauges;
+use crate::request::awaits::{Awaits, Start};
+use crate::signal::{ProcessorName, WorkflowState};
+use crate::workflow::history::Entry;
+use crate::workflow::{Workflow, WorkflowId};
+
+/// One workflow, to look at and to tell something; from [`Runtime::workflow`] and [`Runtime::start`].
+#[derive(Clone)]
+pub struct WorkflowHandle {
+    id: WorkflowId,
+    domain: Arc<Domain>,
+    core: Arc<Core>,
+}
+
+fn domain(mediator: Arc<dyn Awaits>) -> Option<Arc<Domain>> {
+    mediator.into_any().downcast().ok()
+}
+
+fn gone(id: WorkflowId) -> Error {
+    Error::not_found(format!("there is no workflow {id}: it has ended, or never was"))
+}
+
+impl Core {
+    fn domains(&self) -> Vec<Arc<Domain>> {
+        self.requests.mediators.all().into_iter().filter_map(domain).collect()
+    }
+
+    /// The metrics of a mediator are there from the start, if it is one.
+    pub(super) fn add_mediator_metrics(&self, name: &ProcessorName) {
+        let domains = self.domains();
+        if let Some(domain) = domains.iter().find(|domain| *domain.name == *name.name) {
+            let workflows: Vec<&str> = domain.codes.iter().map(|code| code.name()).collect();
+            self.recorder.add_mediator(name.index, &name.name, &workflows);
+        }
+    }
+
+    /// What is shown of mediators.
+    pub(super) fn show_mediators(&self) {
+        for domain in self.domains() {
+            let Some(here) = domain.here() else { continue };
+            let Census { states, oldest, oldest_step } = domain.census();
+            let ProcessorName { index, name } = here.subscription.name.clone();
+            let gauges = MediatorGauges { index, name, states, oldest, oldest_step };
+            self.recorder.set_mediator_gauges(&gauges);
+        }
+    }
+}
+
+impl Runtime {
+    /// Begins a workflow, and resolves when that is kept. With a key ([`Workflow::key`]) there is one for
+    /// each: starting it once more gives the one that is there, or was.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if no mediator owns such workflows; `Closed` if the runtime stops.
+    pub fn start<W: Workflow>(&self, input: W::Input) -> Asked<WorkflowHandle> {
+        let mediator = self.core.requests.mediators.of_workflow(W::NAME).and_then(domain);
+        let Some(domain) = mediator else {
+            let text = format!(
+                "no mediator owns workflows `{}`: give it to one with `.workflow(..)`",
+                W::NAME
+            );
+            return Asked::refused(Error::not_found(text));
+        };
+        if self.core.broker.is_closed() {
+            return Asked::refused(Error::closed());
+        }
+        let input = match codec::encode(&input) {
+            Ok(input) => input,
+            Err(failure) => return Asked::refused(Error::config(failure.chain().join(": "))),
+        };
+        let mut ids = IdSource::new(self.core.broker.ids.clone());
+        ids.advance(Timestamp::now());
+        let from = ids.draw();
+        let start =
+            Start { workflow: W::NAME, input, key: None, from, correlation: from, parent: None };
+        let (kept, told) = oneshot::channel();
+        if let Some(shard) = domain.shards().first() {
+            let mut shard = shard.lock();
+            shard.starts.push_back(Starts { start, kept });
+            domain.wake(shard);
+        }
+        let core = self.core.clone();
+        Asked::new(async move {
+            let id = told.await.map_err(|_| Error::closed())?;
+            let id = id.map_err(|failure| Error::config(failure.chain().join(": ")))?;
+            Ok(WorkflowHandle { id, domain, core })
+        })
+    }
+
+    /// A workflow, by its id.
+    pub fn workflow(&self, id: WorkflowId) -> Option<WorkflowHandle> {
+        let domain = self.core.requests.mediators.of(id.mediator()).and_then(domain)?;
+        let core = self.core.clone();
+        Some(WorkflowHandle { id, domain, core })
+    }
+
+    /// The workflow that was started under that key ([`Workflow::key`]).
+    pub fn workflow_of<W: Workflow>(&self, key: impl Into<crate::Key>) -> Option<WorkflowHandle> {
+        let domain = self.core.requests.mediators.of_workflow(W::NAME).and_then(domain)?;
+        let id = WorkflowId::of_key(domain.number(), W::NAME, &key.into());
+        Some(WorkflowHandle { id, domain, core: self.core.clone() })
+    }
+
+    /// The workflows that have not ended and are in one of these states, of all mediators, the oldest of each
+    /// first. There may be many.
+    pub fn workflows(&self, states: impl Fn(WorkflowState) -> bool) -> Vec<WorkflowId> {
+        let all = self.core.domains().into_iter().flat_map(|domain| domain.those(&states));
+        all.map(|(_, id)| id).collect()
+    }
+
+    /// The questions that wait for a person ([`Steps::ask_person`](crate::Steps::ask_person)), the oldest
+    /// first.
+    pub fn tasks(&self) -> Vec<Task> {
+        let now = self.core.broker.clock.now();
+        let mut tasks: Vec<Task> =
+            self.core.domains().iter().flat_map(|domain| domain.tasks(now)).collect();
+        tasks.sort_by_key(|task| task.since);
+        tasks
+    }
+
+    /// Answers a question, and resolves when that is kept. Whoever is first answers it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if nobody waits for that any more.
+    pub fn answer<T: Serialize>(&self, task: &Task, answer: &T) -> Asked<()> {
+        let Some(handle) = self.workflow(task.workflow) else {
+            return Asked::refused(gone(task.workflow));
+        };
+        if !handle.domain.awaits(task.workflow, task.step) {
+            let text = format!("nobody waits for an answer to `{}` any more", task.question);
+            return Asked::refused(Error::not_found(text));
+        }
+        match codec::encode(answer) {
+            Ok(result) => handle.tells(&Entry::Done { step: task.step, result: &result }),
+            Err(failure) => Asked::refused(Error::config(failure.chain().join(": "))),
+        }
+    }
+}
+
+impl WorkflowHandle {
+    /// Its id.
+    pub fn id(&self) -> WorkflowId {
+        self.id
+    }
+
+    /// How it is: its history, what it waits for, why it is not moving. None if it has ended.
+    pub fn report(&self) -> Option<WorkflowReport> {
+        self.domain.report(self.id, self.core.broker.clock.now())
+    }
+
+    /// What it shows ([`Steps::show`](crate::Steps::show)), if it is of that type.
+    pub fn shown<T: DeserializeOwned>(&self) -> Option<T> {
+        codec::decode(&self.domain.shown(self.id)?).ok()
+    }
+
+    /// Cancels it: all its steps return that, and when its code has returned it makes up for what it did.
+    /// Resolves when that is kept.
+    pub fn cancel(&self) -> Asked<()> {
+        self.tells(&Entry::Cancelled)
+    }
+
+    /// Has it make up for what it did and end as failed, whatever its code has come to: also if it diverged or
+    /// panicked.
+    pub fn compensate(&self) -> Asked<()> {
+        self.tells(&Entry::Compensate)
+    }
+
+    /// Goes on with one that stopped, from its history, with the code that is there now.
+    pub fn resume(&self) -> Asked<()> {
+        self.orders(Order::Resume)
+    }
+
+    /// Does that step and all that followed from it anew; what it did before that is kept.
+    pub fn restart_from(&self, step: u32) -> Asked<()> {
+        self.orders(Order::RestartFrom(step))
+    }
+
+    /// Resolves when it has ended: with its output, or why there is none. If it had ended before, that is
+    /// known only of those with a key.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` with what it said; `NotFound` if it is not known any more.
+    pub fn ended<T: DeserializeOwned + Send + 'static>(&self) -> Asked<T> {
+        let id = self.id;
+        let Some(shard) = self.domain.shard(id) else { return Asked::refused(gone(id)) };
+        let mut shard = shard.lock();
+        if let Some(ended) = shard.ended.get(&id) {
+            let ended = ended.clone();
+            return Asked::new(async move { output(ended) });
+        }
+        if !(shard.records.contains_key(&id) || shard.starting.contains(&id)) {
+            return Asked::refused(gone(id));
+        }
+        let (tell, told) = oneshot::channel();
+        shard.waiting.entry(id).or_default().push(tell);
+        drop(shard);
+        Asked::new(async move { output(told.await.map_err(|_| Error::closed())?) })
+    }
+
+    fn tells(&self, entry: &Entry<'_>) -> Asked<()> {
+        let mut bytes = Vec::new();
+        entry.put(&mut bytes);
+        self.orders(Order::Tell(bytes))
+    }
+
+    fn orders(&self, order: Order) -> Asked<()> {
+        let (kept, told) = oneshot::channel();
+        if !self.domain.orders(self.id, order, Some(kept)) {
+            return Asked::refused(gone(self.id));
+        }
+        Asked::new(async move { told.await.map_err(|_| Error::closed()) })
+    }
+}
+
+fn output<T: DeserializeOwned>(ended: Ended) -> Result<T, Error> {
+    let undecodable = |failure: Failure| Error::config(failure.chain().join(": "));
+    match ended.how {
+        Ok(output) => codec::decode(&output).map_err(undecodable),
+        Err(failure) => Err(Error::of_workflow(failure)),
+    }
+}

@@ -1,0 +1,69 @@
+//! A workflow sends commands, waits for their replies, and comes to an end; in memory and with a log.
+
+use cueline::WorkflowState;
+use cueline::prelude::*;
+
+use crate::world::{Begin, Directory, Does, World, does, obliging, work};
+
+fn several() -> Does {
+    does(|begin, steps| async move {
+        let first = steps.call(work(format!("{} first", begin.order))).await?;
+        let (second, third) = tokio::join!(steps.call(work("second")), steps.call(work("third")));
+        let last = steps.call(work("last")).await?;
+        Ok(format!("{first}, {}, {}, {last}", second?, third?))
+    })
+}
+
+fn comes_to_its_end(store: Store) {
+    let world = World::new(store, several(), obliging);
+    let handle = world.begin(7);
+    let output: String = handle.ended().wait().unwrap();
+    assert_eq!(output, "did 7 first, did second, did third, did last");
+    world.idle();
+    assert_eq!(world.works(), 4);
+    assert!(handle.report().is_none(), "it is not there any more");
+    world.stop();
+}
+
+#[test]
+fn in_memory() {
+    comes_to_its_end(Store::memory());
+}
+
+#[test]
+fn with_a_log() {
+    comes_to_its_end(Directory::new().store());
+}
+
+#[test]
+fn each_event_begins_one() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, several(), obliging);
+        world.runtime.publish_all((0..200).map(|order| Begin { order })).wait().unwrap();
+        world.idle();
+        assert_eq!(world.works(), 800);
+        assert!(world.runtime.workflows(|_| true).is_empty());
+        world.stop();
+    }
+}
+
+#[test]
+fn who_looks_sees_what_it_waits_for() {
+    let waits = does(|begin, steps| async move {
+        steps.call(work("first")).await?;
+        steps.show(&begin.order)?;
+        let by = steps.wait_for::<crate::world::Approved>(begin.order).await?.by;
+        Ok(by)
+    });
+    let world = World::new(Store::memory(), waits, obliging);
+    let handle = world.begin(3);
+    world.idle();
+    let report = handle.report().unwrap();
+    assert_eq!(report.state, WorkflowState::Running);
+    assert_eq!(report.why, "it waits for step 1 (wait_for `approved`)");
+    assert_eq!(report.waits_for[0].key, Some(Key::from(3)));
+    assert_eq!(report.history.len(), 3, "{:?}", report.history);
+    assert_eq!(handle.shown::<u32>(), Some(3));
+    assert_eq!(world.runtime.workflows(|_| true), [handle.id()]);
+    world.stop();
+}

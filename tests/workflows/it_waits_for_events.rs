@@ -1,0 +1,47 @@
+//! Events that a workflow declares are kept for it from its start until it takes them.
+
+use cueline::prelude::*;
+
+use crate::world::{Approved, Directory, Does, World, does, obliging, work};
+
+fn waits() -> Does {
+    does(|begin, steps| async move {
+        steps.call(work("first")).await?;
+        let approved = steps.wait_for::<Approved>(begin.order).await?;
+        steps.call(work(format!("as {} says", approved.by))).await
+    })
+}
+
+fn approved(order: u32, by: &str) -> Approved {
+    Approved { order, by: by.to_owned() }
+}
+
+#[test]
+fn one_that_comes_later_is_waited_for() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits(), obliging);
+        let handle = world.begin(3);
+        world.runtime.publish(approved(4, "nobody")).wait().unwrap();
+        world.idle();
+        assert!(handle.report().is_some());
+        let id = handle.id();
+        // It is about what began it, or about its key; this one was started by hand and has none.
+        world.runtime.publish(approved(3, "ann")).wait().unwrap();
+        assert_eq!(handle.ended::<String>().wait().unwrap(), "did as ann says", "{id}");
+        world.stop();
+    }
+}
+
+#[test]
+fn one_that_comes_early_is_kept() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits(), obliging);
+        let mut batch = world.runtime.batch();
+        batch.add(crate::world::Begin { order: 5 }).unwrap();
+        batch.add(approved(5, "bob")).unwrap();
+        batch.publish().wait().unwrap();
+        world.idle();
+        assert_eq!(world.log.all(), ["first", "as bob says"]);
+        world.stop();
+    }
+}

@@ -1,0 +1,14 @@
+//! What mediators and workflows promise: one behaviour a file.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod a_crash_changes_nothing;
+mod a_workflow_comes_to_its_end;
+mod it_makes_up_for_what_it_did;
+mod it_waits_for_events;
+#[allow(dead_code)]
+#[path = "../promises/support.rs"]
+mod support;
+mod timers_fire_once;
+#[allow(dead_code)]
+mod world;

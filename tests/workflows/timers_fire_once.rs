@@ -1,0 +1,40 @@
+//! Sleeping takes as long as it says, also across a restart, and a deadline is over once.
+
+use cueline::prelude::*;
+
+use crate::world::{Approved, Directory, Does, World, does, obliging, work};
+
+fn sleeps(wait: std::time::Duration) -> Does {
+    does(move |begin, steps| async move {
+        steps.sleep(wait).await?;
+        let came = steps.wait_for::<Approved>(begin.order).or_after(millis(5)).await?;
+        assert!(came.is_none());
+        steps.call(work(format!("{} is awake", begin.order))).await
+    })
+}
+
+#[test]
+fn those_that_sleep_wake_up() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, sleeps(millis(20)), obliging);
+        assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "did 1 is awake");
+        world.stop();
+    }
+}
+
+#[test]
+fn also_after_a_restart() {
+    let directory = Directory::new();
+    let world = World::new(directory.store(), sleeps(millis(1_500)), obliging);
+    let ids: Vec<_> = (0..10).map(|order| world.begin(order).id()).collect();
+    world.idle();
+    world.stop();
+    let world = World::new(directory.store(), sleeps(millis(1_500)), obliging);
+    let ended = ids.iter().map(|id| world.runtime.workflow(*id).unwrap().ended::<String>());
+    for (order, ended) in ended.collect::<Vec<_>>().into_iter().enumerate() {
+        assert_eq!(ended.wait().unwrap(), format!("did {order} is awake"));
+    }
+    world.idle();
+    assert_eq!(world.works(), 10);
+    world.stop();
+}
