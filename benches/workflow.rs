@@ -106,12 +106,15 @@ fn start(store: Store) -> (Runtime, Receiver<()>, Arc<Counts>) {
     let (tell, ended) = unbounded();
     let counts = Arc::<Counts>::default();
     let mediator = Mediator::for_domain("orders").bound(2_000_000);
-    let mediator = mediator.workflow(Seven).starts_on::<Begin>().workflow(Sleeps).starts_on::<Nap>();
+    let mediator =
+        mediator.workflow(Seven).starts_on::<Begin>().workflow(Sleeps).starts_on::<Nap>();
     let tree = Supervisor::new("bench")
         .child(processor("worker", || Worker).serves::<Do>())
         .child(mediator);
     let watch = Watch { ended: tell, counts: counts.clone() };
-    let runtime = Runtime::builder("bench").store(store).observe(watch).supervise(tree).start();
+    let threads = std::env::var("THREADS").ok().and_then(|of| of.parse().ok()).unwrap_or(2);
+    let runtime = Runtime::builder("bench").threads(threads).store(store).observe(watch);
+    let runtime = runtime.supervise(tree).start();
     (runtime.unwrap(), ended, counts)
 }
 
@@ -287,14 +290,20 @@ fn main() {
         let found = medians(runs, &[&|| in_flight(Store::memory(), 100, 200_000).0]);
         println!("{:<44} {:>12.0}/s {:>36}", "in memory, 100 in flight", found[0], ">= 100,000/s");
     }
-    for (flight, workflows, goal) in [(100, 20_000, ">= 20,000/s"), (1_000, 40_000, ">= 30,000/s")] {
+    for (flight, workflows, goal) in [(100, 20_000, ">= 20,000/s"), (1_000, 40_000, ">= 30,000/s")]
+    {
         let case = format!("synced, {flight} in flight");
         if wanted(&case) {
-            let (ours, raw) =
-                (|| synced(flight, workflows), || raw_log(flight as usize, 7 * workflows as usize) / 7.0);
+            let (ours, raw) = (
+                || synced(flight, workflows),
+                || raw_log(flight as usize, 7 * workflows as usize) / 7.0,
+            );
             let found = medians(runs, &[&ours, &raw]);
             let ratio = found[0] / found[1];
-            println!("{case:<44} {:>12.0}/s {:>12.0}/s {ratio:>7.2}x {goal:>12}", found[0], found[1]);
+            println!(
+                "{case:<44} {:>12.0}/s {:>12.0}/s {ratio:>7.2}x {goal:>12}",
+                found[0], found[1]
+            );
             println!("  (the raw log: seven synced events of 200 bytes count as one workflow)");
         }
     }
@@ -302,20 +311,32 @@ fn main() {
         let found = medians(runs, &[&|| alone(500).0, &|| six_commits(500)]);
         let ratio = found[0] / found[1];
         let case = "one at a time / six commits, median";
-        println!("{case:<44} {:>11.0} us {:>11.0} us {ratio:>7.2}x {:>12}", found[0], found[1], "<= 1.25");
+        println!(
+            "{case:<44} {:>11.0} us {:>11.0} us {ratio:>7.2}x {:>12}",
+            found[0], found[1], "<= 1.25"
+        );
         println!("  (syncs for each: {:.2}; goal 6)", alone(500).1);
     }
     if wanted("bytes") {
         let found = medians(runs, &[&|| bytes_per_step(100, 20_000)]);
-        println!("{:<44} {:>14.0} {:>37}", "log bytes for each step, 100 in flight", found[0], "< 300");
+        println!(
+            "{:<44} {:>14.0} {:>37}",
+            "log bytes for each step, 100 in flight", found[0], "< 300"
+        );
     }
     if wanted("killed") {
         let found = medians(runs, &[&recovered]);
-        println!("{:<44} {:>11.0} ms {:>37}", "killed with 1,000 in flight, all complete", found[0], "< 500 ms");
+        println!(
+            "{:<44} {:>11.0} ms {:>37}",
+            "killed with 1,000 in flight, all complete", found[0], "< 500 ms"
+        );
     }
     if wanted("sleeping") {
         let (each, opened) = sleeping(1_000_000);
         println!("{:<44} {each:>8.0} bytes {:>37}", "1,000,000 sleeping, each", "< 1,024");
-        println!("{:<44} {opened:>12.2} s {:>37}", "a log with all of them is open after", "< 1.5 s");
+        println!(
+            "{:<44} {opened:>12.2} s {:>37}",
+            "a log with all of them is open after", "< 1.5 s"
+        );
     }
 }

@@ -122,8 +122,7 @@ impl Workflow for Purchase {
         let Bought { order, customer, price } = bought;
         steps.call(Place { order }).undo_with(move |_, _| Withdraw { order }).await?;
         let reserve = Reserve { customer: customer.clone(), price };
-        let left =
-            steps.call(reserve).undo_with(move |_, _| Release { customer, price }).await?;
+        let left = steps.call(reserve).undo_with(move |_, _| Release { customer, price }).await?;
         steps.call(Confirm { order }).await?;
         Ok(left)
     }
@@ -151,7 +150,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let store = options.store.map_or_else(Store::memory, |path| Store::directory(path).into());
     let shop = Supervisor::new("shop")
-        .child(processor("orders", || OrderBook).serves::<Place>().serves::<Withdraw>().serves::<Confirm>())
+        .child(
+            processor("orders", || OrderBook)
+                .serves::<Place>()
+                .serves::<Withdraw>()
+                .serves::<Confirm>(),
+        )
         .child(processor("bank", || Bank).serves::<Reserve>().serves::<Release>())
         .child(Mediator::for_domain("sales").workflow(Purchase).starts_on::<Bought>());
     let runtime = Runtime::builder("saga").store(store).observe(Tells).supervise(shop).start()?;

@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     news: Vec<Arc<Subscription>>,
     /// What was taken is being written.
     pub(crate) writing: bool,
+    /// So much was handed out before it is written.
+    pub(crate) ahead: usize,
     waker: Option<Waker>,
     /// The broker actor is asked to take the turn.
     asked: bool,
@@ -89,6 +91,7 @@ impl Intake {
             sealed: Vec::new(),
             news: Vec::new(),
             writing: false,
+            ahead: 0,
             waker: None,
             asked: false,
             ids: IdSource::new(ids),
@@ -315,7 +318,7 @@ impl Inner {
 
     /// Nothing lies here at all.
     pub(crate) fn has_none(&self) -> bool {
-        self.has_no_events() && self.news.is_empty()
+        self.has_no_events() && self.news.is_empty() && self.ahead == 0
     }
 
     /// Nothing lies here at all, and nothing is being written.

@@ -95,7 +95,7 @@ impl Journalist {
     /// What they say is on disk: all that was written with an answer is synced at once.
     fn give_answers(&mut self) {
         for placed in &mut self.taken {
-            if let Placed::News(told, _) = placed
+            if let Placed::News(told, _) | Placed::Ahead(told, _) = placed
                 && !told.answers.is_empty()
             {
                 self.told_publishers += told.answers.len();
@@ -168,23 +168,26 @@ impl Feed for Journalist {
             group.commit(self.next, self.next);
         }
         for placed in &mut taken {
-            match placed {
-                Placed::Batch(batch) => self.put(batch, group, false),
-                Placed::News(told, batch) => {
-                    group.records.extend_from_slice(&told.records);
-                    for answer in &mut told.answers {
-                        answer.record(self.answered, &mut group.records);
-                        self.answered += 1;
-                    }
-                    // An answer is not given before it is on disk, and somebody waits for it.
-                    group.within(if told.answers.is_empty() { SETTLED } else { Duration::ZERO });
-                    self.told.push((told.number, told.needs));
-                    match batch {
-                        Some(batch) => self.put(batch, group, told.runs_ahead),
-                        None => group.commit(self.next, self.next),
-                    }
+            let (told, batch) = match placed {
+                Placed::Batch(batch) => {
+                    self.put(batch, group, false);
+                    continue;
                 }
-                Placed::Subscribe(..) | Placed::Unsubscribe(..) => {}
+                Placed::News(told, batch) => (told, batch.as_ref()),
+                Placed::Ahead(told, batch) => (told, Some(&*batch)),
+                Placed::Subscribe(..) | Placed::Unsubscribe(..) => continue,
+            };
+            group.records.extend_from_slice(&told.records);
+            for answer in &mut told.answers {
+                answer.record(self.answered, &mut group.records);
+                self.answered += 1;
+            }
+            // An answer is not given before it is on disk, and somebody waits for it.
+            group.within(if told.answers.is_empty() { SETTLED } else { Duration::ZERO });
+            self.told.push((told.number, told.needs));
+            match batch {
+                Some(batch) => self.put(batch, group, told.runs_ahead),
+                None => group.commit(self.next, self.next),
             }
         }
         self.taken = taken;

@@ -27,6 +27,10 @@ pub(super) struct Order {
     /// To be dropped when the turn is over.
     pub(super) passed: Passed,
     names: Vec<&'static str>,
+    /// Something has its place, and is handed out when it is written.
+    pub(super) unhanded: bool,
+    /// What was handed out before it is written.
+    pub(super) ahead: Vec<Placed>,
 }
 
 /// What has its place in the order, and is yet to be handed out.
@@ -34,6 +38,8 @@ pub(crate) enum Placed {
     Batch(Arc<Batch>),
     /// What a subscription tells to the log, and what was published with it.
     News(Told, Option<Arc<Batch>>),
+    /// The same, and handed out already.
+    Ahead(Told, Arc<Batch>),
     Subscribe(Arc<Subscription>, usize),
     Unsubscribe(Arc<Subscription>, usize),
 }
@@ -65,6 +71,8 @@ impl Sequencer {
             lanes: Vec::new(),
             passed: Vec::new(),
             names: Vec::new(),
+            unhanded: false,
+            ahead: Vec::new(),
         };
         let lanes = (0..lanes).map(|_| Arc::default()).collect();
         let (order, resting) = (Mutex::new(order), AtomicU64::new(0));
@@ -176,7 +184,7 @@ impl Sequencer {
     pub(super) fn hand_on(&self, order: &mut Order, placed: Placed) {
         match placed {
             Placed::Batch(batch) | Placed::News(_, Some(batch)) => self.broadcast(order, batch),
-            Placed::News(_, None) => {}
+            Placed::News(_, None) | Placed::Ahead(..) => {}
             Placed::Subscribe(subscription, lane) => {
                 order.routes.add(subscription.wanted.topics(), lane);
                 self.lanes[lane].push(Parcel::Subscribe(subscription));
@@ -188,7 +196,7 @@ impl Sequencer {
         }
     }
 
-    fn broadcast(&self, order: &mut Order, batch: Arc<Batch>) {
+    pub(super) fn broadcast(&self, order: &mut Order, batch: Arc<Batch>) {
         self.state_published(order, &batch.events);
         order.routes.lanes(batch.events.topics(), &mut order.lanes);
         // The last one is given away, so that the events are never dropped here: `Drop` is user

@@ -14,10 +14,12 @@ impl Sequencer {
         let (entries, news, any) = {
             let mut inner = self.intake.lock();
             let (entries, news) = (inner.take(), inner.take_news());
-            inner.writing = more || !(entries.is_empty() && news.is_empty());
+            let ahead = std::mem::take(&mut inner.ahead) > 0;
+            inner.writing = more || ahead || !(entries.is_empty() && news.is_empty());
             inner.taken += u64::from(inner.writing);
             (entries, news, inner.writing)
         };
+        into.append(&mut order.ahead);
         let mut begun = Vec::new();
         for entry in entries {
             let placed = self.place(order, entry);
@@ -32,7 +34,33 @@ impl Sequencer {
         for subscription in begun.into_iter().chain(news) {
             into.extend(self.news(order, &subscription));
         }
+        let is_unhanded =
+            |placed: &Placed| matches!(placed, Placed::Batch(_) | Placed::News(_, Some(_)));
+        order.unhanded = into.iter().any(is_unhanded);
         any
+    }
+
+    /// What that subscription publishes may be handed out before it is written, and is, if everything that
+    /// has its place before it has been handed out. False if it has to wait.
+    pub(crate) fn run_ahead(&self, subscription: &Subscription) -> bool {
+        let order = &mut *self.order.lock();
+        if order.unhanded {
+            return false;
+        }
+        let Some(mut told) = subscription.take_news() else { return true };
+        let Some(outbox) = told.outbox.take() else {
+            order.ahead.push(Placed::News(told, None));
+            self.intake.lock().ahead += 1;
+            return true;
+        };
+        let batch = self.give_place(order, outbox);
+        order.ahead.push(Placed::Ahead(told, batch.clone()));
+        self.intake.lock().ahead += 1;
+        self.broadcast(order, batch);
+        let passed = std::mem::take(&mut order.passed);
+        self.lanes[0].take_over(passed);
+        self.say_progress();
+        true
     }
 
     /// What a subscription has to tell to the log.
@@ -51,6 +79,7 @@ impl Sequencer {
         let order = &mut *self.order.lock();
         let written = Self::load_of(placed);
         placed.drain(..).for_each(|placed| self.hand_on(order, placed));
+        order.unhanded = false;
         // The thread that writes drops nothing: `Drop` is user code.
         self.lanes[0].take_over(std::mem::take(&mut order.passed));
         self.are_through(written);

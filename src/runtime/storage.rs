@@ -292,7 +292,9 @@ impl Storage {
         let reads = reader.spawn(move || reads.run(&asked)).map_err(refused)?;
         let reading = reading();
         let mut died: HashMap<u32, Vec<Seq>> = HashMap::new();
-        for (of, position) in self.died.events {
+        // What had its place and was not written is gone, and its place is another's.
+        let written = self.died.events.into_iter().filter(|(_, at)| *at < opened_at.0);
+        for (of, position) in written {
             died.entry(of).or_default().push(Seq(position));
         }
         let somebody_died = !died.is_empty() || self.facts.of(FactKind::Died).next().is_some();

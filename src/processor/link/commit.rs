@@ -67,7 +67,8 @@ impl Link {
             None => (None, Some(outbox)),
         };
         // Somebody waits for what they say.
-        let urgent = kept.is_some() || !answers.is_empty();
+        let tells = answers.iter().any(|answer| !answer.runs_ahead());
+        let publishes = kept.is_some();
         let commit = Commit {
             by,
             to,
@@ -109,7 +110,9 @@ impl Link {
             self.broker.signals.state(signal);
         }
         // Before nothing is untold: whoever waits for rest must not look in between.
-        self.broker.has_news(&self.subscription, urgent);
+        let ahead = publishes && self.subscription.settings.runs_ahead;
+        let ahead = ahead && self.broker.sequencer.run_ahead(&self.subscription);
+        self.broker.has_news(&self.subscription, tells || (publishes && !ahead));
         committed.finish(&self.subscription, &self.fence);
         self.broker.progressed(&self.subscription);
     }
