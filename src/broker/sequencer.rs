@@ -12,7 +12,7 @@ use super::door::lane_bit;
 use super::intake::{Entry, Intake, Watch};
 use super::lane::{Lane, Parcel, Passed};
 use super::routes::LaneRoutes;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::message::Seq;
 use crate::queue::batch::{Batch, Events};
 use crate::queue::{Subscription, Told};
@@ -31,6 +31,8 @@ pub(super) struct Order {
     pub(super) unhanded: bool,
     /// What was handed out before it is written.
     pub(super) ahead: Vec<Placed>,
+    /// When the first of it was.
+    pub(super) ahead_since: Moment,
 }
 
 /// What has its place in the order, and is yet to be handed out.
@@ -53,7 +55,7 @@ pub(crate) struct Sequencer {
     resting: AtomicU64,
     /// Where whoever writes the log is rung for: it takes all turns then.
     bell: Option<Bell>,
-    clock: Arc<Clock>,
+    pub(super) clock: Arc<Clock>,
     pub(super) signals: Arc<Signals>,
 }
 
@@ -73,6 +75,7 @@ impl Sequencer {
             names: Vec::new(),
             unhanded: false,
             ahead: Vec::new(),
+            ahead_since: Moment::default(),
         };
         let lanes = (0..lanes).map(|_| Arc::default()).collect();
         let (order, resting) = (Mutex::new(order), AtomicU64::new(0));

@@ -1,9 +1,15 @@
 //! The turn where there is a log: what lies in the intake gets its place, is written, and only then
 //! handed out.
 
+use std::time::Duration;
+
 use super::sequencer::{Order, Placed, Sequencer};
+use crate::clock::Moment;
 use crate::queue::Subscription;
 use crate::queue::batch::Load;
+
+/// For so long what was handed out already waits for something else to be written with.
+const WITH_OTHERS: Duration = Duration::from_millis(1);
 
 impl Sequencer {
     /// Gives what lies in the intake its place, for whoever writes it before it is handed out; with
@@ -14,6 +20,10 @@ impl Sequencer {
         let (entries, news, any) = {
             let mut inner = self.intake.lock();
             let (entries, news) = (inner.take(), inner.take_news());
+            let nothing_else = entries.is_empty() && news.is_empty() && !more && !inner.closed;
+            if nothing_else && self.clock.now().since(order.ahead_since) < WITH_OTHERS {
+                return false; // it is written with what follows from it
+            }
             let ahead = std::mem::take(&mut inner.ahead) > 0;
             inner.writing = more || ahead || !(entries.is_empty() && news.is_empty());
             inner.taken += u64::from(inner.writing);
@@ -48,14 +58,19 @@ impl Sequencer {
             return false;
         }
         let Some(mut told) = subscription.take_news() else { return true };
+        if order.ahead.is_empty() {
+            order.ahead_since = self.clock.now();
+        }
+        if !told.answers.is_empty() {
+            order.ahead_since = Moment::default(); // somebody waits for them
+        }
+        self.intake.lock().ahead += 1;
         let Some(outbox) = told.outbox.take() else {
             order.ahead.push(Placed::News(told, None));
-            self.intake.lock().ahead += 1;
             return true;
         };
         let batch = self.give_place(order, outbox);
         order.ahead.push(Placed::Ahead(told, batch.clone()));
-        self.intake.lock().ahead += 1;
         self.broadcast(order, batch);
         let passed = std::mem::take(&mut order.passed);
         self.lanes[0].take_over(passed);

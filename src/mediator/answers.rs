@@ -1,6 +1,7 @@
 //! What a mediator is told with somebody's commit: that a workflow begins, that something came to one.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::sync::oneshot;
 
@@ -32,15 +33,13 @@ impl Answer for Began {
         None
     }
 
-    fn give(mut self: Box<Self>) {
-        let (Some(head), Some(shard)) = (self.head.take(), self.domain.shard(self.id)) else {
-            return;
-        };
+    fn give(mut self: Box<Self>) -> Option<Waker> {
+        let (head, shard) = (self.head.take()?, self.domain.shard(self.id)?);
         let mut shard = shard.lock();
         shard.starting.remove(&self.id);
         shard.records.insert(self.id, Record::new(head));
         shard.queue(self.id);
-        self.domain.wake(shard);
+        self.domain.works(shard)
     }
 }
 
@@ -71,10 +70,10 @@ impl<T: Send> Answer for Kept<T> {
         None
     }
 
-    fn give(mut self: Box<Self>) {
-        if let Some((who, what)) = self.0.take() {
-            who.send(what).ok();
-        }
+    fn give(mut self: Box<Self>) -> Option<Waker> {
+        let (who, what) = self.0.take()?;
+        who.send(what).ok();
+        None
     }
 }
 
@@ -102,8 +101,8 @@ impl Answer for Told {
         None
     }
 
-    fn give(self: Box<Self>) {
-        self.domain.arrives(self.id, self.place, &self.entry);
+    fn give(self: Box<Self>) -> Option<Waker> {
+        self.domain.arrives(self.id, self.place, &self.entry)
     }
 }
 
@@ -137,11 +136,11 @@ impl Answer for Came {
         None
     }
 
-    fn give(mut self: Box<Self>) {
+    fn give(mut self: Box<Self>) -> Option<Waker> {
         self.counted = false;
         Self::count(&self.told, -1);
         let Told { domain, id, entry, place } = &self.told;
-        domain.arrives(*id, *place, entry);
+        domain.arrives(*id, *place, entry)
     }
 }
 

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -115,28 +116,32 @@ impl Domain {
         }
     }
 
-    /// Something was put there for whoever sees to it; counted as work that is not done.
-    pub(crate) fn wake(&self, mut shard: MutexGuard<'_, Shard>) {
+    /// Something was put there for whoever sees to it.
+    pub(crate) fn wake(&self, shard: MutexGuard<'_, Shard>) {
+        self.works(shard).into_iter().for_each(Waker::wake);
+    }
+
+    /// As [`Domain::wake`]; it is counted as work that is not done, and whom to wake is given back.
+    pub(crate) fn works(&self, mut shard: MutexGuard<'_, Shard>) -> Option<Waker> {
         let begins = !std::mem::replace(&mut shard.busy, true);
         let waker = shard.waker.take();
         drop(shard);
         if begins && let Some(here) = self.here() {
             here.subscription.works_on_more();
         }
-        waker.into_iter().for_each(std::task::Waker::wake);
+        waker
     }
 
     /// Something came to a workflow, and is kept if anything is.
-    pub(crate) fn arrives(&self, id: WorkflowId, place: Place, entry: &[u8]) {
-        let Some(shard) = self.shard(id) else { return };
-        let mut shard = shard.lock();
+    pub(crate) fn arrives(&self, id: WorkflowId, place: Place, entry: &[u8]) -> Option<Waker> {
+        let mut shard = self.shard(id)?.lock();
         if !shard.arrives(id, place, entry) {
             if !self.is_kept() {
-                return;
+                return None;
             }
             shard.late.push((id, place));
         }
-        self.wake(shard);
+        self.works(shard)
     }
 
     /// An answer that tells a workflow that, once it is kept.

@@ -1,5 +1,6 @@
 //! What whoever asked is told, as soon as the commit holds that it belongs to.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::signal::{RequestOutcome, Signal, Signals};
@@ -19,8 +20,8 @@ pub(crate) trait Answer: Send {
     /// any more.
     fn find(&mut self) -> Option<Found>;
 
-    /// Whoever was found is told.
-    fn give(self: Box<Self>);
+    /// Whoever was found is told. Whom to wake, when all have been.
+    fn give(self: Box<Self>) -> Option<Waker>;
 }
 
 /// Whoever asked was found.
@@ -59,5 +60,7 @@ pub(crate) fn give(mut answers: Answers, signals: &Signals) {
     }
     // It is counted before anybody knows.
     alike.into_iter().for_each(|last| state(last, &took));
-    answers.into_iter().for_each(Answer::give);
+    // One that is told several things is woken once.
+    let wakers: Vec<Waker> = answers.into_iter().filter_map(Answer::give).collect();
+    wakers.into_iter().for_each(Waker::wake);
 }

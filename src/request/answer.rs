@@ -1,6 +1,7 @@
 //! The way back: what a handler returned goes to whoever asked, when the commit holds.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::Requests;
 use super::slot::{Returned, Slot, Told};
@@ -35,12 +36,13 @@ impl<C: Message> Answer for Answered<C> {
         Some(found)
     }
 
-    fn give(self: Box<Self>) {
+    fn give(self: Box<Self>) -> Option<Waker> {
         let Self { requests, command, reply, to } = *self;
         match to {
             Some(slot) => slot.answer(reply),
             None => requests.dropped(C::NAME, command),
         }
+        None
     }
 }
 
@@ -72,12 +74,13 @@ impl Answer for GaveUp {
         Some(found)
     }
 
-    fn give(self: Box<Self>) {
+    fn give(self: Box<Self>) -> Option<Waker> {
         match self.to {
             Some(to) => to.fails(self.error),
             // It went away since that was decided.
             None => self.requests.dropped(self.name, self.command),
         }
+        None
     }
 }
 
