@@ -34,9 +34,10 @@ impl Broker {
         Ok(topic)
     }
 
-    /// Whether somebody handles the commands of that topic.
-    pub(crate) fn is_served(&self, topic: TopicId) -> bool {
-        self.intake.lock().door.servant(topic).is_some()
+    /// Whether somebody handles what is sent there, and whether so much never fits.
+    pub(crate) fn takes(&self, topic: TopicId, load: Load) -> (bool, bool) {
+        let door = &self.intake.lock().door;
+        (door.servant(topic).is_some(), door.never_fits_reserve(topic, load))
     }
 
     /// One attempt. `permit` is asked whether it may be sent to whoever handles it, `known` is told its id

@@ -211,6 +211,18 @@ impl Awaits for Domain {
         }
     }
 
+    fn answer_with(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
+    ) -> Outcome<Box<dyn Answer>> {
+        let mut entry = Vec::with_capacity(32);
+        Entry::put_done(&mut entry, step);
+        put(&mut entry)?;
+        Ok(Box::new(Told::new(self, of, entry)))
+    }
+
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
         let Start { workflow, input, key, from, correlation, parent } = start;
         let code = self.code(workflow, None).ok_or_else(|| {

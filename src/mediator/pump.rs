@@ -195,7 +195,7 @@ impl Pump {
         }
         for job in round.jobs {
             let id = job.id;
-            if let Some(advance) = self.tell(job) {
+            if let Some(advance) = self.tell(job, &round.bytes) {
                 self.follow(id, advance);
             }
             if self.link.staged_bytes() > HEAVY {
@@ -248,7 +248,7 @@ impl Pump {
     }
 
     /// Tells a workflow what came to it. What followed.
-    fn tell(&mut self, job: Job) -> Option<Advance> {
+    fn tell(&mut self, job: Job, bytes: &[u8]) -> Option<Advance> {
         let Job { id, head, entries, steps } = job;
         self.uses += 1;
         if let Some(steps) = steps {
@@ -266,7 +266,8 @@ impl Pump {
         }
         let loaded = self.loaded.get_mut(&id)?;
         loaded.used = self.uses;
-        for entry in Entries(Bytes(&entries)) {
+        let entries = &bytes[entries];
+        for entry in Entries(Bytes(entries)) {
             let Ok(entry) = entry.and_then(|(_, entry)| Entry::read(&mut Bytes(entry))) else {
                 return Some(Advance::damaged());
             };

@@ -15,7 +15,7 @@ pub(super) struct Job {
     pub(super) id: WorkflowId,
     pub(super) head: Arc<Head>,
     /// What came since it was told last, or all of it.
-    pub(super) entries: Vec<u8>,
+    pub(super) entries: std::ops::Range<usize>,
     /// The steps that it began, if it is not loaded.
     pub(super) steps: Option<Vec<u8>>,
 }
@@ -24,6 +24,8 @@ pub(super) struct Job {
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) jobs: Vec<Job>,
+    /// The entries of all jobs.
+    pub(super) bytes: Vec<u8>,
     pub(super) over: Vec<(WorkflowId, u32)>,
     pub(super) orders: VecDeque<Ordered>,
     pub(super) starts: VecDeque<Starts>,
@@ -72,7 +74,9 @@ impl Pump {
             }
             let loaded = self.loaded.get_mut(&id);
             let told = loaded.as_ref().map_or(0, |loaded| loaded.told);
-            let entries = record.entries_from(told).to_vec();
+            let from = round.bytes.len();
+            round.bytes.extend_from_slice(record.entries_from(told));
+            let entries = from..round.bytes.len();
             let steps = if loaded.is_none() { Some(record.steps.clone()) } else { None };
             round.jobs.push(Job { id, head: record.head.clone(), entries, steps });
         }

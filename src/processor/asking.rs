@@ -69,7 +69,8 @@ impl Context {
         let Some((head, index)) = self.head() else { return Ok(()) };
         let (requests, command) = (self.link.requests.clone(), head.id(index));
         self.touched = Touched::More;
-        if let Some(answer) = requests.step_answer(command, || codec::encode(&reply)) {
+        if let Some(answer) = requests.step_answer(command, |into| codec::encode_into(into, &reply))
+        {
             self.answer = Some(answer?);
             return Ok(());
         }

@@ -14,6 +14,8 @@ pub(super) struct Emitted {
     pub(super) lease: Lease,
     /// What the event in hand published beyond the lease.
     pub(super) short: Load,
+    /// In which commit it was asked last whether anybody takes what is sent there, and how much of it.
+    pub(super) asked: (u64, u64),
 }
 
 impl Emitted {

@@ -1,7 +1,5 @@
 //! One message on its own, whose type only it knows: made in one place, published in another.
 
-use std::sync::Arc;
-
 use super::batch::Events;
 use super::form::Form;
 use crate::clock::Timestamp;
@@ -39,14 +37,14 @@ pub(crate) struct Place<'a> {
 
 struct Single<E> {
     message: E,
-    payload: Arc<[u8]>,
+    payload: Vec<u8>,
     key: Option<Key>,
     weight: u64,
 }
 
 /// A message on its own. `Serialize`, `key` and `weight` are code of the application.
 pub(crate) fn loose<E: Message>(message: E) -> Outcome<Box<dyn Loose>> {
-    let payload: Arc<[u8]> = codec::encode(&message)?.into();
+    let payload = codec::encode(&message)?;
     if payload.len() > LARGEST_EVENT {
         let most = LARGEST_EVENT >> 20;
         let text =

@@ -48,6 +48,14 @@ pub(crate) trait Awaits: Send + Sync {
         result: Outcome<Vec<u8>>,
     ) -> Box<dyn Answer>;
 
+    /// As [`Awaits::answer`], of a result that is put where it belongs.
+    fn answer_with(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
+    ) -> Outcome<Box<dyn Answer>>;
+
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning>;
 
     fn cancel(&self, of: WorkflowId);
@@ -127,13 +135,10 @@ impl Requests {
     pub(crate) fn step_answer(
         &self,
         command: EventId,
-        result: impl FnOnce() -> Outcome<Vec<u8>>,
+        mut put: impl FnMut(&mut Vec<u8>) -> Outcome,
     ) -> Option<Outcome<Box<dyn Answer>>> {
         let (mediator, of, step) = self.mediators.whose(command)?;
-        Some(match result() {
-            Ok(reply) => Ok(mediator.answer(of, step, Ok(reply))),
-            Err(failure) => Err(failure),
-        })
+        Some(mediator.answer_with(of, step, &mut put))
     }
 
     /// As [`Requests::step_answer`], of one that failed for good.

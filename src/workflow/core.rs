@@ -40,7 +40,7 @@ pub(crate) struct Waits {
 pub(super) enum Slot {
     /// Nothing has been done for it.
     Made,
-    Waits(Box<Waits>),
+    Waits(Waits),
     Ended(Ended),
     /// It is over, or nobody waits for it any more.
     Gone,
@@ -158,7 +158,7 @@ impl Core {
         };
         let place = self.place(begun.step);
         if begun.kind.waits() {
-            self.slots[place] = Slot::Waits(Box::new(waits));
+            self.slots[place] = Slot::Waits(waits);
             self.outstanding += 1;
         } else {
             self.slots[place] = Slot::Gone;

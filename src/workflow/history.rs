@@ -164,7 +164,7 @@ impl<'a> Entry<'a> {
             Self::Done { step, result } => {
                 into.push(entry::DONE);
                 put_number(into, u64::from(*step));
-                put_bytes(into, result);
+                into.extend_from_slice(result);
             }
             Self::Failed { step, failure, at, again } => {
                 into.push(if *again { entry::FAILED_AGAIN } else { entry::FAILED });
@@ -198,7 +198,10 @@ impl<'a> Entry<'a> {
         let kind = read.byte()?;
         let step = |read: &mut Bytes<'a>| read.length(MOST_STEPS as usize).map(|step| step as u32);
         Ok(match kind {
-            entry::DONE => Self::Done { step: step(read)?, result: read.bytes()? },
+            entry::DONE => {
+                let step = step(read)?;
+                Self::Done { step, result: read.take(read.0.len())? }
+            }
             entry::FAILED | entry::FAILED_AGAIN => {
                 let (step, at) = (step(read)?, read.number()?);
                 let permanent = read.byte()? != 0;
@@ -220,6 +223,11 @@ impl<'a> Entry<'a> {
             entry::COMPENSATE => Self::Compensate,
             _ => return Err(Malformed),
         })
+    }
+
+    /// As [`Entry::Done`] is put, its result to be put behind it.
+    pub(crate) fn put_done(into: &mut Vec<u8>, step: u32) {
+        Self::Done { step, result: &[] }.put(into);
     }
 
     /// An entry that failed, and has been tried again since; as bytes.

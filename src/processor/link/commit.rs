@@ -42,6 +42,7 @@ impl Link {
             };
             self.published.set(chunk.outbox.len());
             self.heavy.set(false);
+            self.commits.set(self.commits.get() + 1);
             chunk.now = None;
             chunk.delayed_load = Load::default();
             let (emitted, in_hand) = (&mut chunk.emitted, &chunk.outbox);

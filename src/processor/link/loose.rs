@@ -27,50 +27,62 @@ impl Link {
         let stored = self.broker.journal.is_some();
         let load = Load::new(1, message.weight(stored));
         let slot = self.emits(message.declared()).map_err(Unsent::Never)?;
-        let chunk = self.chunk.borrow();
-        let Emitted { topic, name, .. } = chunk.emitted[slot];
-        if is_command && !self.broker.is_served(topic) {
+        let emitted = &mut self.chunk.borrow_mut().emitted[slot];
+        // Asked once a commit, and for what is heavier than all before.
+        let commit = self.commits.get();
+        if emitted.asked.0 == commit && load.weight <= emitted.asked.1 {
+            return Ok(());
+        }
+        let Emitted { topic, name, .. } = *emitted;
+        let (served, never_fits) = self.broker.takes(topic, load);
+        if is_command && !served {
             return Err(Unsent::NoHandler);
         }
-        if self.broker.never_fits(topic, load) {
+        if never_fits {
             let text = format!(
                 "`{name}` of {} bytes is more than its processor may ever hold",
                 load.weight
             );
             return Err(Unsent::Never(Failure::permanent(text).reason("too_large")));
         }
+        emitted.asked = (commit, load.weight);
         Ok(())
     }
 
     /// Takes room for all of them, or for none.
     pub(crate) fn take_room<'a>(
         &self,
-        messages: impl Iterator<Item = &'a dyn Loose>,
+        messages: impl Iterator<Item = &'a dyn Loose> + Clone,
     ) -> Result<(), Unsent> {
         let stored = self.broker.journal.is_some();
-        let mut taken = Vec::new();
-        for message in messages {
+        for (taken, message) in messages.clone().enumerate() {
             let slot = self.emits(message.declared()).map_err(Unsent::Never)?;
             let load = Load::new(1, message.weight(stored));
-            let chunk = &mut *self.chunk.borrow_mut();
-            let emitted = &mut chunk.emitted[slot];
-            if !load.fits(emitted.lease.allowed) {
-                let Some(more) = self.broker.lease(self.holder, emitted.topic, load) else {
-                    self.give_back(taken);
-                    return Err(Unsent::Yet);
-                };
-                emitted.lease.allowed.add(more);
-            }
-            emitted.lease.spend(load);
-            taken.push((slot, load));
+            let topic = {
+                let Emitted { topic, lease, .. } = &mut self.chunk.borrow_mut().emitted[slot];
+                if load.fits(lease.allowed) {
+                    lease.spend(load);
+                    continue;
+                }
+                *topic
+            };
+            let Some(more) = self.broker.lease(self.holder, topic, load) else {
+                self.give_back(messages.take(taken));
+                return Err(Unsent::Yet);
+            };
+            let lease = &mut self.chunk.borrow_mut().emitted[slot].lease;
+            lease.allowed.add(more);
+            lease.spend(load);
         }
         Ok(())
     }
 
-    fn give_back(&self, taken: Vec<(usize, Load)>) {
-        let chunk = &mut *self.chunk.borrow_mut();
-        for (slot, load) in taken {
-            let lease = &mut chunk.emitted[slot].lease;
+    fn give_back<'a>(&self, messages: impl Iterator<Item = &'a dyn Loose>) {
+        let stored = self.broker.journal.is_some();
+        for message in messages {
+            let Ok(slot) = self.emits(message.declared()) else { continue };
+            let load = Load::new(1, message.weight(stored));
+            let lease = &mut self.chunk.borrow_mut().emitted[slot].lease;
             lease.allowed.add(load);
             lease.used = lease.used.less(load);
         }
@@ -110,7 +122,7 @@ impl Link {
         let topic = self.broker.topic_of(&declared, &self.subscription.name.name);
         let topic = topic.map_err(|error: Error| Failure::permanent(error.to_string()))?;
         let (lease, short) = (Lease::default(), Load::default());
-        chunk.emitted.push(Emitted { of, topic, name, lease, short });
+        chunk.emitted.push(Emitted { of, topic, name, lease, short, asked: (0, 0) });
         Ok(chunk.emitted.len() - 1)
     }
 }

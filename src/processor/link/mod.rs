@@ -70,6 +70,8 @@ pub(crate) struct Link {
     /// Where in the outbox the publications of the event in hand begin, and where they end.
     mark: Cell<u32>,
     published: Cell<u32>,
+    /// The number of the next commit.
+    commits: Cell<u64>,
     /// So many bytes are to be stored that they should be committed.
     pub(crate) heavy: Cell<bool>,
     pressure: Pressure,
@@ -118,6 +120,7 @@ impl Link {
             chunk: RefCell::new(chunk),
             mark: Cell::new(0),
             published: Cell::new(0),
+            commits: Cell::new(1),
             heavy: Cell::new(false),
             pressure: Pressure::default(),
             short: Cell::new(false),

@@ -124,7 +124,7 @@ impl Link {
             .topic::<E>(&self.subscription.name.name)
             .map_err(|error| Failure::permanent(error.to_string()))?;
         let (lease, short) = (Lease::default(), Load::default());
-        emitted.push(Emitted { of, topic, name: E::NAME, lease, short });
+        emitted.push(Emitted { of, topic, name: E::NAME, lease, short, asked: (0, 0) });
         Ok(emitted.len() - 1)
     }
 
