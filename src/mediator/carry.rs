@@ -159,30 +159,34 @@ impl Pump {
             }
         }
         let told = self.told(id);
-        let (mut steps, mut opens) = (Vec::new(), Vec::new());
+        let from = self.steps.len();
         for begun in &advance.begun {
-            begun.put(&mut steps);
+            begun.put(&mut self.steps);
             let due = dues.iter().find(|(step, _)| *step == begun.step).map(|(_, due)| *due);
-            opens.extend(open_of(begun, due, wall));
+            if let Some(open) = open_of(begun, due, wall) {
+                quiet = quiet && is_quiet(&open, now);
+                self.changes.push(Change::Opens { id, open });
+            }
             if begun.kind == Kind::WaitFor
                 && let Some(key) = &begun.key
             {
                 self.domain.index.lock().waits(&begun.name, key, id);
             }
         }
-        quiet = quiet && opens.iter().all(|open| is_quiet(open, now));
         let first = advance.begun.first().map(|begun| begun.step);
         if let Some(first) = first {
             let names = self.domain.names(id);
             self.link.stage_facts(|facts| {
+                let steps = &self.steps[from..];
                 let mut value = Vec::with_capacity(steps.len() + 4);
                 put_number(&mut value, u64::from(told));
-                value.extend_from_slice(&steps);
+                value.extend_from_slice(steps);
                 names.put_steps(facts, first, &value);
             });
         }
+        let steps = from..self.steps.len();
         let size = known.size + steps.len();
-        self.changes.push(Change::Began { id, steps, first, told, opens });
+        self.changes.push(Change::Began { id, steps, first, told });
         for (step, failure) in failed {
             let failed = Entry::Failed { step, failure, at: wall, again: false };
             self.answers.push(self.domain.tells(id, &failed));

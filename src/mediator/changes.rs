@@ -1,5 +1,7 @@
 //! What a commit changes in the table: all of it, when the commit is sure to be carried out.
 
+use std::ops::Range;
+
 use super::domain::Domain;
 use super::record::{Ended, Head, Place};
 use super::table::{Open, Shard, Status};
@@ -9,13 +11,16 @@ use crate::workflow::history::Kind;
 
 /// One change of one workflow.
 pub(crate) enum Change {
-    /// It began steps, having been told so much.
+    /// It began steps, those bytes of all, having been told so much.
     Began {
         id: WorkflowId,
-        steps: Vec<u8>,
+        steps: Range<usize>,
         first: Option<u32>,
         told: u32,
-        opens: Vec<Open>,
+    },
+    Opens {
+        id: WorkflowId,
+        open: Open,
     },
     Closes {
         id: WorkflowId,
@@ -52,25 +57,25 @@ pub(crate) enum Change {
 
 impl Domain {
     /// Carries out what belongs to one thread's commit.
-    pub(super) fn apply(&self, changes: Vec<Change>, now: Moment) {
+    pub(super) fn apply(&self, changes: Vec<Change>, steps: &[u8], now: Moment) {
         for change in changes {
             let id = change.id();
             let Some(shard) = self.shard(id) else { continue };
             let shard = &mut *shard.lock();
-            self.apply_one(shard, change, now);
+            self.apply_one(shard, change, steps, now);
         }
     }
 
-    fn apply_one(&self, shard: &mut Shard, change: Change, now: Moment) {
+    fn apply_one(&self, shard: &mut Shard, change: Change, all: &[u8], now: Moment) {
         match change {
-            Change::Began { id, steps, first, told, opens } => {
+            Change::Began { id, steps, first, told } => {
                 if let Some(record) = shard.records.get_mut(&id) {
-                    record.steps.extend_from_slice(&steps);
+                    record.steps.extend_from_slice(&all[steps]);
                     record.facts.extend(first);
                     record.told = Some(told);
                 }
-                opens.into_iter().for_each(|open| shard.opens(id, open));
             }
+            Change::Opens { id, open } => shard.opens(id, open),
             Change::Closes { id, step } => {
                 if let Some(open) = shard.closes(id, step)
                     && open.kind == Kind::WaitFor
@@ -135,6 +140,7 @@ impl Change {
     fn id(&self) -> WorkflowId {
         match self {
             Self::Began { id, .. }
+            | Self::Opens { id, .. }
             | Self::Closes { id, .. }
             | Self::Status { id, .. }
             | Self::Shows { id, .. }

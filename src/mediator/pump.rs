@@ -65,6 +65,8 @@ pub(super) struct Pump {
     /// What the table is to have with the next commit, and who is told by it.
     pub(super) changes: Vec<Change>,
     pub(super) answers: Vec<Box<dyn Answer>>,
+    /// The steps that were begun since the last commit.
+    pub(super) steps: Vec<u8>,
     uses: u64,
 }
 
@@ -81,6 +83,7 @@ impl Pump {
             again: BTreeMap::new(),
             changes: Vec::new(),
             answers: Vec::new(),
+            steps: Vec::new(),
             uses: 0,
         }
     }
@@ -300,7 +303,8 @@ impl Pump {
         }
         answers.into_iter().for_each(|answer| self.link.stage_answer(answer));
         let now = self.seat.broker.clock.now();
-        self.link.commit_with(Box::new(move || domain.apply(changes, now)));
+        let steps = std::mem::take(&mut self.steps);
+        self.link.commit_with(Box::new(move || domain.apply(changes, &steps, now)));
     }
 
     /// Those that wait for long need not be there, and there are not to be too many.
