@@ -61,7 +61,7 @@ impl Pump {
         look: impl FnOnce(&Record) -> T,
     ) -> Option<T> {
         let shard = self.domain.shard(id)?.lock();
-        shard.records.get(&id).map(look)
+        shard.records.get(&id).map(|record| look(record))
     }
 
     fn origin(id: WorkflowId, head: &Head) -> Origin {

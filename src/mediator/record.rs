@@ -2,7 +2,7 @@
 //! to it, how it ended. Pure.
 
 use crate::error::Failure;
-use crate::message::{EventId, Key};
+use crate::message::{EventId, Key, interned};
 use crate::store::file::bytes::{Bytes, Malformed, Read, put_bytes, put_number};
 use crate::store::file::facts::{Facts, name_of};
 use crate::store::file::record::{FactKind, put_deleted, put_fact};
@@ -12,7 +12,7 @@ use crate::workflow::effect::End;
 /// What began a workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) workflow: Box<str>,
+    pub(crate) workflow: &'static str,
     pub(crate) version: u32,
     pub(crate) input: Box<[u8]>,
     /// What it is about.
@@ -82,7 +82,7 @@ impl Head {
     pub(crate) fn read(bytes: &[u8]) -> Read<Self> {
         let read = &mut Bytes(bytes);
         let flags = read.byte()?;
-        let workflow = text(read)?.into();
+        let workflow = interned(text(read)?);
         let [version, run, first] = [small(read)?, small(read)?, small(read)?];
         let (correlation, started) = (EventId(id(read)?), read.number()?);
         let key = if flags & flag::KEY == 0 { None } else { Some(Key::from(text(read)?)) };
@@ -258,7 +258,7 @@ mod tests {
             name: String, input: Vec<u8>, key: Option<String>, numbers: [u32; 3], flags: [bool; 2], of: Option<(u128, u32)>,
         ) {
             let head = Head {
-                workflow: name.into(),
+                workflow: interned(&name),
                 version: numbers[0],
                 input: input.into(),
                 key: key.map(Key::from),

@@ -47,7 +47,7 @@ fn steps(value: &[u8]) -> Read<(u32, &[u8])> {
 impl Domain {
     /// Takes up what the log knows by that number.
     pub(crate) fn restore(&self, facts: &Facts, number: u32, now: Moment) {
-        let mut records: BTreeMap<WorkflowId, Record> = BTreeMap::new();
+        let mut records: BTreeMap<WorkflowId, Box<Record>> = BTreeMap::new();
         for (mut name, value) in facts.under(FactKind::Workflow, number) {
             if let (Ok(id), Ok(head)) = (whose(&mut name), Head::read(value)) {
                 records.insert(id, Record::new(head));
@@ -113,7 +113,7 @@ impl Domain {
     }
 }
 
-fn damaged(records: &mut BTreeMap<WorkflowId, Record>, id: WorkflowId) {
+fn damaged(records: &mut BTreeMap<WorkflowId, Box<Record>>, id: WorkflowId) {
     if let Some(record) = records.get_mut(&id) {
         let text = "what the log has of it cannot be read: restore it from a backup, or cancel it";
         record.status = Status::Faulted(Fault::BadInput(text.to_owned()));

@@ -60,7 +60,7 @@ impl Pump {
 
     pub(super) fn says_status(&self, id: WorkflowId, head: &Head, status: &Status) {
         let (mediator, workflow, id, state) =
-            (self.name(), &*head.workflow, id.event(), status.state());
+            (self.name(), head.workflow, id.event(), status.state());
         let why = status.why(head);
         let signal = Signal::WorkflowIs { mediator, workflow, id, state, why: &why };
         self.seat.broker.signals.state(&signal);
@@ -90,7 +90,7 @@ impl Pump {
             Err(_) => WorkflowOutcome::Failed,
         };
         let took = Duration::from_millis(ended.at.saturating_sub(head.started));
-        let (mediator, workflow, id) = (self.name(), &*head.workflow, id.event());
+        let (mediator, workflow, id) = (self.name(), head.workflow, id.event());
         let signal = Signal::WorkflowEnded { mediator, workflow, id, outcome, took };
         self.seat.broker.signals.state(&signal);
         self.says_missed(Missed::Untaken, untaken as u64);

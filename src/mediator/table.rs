@@ -74,8 +74,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(head: Head) -> Self {
-        Self {
+    pub(crate) fn new(head: Head) -> Box<Self> {
+        Box::new(Self {
             head: Arc::new(head),
             steps: Vec::new(),
             facts: Vec::new(),
@@ -87,7 +87,7 @@ impl Record {
             shows: None,
             queued: false,
             arriving: 0,
-        }
+        })
     }
 
     /// Something came.
@@ -208,7 +208,7 @@ type Random = foldhash::fast::RandomState;
 /// The workflows of one of a mediator's threads.
 #[derive(Default)]
 pub(crate) struct Shard {
-    pub(crate) records: HashMap<WorkflowId, Record, Random>,
+    pub(crate) records: HashMap<WorkflowId, Box<Record>, Random>,
     pub(crate) ready: VecDeque<WorkflowId>,
     pub(crate) timers: BTreeSet<(Moment, WorkflowId, u32)>,
     pub(crate) orders: VecDeque<Ordered>,
@@ -265,6 +265,10 @@ impl Shard {
         if let Some(due) = open.due {
             self.timers.insert((due, id, open.step));
         }
+        // Most have one, and there may be very many of them.
+        if record.open.is_empty() {
+            record.open.reserve_exact(1);
+        }
         record.open.push(open);
     }
 
@@ -280,7 +284,7 @@ impl Shard {
     }
 
     /// It is not there any more.
-    pub(crate) fn removes(&mut self, id: WorkflowId) -> Option<Record> {
+    pub(crate) fn removes(&mut self, id: WorkflowId) -> Option<Box<Record>> {
         let record = self.records.remove(&id)?;
         for open in &record.open {
             if let Some(due) = open.due {
