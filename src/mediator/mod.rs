@@ -278,7 +278,7 @@ impl Child for Mediating {
                 format!("the mediator `{name}` owns no workflow: give it one with `.workflow(..)`");
             return Err(Error::config(text));
         }
-        let Memory { number, hosts, facts, subscription, broker, requests } = memory;
+        let Memory { number, hosts, workflows, subscription, broker, requests } = memory;
         let now = broker.clock.now();
         if !self.domain.settles(number, hosts, broker.journal.is_some(), subscription.clone()) {
             let text = format!("the mediator `{}` is there already", self.domain.name);
@@ -294,9 +294,7 @@ impl Child for Mediating {
                  mediator"
             ))
         })?;
-        if let Some(facts) = facts {
-            self.domain.restore(facts, number, now);
-        }
+        self.domain.restore(workflows, now);
         Ok(())
     }
 

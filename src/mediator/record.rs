@@ -6,6 +6,7 @@ use crate::message::{EventId, Key, interned};
 use crate::store::file::bytes::{Bytes, Malformed, Read, put_bytes, put_number};
 use crate::store::file::facts::{Facts, name_of};
 use crate::store::file::record::{FactKind, put_deleted, put_fact};
+use crate::store::file::workflows::PlaceBytes;
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::End;
 
@@ -225,25 +226,16 @@ impl Names {
     }
 }
 
-/// Whose fact that is, as its name says; what is left of the name is what it is about.
-pub(crate) fn whose(name: &mut Bytes<'_>) -> Read<WorkflowId> {
-    let bytes = name.take(16)?.try_into().map_err(|_| Malformed)?;
-    Ok(WorkflowId(u128::from_be_bytes(bytes)))
-}
-
-/// The place of an entry, as the rest of its name says.
-pub(crate) fn place(name: &mut Bytes<'_>) -> Read<Place> {
-    Ok(Place { order: name.u64()?.swap_bytes(), within: name.byte()? })
+/// The place of an entry, as its name says.
+pub(crate) fn place(name: PlaceBytes) -> Place {
+    let [a, b, c, d, e, f, g, h, within] = name;
+    Place { order: u64::from_be_bytes([a, b, c, d, e, f, g, h]), within }
 }
 
 /// The place of the next answer in the order of all that a log knows.
 pub(crate) fn next_order(facts: &Facts) -> u64 {
-    let orders = facts.of(FactKind::Entry).filter_map(|(mut name, _)| {
-        name.u32().ok()?;
-        whose(&mut name).ok()?;
-        Some(place(&mut name).ok()?.order + 1)
-    });
-    orders.max().unwrap_or(0)
+    let entries = facts.workflows().flat_map(|workflow| &workflow.entries);
+    entries.map(|(name, _)| place(*name).order + 1).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! What the log says of a mediator's workflows, put back where it was.
 
-use std::collections::BTreeMap;
-
 use super::domain::Domain;
-use super::record::{Ended, Head, Place, place, whose};
+use super::record::{Ended, Head, place};
 use super::table::{Record, Shard, Status, open_of};
 use crate::clock::{Moment, Timestamp};
 use crate::store::file::bytes::{Bytes, Read};
-use crate::store::file::facts::Facts;
-use crate::store::file::record::FactKind;
+use crate::store::file::workflows::{Workflow, Workflows};
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::Fault;
-use crate::workflow::history::{Entry, read_begun};
+use crate::workflow::history::{Entry, Kind, read_begun};
 
 impl Shard {
     /// The steps that wait are worked out again.
@@ -44,78 +41,76 @@ fn steps(value: &[u8]) -> Read<(u32, &[u8])> {
     Ok((told, value.0))
 }
 
+/// What the facts say of one workflow that has not ended.
+fn record(kept: &Workflow) -> Option<Box<Record>> {
+    let mut record = Record::new(Head::read(kept.head.as_deref()?).ok()?);
+    let parts = kept.steps.iter().map(|(first, value)| {
+        let (told, bytes) = steps(value)?;
+        // Of one part alone it does not matter.
+        let turn = match kept.steps.len() {
+            1 => 0,
+            _ => read_begun(bytes)?.first().map_or(0, |begun| begun.turn),
+        };
+        Ok((turn, *first, told, bytes))
+    });
+    let mut parts: Vec<_> = match parts.collect::<Read<_>>() {
+        Ok(parts) => parts,
+        Err(_) => {
+            record.status = damaged();
+            return Some(record);
+        }
+    };
+    parts.sort_by_key(|(turn, ..)| *turn);
+    record.steps.reserve_exact(parts.iter().map(|(.., bytes)| bytes.len()).sum());
+    record.facts.reserve_exact(parts.len());
+    for (_, first, told, bytes) in parts {
+        record.steps.extend_from_slice(bytes);
+        record.facts.push(first);
+        record.told = Some(told);
+    }
+    let mut entries: Vec<_> =
+        kept.entries.iter().map(|(name, entry)| (place(*name), entry)).collect();
+    entries.sort_by_key(|(place, _)| *place);
+    for (place, entry) in entries {
+        if Entry::read(&mut Bytes(entry)).is_err() {
+            record.status = damaged();
+        }
+        record.push(place, entry);
+    }
+    Some(record)
+}
+
 impl Domain {
-    /// Takes up what the log knows by that number.
-    pub(crate) fn restore(&self, facts: &Facts, number: u32, now: Moment) {
-        let mut records: BTreeMap<WorkflowId, Box<Record>> = BTreeMap::new();
-        for (mut name, value) in facts.under(FactKind::Workflow, number) {
-            if let (Ok(id), Ok(head)) = (whose(&mut name), Head::read(value)) {
-                records.insert(id, Record::new(head));
-            }
-        }
-        let mut parts: BTreeMap<WorkflowId, Vec<(u32, u32, u32, &[u8])>> = BTreeMap::new();
-        for (mut name, value) in facts.under(FactKind::Steps, number) {
-            let Ok(id) = whose(&mut name) else { continue };
-            let Ok(first) = name.u32().map(u32::swap_bytes) else { continue };
-            let part = steps(value).and_then(|(told, bytes)| {
-                let turn = read_begun(bytes)?.first().map_or(0, |begun| begun.turn);
-                Ok((turn, first, told, bytes))
-            });
-            match part {
-                Ok(part) => parts.entry(id).or_default().push(part),
-                Err(_) => damaged(&mut records, id),
-            }
-        }
-        for (id, mut parts) in parts {
-            let Some(record) = records.get_mut(&id) else { continue };
-            parts.sort_by_key(|(turn, ..)| *turn);
-            for (_, first, told, bytes) in parts {
-                record.steps.extend_from_slice(bytes);
-                record.facts.push(first);
-                record.told = Some(told);
-            }
-        }
-        let mut late: Vec<(WorkflowId, Place)> = Vec::new();
-        for (mut name, value) in facts.under(FactKind::Entry, number) {
-            let Ok(id) = whose(&mut name) else { continue };
-            let Ok(place) = place(&mut name) else { continue };
-            match records.get_mut(&id) {
-                Some(record) if Entry::read(&mut Bytes(value)).is_ok() => record.push(place, value),
-                Some(_) => damaged(&mut records, id),
-                None => late.push((id, place)),
-            }
-        }
-        for (id, record) in records {
+    /// Takes up what the log knows of its workflows.
+    pub(crate) fn restore(&self, workflows: Workflows, now: Moment) {
+        let each = workflows.len() / self.shards().len().max(1);
+        self.shards().iter().for_each(|shard| shard.lock().records.reserve(each));
+        for (id, kept) in workflows {
+            let id = WorkflowId(id);
             let Some(shard) = self.shard(id) else { continue };
             let shard = &mut *shard.lock();
+            if let Some(ended) = kept.ended.as_deref().and_then(|ended| Ended::read(ended).ok()) {
+                shard.remember(id, ended);
+            }
+            let Some(record) = record(&kept) else {
+                // It has ended, and this came too late.
+                shard.late.extend(kept.entries.iter().map(|(name, _)| (id, place(*name))));
+                continue;
+            };
             if let Some(key) = &record.head.key {
-                self.index.lock().adds(&record.head.workflow, key, id);
+                self.index.lock().adds(record.head.workflow, key, id);
             }
             shard.records.insert(id, record);
             shard.reopen(id, now);
-            let record = &shard.records[&id];
-            for open in &record.open {
-                if let Some(key) = &open.key {
-                    self.index.lock().waits(&open.name, key, id);
-                }
+            let waits = shard.records[&id].open.iter().filter(|open| open.kind == Kind::WaitFor);
+            for open in waits {
+                open.key.iter().for_each(|key| self.index.lock().waits(&open.name, key, id));
             }
-        }
-        for (mut name, value) in facts.under(FactKind::Ended, number) {
-            if let (Ok(id), Ok(ended)) = (whose(&mut name), Ended::read(value))
-                && let Some(shard) = self.shard(id)
-            {
-                shard.lock().remember(id, ended);
-            }
-        }
-        for (id, place) in late {
-            self.shard(id).into_iter().for_each(|shard| shard.lock().late.push((id, place)));
         }
     }
 }
 
-fn damaged(records: &mut BTreeMap<WorkflowId, Box<Record>>, id: WorkflowId) {
-    if let Some(record) = records.get_mut(&id) {
-        let text = "what the log has of it cannot be read: restore it from a backup, or cancel it";
-        record.status = Status::Faulted(Fault::BadInput(text.to_owned()));
-    }
+fn damaged() -> Status {
+    let text = "what the log has of it cannot be read: restore it from a backup, or cancel it";
+    Status::Faulted(Fault::BadInput(text.to_owned()))
 }

@@ -37,6 +37,7 @@ use crate::store::file::record::FactKind;
 use crate::store::file::recovery::open_with_facts;
 use crate::store::file::retained::retain;
 use crate::store::file::spares::Spares;
+use crate::store::file::workflows::Workflows;
 use crate::store::file::writer::{Bell, Writer, bell};
 
 /// Which event each thread is at.
@@ -107,7 +108,7 @@ impl Subscriptions {
         &mut self,
         subscription: &Arc<Subscription>,
         member: bool,
-        tell: impl FnOnce(u32, Option<&Facts>) -> Result<(), Error>,
+        tell: impl FnOnce(u32, Workflows) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.keep_quietly(subscription, member, tell)?;
         self.trial.joins(subscription);
@@ -118,7 +119,7 @@ impl Subscriptions {
         &mut self,
         subscription: &Subscription,
         member: bool,
-        tell: impl FnOnce(u32, Option<&Facts>) -> Result<(), Error>,
+        tell: impl FnOnce(u32, Workflows) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let name = subscription.name.as_str().to_owned();
         let topics = self.reading.names_of(&subscription.wanted);
@@ -128,7 +129,7 @@ impl Subscriptions {
         let fact = SubscriptionFact { lasts, name, topics };
         if let Some((number, before)) = known {
             subscription.keep(number, (before != fact.topics).then_some(&fact));
-            tell(number, Some(&self.facts))?;
+            tell(number, self.facts.take_workflows(number))?;
             let Some(mut restored) = Restored::read(&self.facts, number) else { return Ok(()) };
             for (_, left) in self.left.extract_if(.., |(of, _)| *of == fact.name) {
                 // What it left is this one's.
@@ -143,7 +144,7 @@ impl Subscriptions {
             self.facts.forget_subscription(number);
             return Ok(());
         }
-        tell(self.next, None)?;
+        tell(self.next, Workflows::default())?;
         self.needs.name(self.next, &fact.name);
         subscription.keep(self.next, Some(&fact));
         let segments = self.reading.segments();

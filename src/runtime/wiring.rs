@@ -24,7 +24,7 @@ use crate::queue::{Acknowledge, Subscription, Wanted, WhenFull};
 use crate::signal::{During, ProcessorName, Signals};
 use crate::store::Store;
 use crate::store::channel::Channel;
-use crate::store::file::facts::Facts;
+use crate::store::file::workflows::Workflows;
 use crate::supervise::ChildKind;
 use crate::supervise::child::{Child, Declaration, Memory};
 use crate::supervise::tree::{Body, Plan};
@@ -167,19 +167,13 @@ pub(super) fn admit(
     ));
     let hosts = declaration.settings.hosts;
     let (broker, requests) = (&core.broker, &core.requests);
-    let tell = |number: u32, facts: Option<&Facts>| {
-        child.remembers(Memory {
-            number,
-            hosts,
-            facts,
-            subscription: &subscription,
-            broker,
-            requests,
-        })
+    let tell = |number: u32, workflows: Workflows| {
+        let subscription = &subscription;
+        child.remembers(Memory { number, hosts, workflows, subscription, broker, requests })
     };
     match &mut *core.subscriptions.lock() {
         Some(kept) => kept.keep(&subscription, member.is_some(), tell)?,
-        None => tell(number as u32, None)?,
+        None => tell(number as u32, Workflows::default())?,
     }
     subscription.detach(shared);
     let lane = number % core.threads;

@@ -19,7 +19,7 @@ use crate::queue::fence::Fence;
 use crate::queue::{QueueSettings, Subscription};
 use crate::request::Requests;
 use crate::signal::During;
-use crate::store::file::facts::Facts;
+use crate::store::file::workflows::Workflows;
 
 /// A processor as it was declared.
 #[derive(Debug, Clone)]
@@ -81,8 +81,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) number: u32,
     /// On how many threads it runs.
     pub(crate) hosts: usize,
-    /// What the log says.
-    pub(crate) facts: Option<&'a Facts>,
+    /// What the log says of its workflows.
+    pub(crate) workflows: Workflows,
     pub(crate) subscription: &'a Arc<Subscription>,
     pub(crate) broker: &'a Arc<Broker>,
     pub(crate) requests: &'a Arc<Requests>,

@@ -1,30 +1,60 @@
 //! What all facts of a log add up to: the last value of each name. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::bytes::{Bytes, Read};
 use super::record::{FactKind, Record};
+use super::workflows::{Workflow, Workflows, of_workflow};
 
 /// Names and their values, in the order of the names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Facts(BTreeMap<Box<[u8]>, Box<[u8]>>);
+pub(crate) struct Facts {
+    all: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Those about workflows, of which there may be very many, by their mediators.
+    workflows: BTreeMap<u32, Workflows>,
+}
 
 impl Facts {
     pub(crate) fn apply(&mut self, record: &Record<'_>) {
         match record {
             Record::Put { name, value } => {
-                self.0.insert((*name).into(), (*value).into());
+                if !self.apply_to_workflow(name, Some(value)) {
+                    self.all.insert((*name).into(), (*value).into());
+                }
             }
             Record::Delete { name } => {
-                self.0.remove(*name);
+                if !self.apply_to_workflow(name, None) {
+                    self.all.remove(*name);
+                }
             }
             Record::Events(_) => {}
         }
     }
 
+    /// False if that is about something else.
+    fn apply_to_workflow(&mut self, name: &[u8], value: Option<&[u8]>) -> bool {
+        let Some((kind, number, id, rest)) = of_workflow(name) else { return false };
+        let workflows = self.workflows.entry(number).or_default();
+        let of = workflows.entry(id).or_default();
+        if of.apply(kind, rest, value) && of.is_empty() {
+            workflows.remove(&id);
+        }
+        true
+    }
+
+    /// All that is known of a mediator's workflows: whoever has asked for it has it.
+    pub(crate) fn take_workflows(&mut self, number: u32) -> Workflows {
+        self.workflows.remove(&number).unwrap_or_default()
+    }
+
+    /// All workflows of all mediators.
+    pub(crate) fn workflows(&self) -> impl Iterator<Item = &Workflow> {
+        self.workflows.values().flat_map(HashMap::values)
+    }
+
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.0.get(name).map(|value| &**value)
+        self.all.get(name).map(|value| &**value)
     }
 
     /// Forgets all that is said of a subscription: whoever has asked for it has it.
@@ -33,14 +63,15 @@ impl Facts {
         for kind in kinds {
             let name = |number| Box::<[u8]>::from(name_of(kind, number));
             let all = name(number)..name(number + 1);
-            self.0.extract_if(all, |_, _| true).for_each(drop);
+            self.all.extract_if(all, |_, _| true).for_each(drop);
         }
+        self.workflows.remove(&number);
     }
 
     /// All of one kind; their names without what says the kind.
     pub(crate) fn of(&self, kind: FactKind) -> impl Iterator<Item = (Bytes<'_>, &[u8])> {
         let (from, to) = ([kind as u8], [kind as u8 + 1]);
-        let range = self.0.range::<[u8], _>(between(&from, &to));
+        let range = self.all.range::<[u8], _>(between(&from, &to));
         range.map(|(name, value)| (Bytes(&name[1..]), &value[..]))
     }
 
@@ -52,7 +83,7 @@ impl Facts {
     ) -> impl Iterator<Item = (Bytes<'_>, &[u8])> {
         let from = name_of(kind, number);
         let to = name_of(kind, number + 1);
-        let range = self.0.range::<[u8], _>(between(&from, &to));
+        let range = self.all.range::<[u8], _>(between(&from, &to));
         range.map(|(name, value)| (Bytes(&name[5..]), &value[..]))
     }
 }

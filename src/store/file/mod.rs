@@ -38,5 +38,6 @@ pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod spares;
 pub(crate) mod tidy;
+pub(crate) mod workflows;
 mod worth;
 pub(crate) mod writer;
