@@ -32,10 +32,8 @@ fn kill() {
     if let Some(path) = std::env::var_os("CUELINE_WORKFLOWS_CHILD") {
         let world =
             World::new(Store::directory(std::path::Path::new(&path)).into(), saga(), refuses);
-        let known = world.runtime.state::<u32>("worker", "works").unwrap_or_default();
-        if known == 0 && world.runtime.workflows(|_| true).is_empty() {
+        if std::env::var_os("CUELINE_BEGINS").is_some() {
             world.runtime.publish_all((0..WORKFLOWS).map(|order| Begin { order })).wait().unwrap();
-            println!("published");
         }
         let failed = world.failed.clone();
         let dies_at: u32 = std::env::var("CUELINE_DIES_AT").unwrap().parse().unwrap();
@@ -48,8 +46,12 @@ fn kill() {
     }
     let directory = Directory::new();
     let total = WORKFLOWS * 4 - WORKFLOWS / 5;
-    for dies_at in [1, 3, 50, 120, 121, 300, 500, total - 1] {
-        let child = Command::new(std::env::current_exe().unwrap())
+    for (life, dies_at) in [1, 3, 50, 120, 121, 300, 500, total - 1].into_iter().enumerate() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        if life == 0 {
+            child.env("CUELINE_BEGINS", "");
+        }
+        let child = child
             .args(["--exact", "a_crash_changes_nothing::kill", "--nocapture"])
             .env("CUELINE_WORKFLOWS_CHILD", directory.path())
             .env("CUELINE_DIES_AT", dies_at.to_string())
