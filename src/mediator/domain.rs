@@ -101,10 +101,13 @@ impl Domain {
         self.here().map_or(&[], |here| &here.shards)
     }
 
+    pub(crate) fn place_of(&self, id: WorkflowId) -> usize {
+        (id.0 >> 90) as usize % self.shards().len().max(1)
+    }
+
     /// Where that workflow lives.
     pub(crate) fn shard(&self, id: WorkflowId) -> Option<&Mutex<Shard>> {
-        let shards = self.shards();
-        shards.get((id.0 >> 90) as usize % shards.len().max(1))
+        self.shards().get(self.place_of(id))
     }
 
     /// The code of that name and version; the newest if none is said.

@@ -2,7 +2,7 @@
 
 use super::domain::Domain;
 use super::record::{Ended, Head, place};
-use super::table::{Record, Shard, Status, open_of};
+use super::table::{Record, Shard, Status, Timer, open_of};
 use crate::clock::{Moment, Timestamp};
 use crate::store::file::bytes::{Bytes, Read};
 use crate::store::file::workflows::{Workflow, Workflows};
@@ -13,8 +13,14 @@ use crate::workflow::history::{Entry, Kind, read_begun};
 impl Shard {
     /// The steps that wait are worked out again.
     pub(crate) fn reopen(&mut self, id: WorkflowId, now: Moment) {
+        let mut timers = Vec::new();
+        self.reopens(id, now, &mut timers);
+        self.timers.extend(timers);
+    }
+
+    fn reopens(&mut self, id: WorkflowId, now: Moment, timers: &mut Vec<Timer>) {
         let wall = Timestamp::now().as_millis();
-        let Some(record) = self.records.get(&id) else { return };
+        let Some(record) = self.records.get_mut(&id) else { return };
         let over = |entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
             Ok(Entry::Done { step, .. } | Entry::Over { step }) => Some(step),
             _ => None,
@@ -23,13 +29,12 @@ impl Shard {
             record.entries().flatten().filter_map(|(_, entry)| over(entry)).collect();
         let begun = read_begun(&record.steps).unwrap_or_default();
         let since = record.head.started;
-        for begun in begun.iter().filter(|begun| !over.contains(&begun.step)) {
+        for begun in begun.into_iter().filter(|begun| !over.contains(&begun.step)) {
             let due = begun
                 .due
                 .map(|due| now.after(std::time::Duration::from_millis(due.saturating_sub(wall))));
-            if let Some(open) = open_of(begun, due, since) {
-                self.opens(id, open);
-            }
+            timers.extend(due.map(|due| (due, id, begun.step)));
+            record.opens(open_of(&begun, due, since));
         }
     }
 }
@@ -85,9 +90,12 @@ impl Domain {
     pub(crate) fn restore(&self, workflows: Workflows, now: Moment) {
         let each = workflows.len() / self.shards().len().max(1);
         self.shards().iter().for_each(|shard| shard.lock().records.reserve(each));
+        // Put in order together, when all are there.
+        let mut timers = vec![Vec::new(); self.shards().len()];
         for (id, kept) in workflows {
             let id = WorkflowId(id);
-            let Some(shard) = self.shard(id) else { continue };
+            let at = self.place_of(id);
+            let Some(shard) = self.shards().get(at) else { continue };
             let shard = &mut *shard.lock();
             if let Some(ended) = kept.ended.as_deref().and_then(|ended| Ended::read(ended).ok()) {
                 shard.remember(id, ended);
@@ -101,11 +109,14 @@ impl Domain {
                 self.index.lock().adds(record.head.workflow, key, id);
             }
             shard.records.insert(id, record);
-            shard.reopen(id, now);
+            shard.reopens(id, now, &mut timers[at]);
             let waits = shard.records[&id].open.iter().filter(|open| open.kind == Kind::WaitFor);
             for open in waits {
                 open.key.iter().for_each(|key| self.index.lock().waits(&open.name, key, id));
             }
+        }
+        for (shard, timers) in self.shards().iter().zip(timers) {
+            shard.lock().timers = timers.into_iter().collect();
         }
     }
 }

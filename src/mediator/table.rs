@@ -90,6 +90,15 @@ impl Record {
         })
     }
 
+    /// A step waits.
+    pub(crate) fn opens(&mut self, open: Option<Open>) {
+        // Most have one, and there may be very many of them.
+        if self.open.is_empty() {
+            self.open.reserve_exact(1);
+        }
+        self.open.extend(open);
+    }
+
     /// Something came.
     pub(crate) fn push(&mut self, place: Place, entry: &[u8]) {
         put_number(&mut self.entries, place.order);
@@ -203,6 +212,9 @@ pub(crate) enum Order {
     RestartFrom(u32),
 }
 
+/// When the time of which step is over.
+pub(crate) type Timer = (Moment, WorkflowId, u32);
+
 type Random = foldhash::fast::RandomState;
 
 /// The workflows of one of a mediator's threads.
@@ -210,7 +222,7 @@ type Random = foldhash::fast::RandomState;
 pub(crate) struct Shard {
     pub(crate) records: HashMap<WorkflowId, Box<Record>, Random>,
     pub(crate) ready: VecDeque<WorkflowId>,
-    pub(crate) timers: BTreeSet<(Moment, WorkflowId, u32)>,
+    pub(crate) timers: BTreeSet<Timer>,
     pub(crate) orders: VecDeque<Ordered>,
     pub(crate) starts: VecDeque<Starts>,
     /// About to begin.
@@ -265,11 +277,7 @@ impl Shard {
         if let Some(due) = open.due {
             self.timers.insert((due, id, open.step));
         }
-        // Most have one, and there may be very many of them.
-        if record.open.is_empty() {
-            record.open.reserve_exact(1);
-        }
-        record.open.push(open);
+        record.opens(Some(open));
     }
 
     /// A step waits no more. What it was.

@@ -117,7 +117,16 @@ impl Begun {
         let step = read.length(MOST_STEPS as usize)? as u32;
         let (kind, flags) = (read.byte()?, read.byte()?);
         let kind = Kind::ALL.into_iter().find(|of| *of as u8 == kind).ok_or(Malformed)?;
-        let name = Cow::Owned(text(read.bytes()?)?.to_owned());
+        let name = text(read.bytes()?)?;
+        let name = match kind {
+            Kind::Sleep => Cow::Borrowed("sleep"),
+            // A question may be any.
+            Kind::Ask => Cow::Owned(name.to_owned()),
+            _ => match interned(name) {
+                known if known == name => Cow::Borrowed(known),
+                _ => Cow::Owned(name.to_owned()),
+            },
+        };
         let digest = read.u32()?;
         let key = if flags & flag::KEY == 0 { None } else { Some(Key::from(text(read.bytes()?)?)) };
         let due = if flags & flag::DUE == 0 { None } else { Some(read.number()?) };

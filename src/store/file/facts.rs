@@ -1,6 +1,6 @@
 //! What all facts of a log add up to: the last value of each name. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::bytes::{Bytes, Read};
@@ -38,7 +38,7 @@ impl Facts {
         let workflows = self.workflows.entry(number).or_default();
         let of = workflows.entry(id).or_default();
         if of.apply(kind, rest, value) && of.is_empty() {
-            workflows.remove(&id);
+            workflows.swap_remove(&id);
         }
         true
     }
@@ -50,7 +50,7 @@ impl Facts {
 
     /// All workflows of all mediators.
     pub(crate) fn workflows(&self) -> impl Iterator<Item = &Workflow> {
-        self.workflows.values().flat_map(HashMap::values)
+        self.workflows.values().flat_map(Workflows::values)
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {

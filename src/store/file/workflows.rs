@@ -1,11 +1,12 @@
 //! What the facts of a log say of each workflow. Pure.
 
-use std::collections::HashMap;
+use indexmap::IndexMap;
 
 use super::record::FactKind;
 
 /// The workflows of one mediator, by their ids.
-pub(crate) type Workflows = HashMap<u128, Workflow, foldhash::fast::FixedState>;
+/// In the order in which they are known, which is that in which they lie in memory.
+pub(crate) type Workflows = IndexMap<u128, Workflow, foldhash::fast::FixedState>;
 
 /// What is known of one workflow.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
