@@ -39,8 +39,7 @@ pub(crate) struct Inner {
     news: Vec<Arc<Subscription>>,
     /// What was taken is being written.
     pub(crate) writing: bool,
-    /// So much was handed out before it is written.
-    pub(crate) ahead: usize,
+    pub(crate) ahead: usize, // handed out before it is written
     waker: Option<Waker>,
     /// The broker actor is asked to take the turn.
     asked: bool,

@@ -51,7 +51,7 @@ impl Drop for Began {
             shard.lock().starting.remove(&self.id);
         }
         if let Some(key) = &head.key {
-            self.domain.index.lock().removes(&head.workflow, key, self.id);
+            self.domain.index.lock().removes(head.workflow, key, self.id);
         }
     }
 }

@@ -112,7 +112,7 @@ impl Domain {
                 shard.late.extend(late);
                 let mut index = self.index.lock();
                 if let Some(key) = &record.head.key {
-                    index.removes(&record.head.workflow, key, id);
+                    index.removes(record.head.workflow, key, id);
                 }
                 for open in record.open.iter().filter(|open| open.kind == Kind::WaitFor) {
                     open.key.iter().for_each(|key| index.waits_no_more(&open.name, key, id));

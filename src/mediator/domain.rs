@@ -255,7 +255,7 @@ impl Awaits for Domain {
             }
         }
         let head = Head {
-            workflow: workflow.into(),
+            workflow,
             version,
             input: input.into(),
             key,

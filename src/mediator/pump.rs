@@ -255,7 +255,7 @@ impl Pump {
         let Job { id, head, entries, steps } = job;
         self.uses += 1;
         if let Some(steps) = steps {
-            let Some(code) = self.domain.code(&head.workflow, Some(head.version)) else {
+            let Some(code) = self.domain.code(head.workflow, Some(head.version)) else {
                 self.changes.push(Change::Status { id, status: Status::NoCode });
                 return None;
             };
