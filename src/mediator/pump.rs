@@ -229,7 +229,6 @@ impl Pump {
                 if let Ok(entry) = Entry::read(&mut Bytes(&entry)) {
                     let told = self.domain.tells(id, &entry);
                     self.answers.push(told);
-                    self.changes.push(Change::Status { id, status: Status::Running });
                 }
             }
             Order::Resume => {

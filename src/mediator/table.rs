@@ -263,9 +263,11 @@ impl Shard {
     pub(crate) fn arrives(&mut self, id: WorkflowId, place: Place, entry: &[u8]) -> bool {
         let Some(record) = self.records.get_mut(&id) else { return false };
         record.push(place, entry);
-        if let Ok(Entry::Done { step, .. } | Entry::Over { step }) = Entry::read(&mut Bytes(entry))
-        {
-            self.closes(id, step);
+        match Entry::read(&mut Bytes(entry)) {
+            Ok(Entry::Done { step, .. } | Entry::Over { step }) => drop(self.closes(id, step)),
+            // Also one that has stopped does that.
+            Ok(Entry::Cancelled | Entry::Compensate) => record.status = Status::Running,
+            _ => {}
         }
         self.queue(id);
         true

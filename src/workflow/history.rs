@@ -119,7 +119,6 @@ impl Begun {
         let kind = Kind::ALL.into_iter().find(|of| *of as u8 == kind).ok_or(Malformed)?;
         let name = text(read.bytes()?)?;
         let name = match kind {
-            Kind::Sleep => Cow::Borrowed("sleep"),
             // A question may be any.
             Kind::Ask => Cow::Owned(name.to_owned()),
             _ => match interned(name) {

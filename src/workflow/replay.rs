@@ -133,8 +133,15 @@ impl Live {
     pub(crate) fn tell(&mut self, entry: Entry<'_>) {
         self.told += 1;
         let undoing = !matches!(self.phase, Phase::Running(_));
-        if matches!(entry, Entry::Compensate) {
-            return self.compensate();
+        let why = match entry {
+            Entry::Compensate => Some(("somebody had it make up for what it did", "compensated")),
+            Entry::Cancelled if self.core.borrow().fault.is_some() => {
+                Some(("the workflow was cancelled", "cancelled"))
+            }
+            _ => None,
+        };
+        if let Some((text, reason)) = why {
+            return self.compensate(Failure::permanent(text).reason(reason));
         }
         if undoing && matches!(entry, Entry::Cancelled) {
             return; // nobody stops it from making up for what it did
@@ -163,7 +170,7 @@ impl Live {
     }
 
     /// It makes up for what it did, and does nothing else: whatever its code has come to, or cannot do.
-    fn compensate(&mut self) {
+    fn compensate(&mut self, why: Failure) {
         if matches!(self.phase, Phase::Undoing(_)) || self.end.is_some() {
             return;
         }
@@ -173,9 +180,10 @@ impl Live {
         core.skips_to_undo();
         core.forgets_all();
         drop(core);
-        let why =
-            Failure::permanent("somebody had it make up for what it did").reason("compensated");
-        self.phase = Phase::Undoing(End::Failed(why));
+        self.phase = Phase::Undoing(match why.named_reason() {
+            Some("cancelled") => End::Cancelled(why),
+            _ => End::Failed(why),
+        });
         self.goes_on();
     }
 

@@ -3,12 +3,16 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod a_crash_changes_nothing;
+mod a_step_that_fails_says_so;
 mod a_workflow_comes_to_its_end;
+mod it_is_cancelled;
 mod it_makes_up_for_what_it_did;
 mod it_waits_for_events;
+mod steps_of_all_kinds;
 #[allow(dead_code)]
 #[path = "../promises/support.rs"]
 mod support;
 mod timers_fire_once;
+mod what_cannot_go_on_is_shown;
 #[allow(dead_code)]
 mod world;

@@ -1,0 +1,57 @@
+//! R-cancel: whoever waits is told, what was done is made up for, and nothing stops that.
+
+use cueline::WorkflowState;
+use cueline::prelude::*;
+
+use crate::world::{Approved, Directory, Does, World, does, obliging, undo, work};
+
+fn waits() -> Does {
+    does(|begin, steps| async move {
+        steps.call(work("a")).undo_with(undo("a")).await?;
+        let waited = steps.wait_for::<Approved>(begin.order).await;
+        assert_eq!(waited.as_ref().unwrap_err().named_reason(), Some("cancelled"));
+        assert!(steps.is_cancelled());
+        let later = steps.call(work("later")).await;
+        assert_eq!(later.unwrap_err().named_reason(), Some("cancelled"));
+        waited.map(|approved| approved.by)
+    })
+}
+
+#[test]
+fn from_outside() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits(), obliging);
+        let handle = world.begin(1);
+        world.idle();
+        handle.cancel().wait().unwrap();
+        let error = handle.ended::<String>().wait().unwrap_err();
+        assert_eq!(error.failure().unwrap().chain(), ["the workflow was cancelled"]);
+        assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
+        world.stop();
+    }
+}
+
+#[test]
+fn its_child_is_cancelled_with_it() {
+    struct Parent;
+    impl Workflow for Parent {
+        const NAME: &'static str = "parent";
+        type Input = u32;
+        type Output = String;
+        type Expects = ();
+        async fn run(&self, order: u32, steps: Steps) -> Outcome<String> {
+            steps.child::<Does>(crate::world::Begin { order }).await
+        }
+    }
+    let mediator = Mediator::for_domain("domain").workflow(waits()).workflow(Parent);
+    let world = World::with(Store::memory(), mediator, obliging);
+    let parent = world.runtime.start::<Parent>(5).wait().unwrap();
+    world.idle();
+    assert_eq!(world.runtime.workflows(|state| state == WorkflowState::Running).len(), 2);
+    parent.cancel().wait().unwrap();
+    parent.ended::<String>().wait().unwrap_err();
+    world.idle();
+    assert!(world.runtime.workflows(|_| true).is_empty());
+    assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
+    world.stop();
+}

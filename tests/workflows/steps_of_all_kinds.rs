@@ -1,0 +1,182 @@
+//! What a workflow can do beside calling: run something once, race, start others, begin anew, ask a person.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use cueline::prelude::*;
+
+use crate::world::{Approved, Begin, Directory, Does, World, does, obliging, work};
+
+#[test]
+fn something_is_run_once_and_its_result_kept() {
+    let directory = Directory::new();
+    let times = Arc::new(AtomicU32::new(0));
+    let runs = |times: Arc<AtomicU32>| {
+        does(move |begin, steps| {
+            let times = times.clone();
+            async move {
+                let drawn = steps
+                    .run("draw", move || async move {
+                        tokio::task::yield_now().await;
+                        Ok(times.fetch_add(1, SeqCst))
+                    })
+                    .await?;
+                let by = steps.wait_for::<Approved>(begin.order).await?.by;
+                Ok(format!("{drawn} by {by}"))
+            }
+        })
+    };
+    let world = World::new(directory.store(), runs(times.clone()), obliging);
+    let id = world.begin(1).id();
+    world.idle();
+    world.stop();
+    let world = World::new(directory.store(), runs(times.clone()), obliging);
+    let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+    world.runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
+    // It was started by hand, and is about nothing: it waits for that very key.
+    assert_eq!(ended.wait().unwrap(), "0 by ann");
+    assert_eq!(times.load(SeqCst), 1, "it was not run again");
+    world.stop();
+}
+
+#[test]
+fn the_first_of_two_wins_and_the_other_is_abandoned() {
+    let races = does(|begin, steps| async move {
+        let slow = steps.wait_for::<Approved>(begin.order);
+        match steps.race(steps.call(work("quick")), slow).await {
+            Winner::First(did) => did,
+            Winner::Second(approved) => Ok(approved?.by),
+        }
+    });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, races.clone(), obliging);
+        assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "did quick");
+        world.stop();
+    }
+}
+
+struct Parent;
+impl Workflow for Parent {
+    const NAME: &'static str = "parent";
+    type Input = u32;
+    type Output = Vec<String>;
+    type Expects = ();
+    async fn run(&self, children: u32, steps: Steps) -> Outcome<Vec<String>> {
+        let all = (0..children).map(|order| steps.child::<Does>(Begin { order }));
+        let mut outputs = Vec::new();
+        for child in all.collect::<Vec<_>>() {
+            outputs.push(child.await.unwrap_or_else(|failure| failure.chain().join(": ")));
+        }
+        Ok(outputs)
+    }
+}
+
+#[test]
+fn others_are_started_and_their_ends_waited_for() {
+    let child = || {
+        does(|begin, steps| async move {
+            if begin.order == 1 {
+                return Err(Failure::permanent("not the first"));
+            }
+            steps.call(work(begin.order.to_string())).await
+        })
+    };
+    for store in [Store::memory(), Directory::new().store()] {
+        // In two domains.
+        let others = Mediator::for_domain("others").workflow(Parent);
+        let world = World::new(store, child(), obliging);
+        world.runtime.add("tests", others).wait().unwrap();
+        let parent = world.runtime.start::<Parent>(3).wait().unwrap();
+        let outputs: Vec<String> = parent.ended().wait().unwrap();
+        assert_eq!(outputs, ["did 0", "not the first", "did 2"]);
+        world.stop();
+    }
+}
+
+/// T-continue_as_new.
+#[test]
+fn one_that_goes_on_for_ever_does_not_grow() {
+    let counts = || {
+        does(|begin, steps| async move {
+            steps.call(work(format!("round {}", begin.order))).await?;
+            if begin.order < 20 {
+                return steps.continue_with::<Does>(Begin { order: begin.order + 1 });
+            }
+            let taken = steps.received::<Approved>(0)?;
+            Ok(taken.map_or("nobody".into(), |approved| approved.by))
+        })
+    };
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, counts(), obliging);
+        let mut batch = world.runtime.batch();
+        batch.add(Begin { order: 0 }).unwrap();
+        batch.add(Approved { order: 0, by: "ann".into() }).unwrap();
+        batch.publish().wait().unwrap();
+        world.idle();
+        assert_eq!(world.works(), 21);
+        assert!(world.runtime.workflows(|_| true).is_empty());
+        world.stop();
+    }
+}
+
+#[test]
+fn a_person_is_asked_and_answers_once() {
+    let asks = || {
+        does(|begin, steps| async move {
+            let question = format!("what about order {}?", begin.order);
+            let said = steps.ask_person::<String>(question).or_after(hours(1)).await?;
+            Ok(said.unwrap_or_default())
+        })
+    };
+    let directory = Directory::new();
+    let world = World::new(directory.store(), asks(), obliging);
+    let id = world.begin(9).id();
+    world.idle();
+    world.stop();
+    let world = World::new(directory.store(), asks(), obliging);
+    let tasks = world.runtime.tasks();
+    assert_eq!((tasks.len(), tasks[0].question.as_str()), (1, "what about order 9?"));
+    assert!(tasks[0].left.unwrap() > secs(3_500));
+    let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+    world.runtime.answer(&tasks[0], &"let it go").wait().unwrap();
+    assert_eq!(ended.wait().unwrap(), "let it go");
+    let again = world.runtime.answer(&tasks[0], &"no").wait().unwrap_err();
+    assert_eq!(again.kind(), cueline::ErrorKind::NotFound);
+    world.stop();
+}
+
+/// R-promise, R-idem: the same key starts it once, and the same comes of it.
+#[test]
+fn one_key_starts_one() {
+    struct Keyed;
+    impl Workflow for Keyed {
+        const NAME: &'static str = "keyed";
+        type Input = (u32, String);
+        type Output = String;
+        type Expects = ();
+        fn key((order, _): &Self::Input) -> Option<Key> {
+            Some((*order).into())
+        }
+        async fn run(&self, (_, what): Self::Input, steps: Steps) -> Outcome<String> {
+            steps.call(work(what)).await
+        }
+    }
+    let directory = Directory::new();
+    for round in 0..2 {
+        let mediator = Mediator::for_domain("domain").workflow(Keyed);
+        let world = World::with(directory.store(), mediator, obliging);
+        let start = |order: u32, what: &str| {
+            world.runtime.start::<Keyed>((order, what.to_owned())).wait().unwrap()
+        };
+        let (one, same, other) = (start(1, "one"), start(1, "again"), start(2, "other"));
+        assert_eq!(one.id(), same.id());
+        assert_ne!(one.id(), other.id());
+        for handle in [&one, &same, &world.runtime.workflow_of::<Keyed>(1).unwrap()] {
+            assert_eq!(handle.ended::<String>().wait().unwrap(), "did one", "in round {round}");
+        }
+        assert_eq!(other.ended::<String>().wait().unwrap(), "did other");
+        world.idle();
+        assert_eq!(world.works(), 2, "in round {round}");
+        world.stop();
+    }
+}
