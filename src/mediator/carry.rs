@@ -45,6 +45,13 @@ impl Known {
     }
 }
 
+/// What something waits for that cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lacks {
+    Room,
+    Handler,
+}
+
 /// Nothing comes to it before long.
 fn is_quiet(open: &Open, now: Moment) -> bool {
     matches!(open.kind, Kind::Sleep | Kind::WaitFor | Kind::Ask)
@@ -69,7 +76,11 @@ impl Pump {
     }
 
     /// Stages what follows; gives it back if there is no room for it now.
-    pub(super) fn carries(&mut self, id: WorkflowId, mut advance: Advance) -> Option<Advance> {
+    pub(super) fn carries(
+        &mut self,
+        id: WorkflowId,
+        mut advance: Advance,
+    ) -> Option<(Advance, Lacks)> {
         let now = self.seat.broker.clock.now();
         let Some(known) = self.with_record(id, |record| Known::of(record, now)) else {
             self.forget(id);
@@ -106,9 +117,9 @@ impl Pump {
             };
             match self.link.can_send(&**message, is_command) {
                 Ok(()) => {}
-                Err(Unsent::NoHandler) if waits => return Some(advance),
+                Err(Unsent::NoHandler) if waits => return Some((advance, Lacks::Handler)),
                 Err(Unsent::NoHandler) => failed.push((step, no_handler(&**message))),
-                Err(Unsent::Yet) => return Some(advance),
+                Err(Unsent::Yet) => return Some((advance, Lacks::Room)),
                 Err(Unsent::Never(failure)) => failed.push((step, failure)),
             }
         }
@@ -119,7 +130,7 @@ impl Pump {
             _ => None,
         });
         if self.link.take_room(messages).is_err() {
-            return Some(advance);
+            return Some((advance, Lacks::Room));
         }
         let wall = Timestamp::now().as_millis();
         let mut dues: Vec<(u32, Moment)> = Vec::new();

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod a_crash_changes_nothing;
+mod a_mediator_is_no_single_point_of_failure;
 mod a_step_that_fails_says_so;
 mod a_workflow_comes_to_its_end;
 mod it_is_cancelled;
