@@ -127,4 +127,4 @@ pub use supervise::{
     AutoShutdown, ChildCounts, ChildKind, ChildReport, ChildState, Count, Intensity, IntoChild,
     OnExit, Pool, Reason, Restart, Strategy, Supervisor,
 };
-pub use workflow::{Call, Expects, OrAfter, Step, Steps, Winner, Workflow, WorkflowId};
+pub use workflow::{Call, Expects, History, OrAfter, Step, Steps, Winner, Workflow, WorkflowId};

@@ -144,3 +144,19 @@ pub struct AirportParalysed {
     pub at: Instant,
 }
 cueline::event!(AirportParalysed, "airport.paralysed", key: |event| &event.origin);
+
+/// An aircraft is not where it should be: it was diverted, or never arrived.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AircraftMissing {
+    pub flight: Key,
+    pub at: Instant,
+}
+cueline::event!(AircraftMissing, "aircraft.missing", key: |event| &event.flight);
+
+/// Somebody decided about a missing aircraft.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Decided {
+    pub flight: Key,
+    pub replace: bool,
+}
+cueline::event!(Decided, "turnaround.decided", key: |event| &event.flight);

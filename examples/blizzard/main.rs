@@ -1,15 +1,18 @@
-//! Every flight out of New York in the week of blizzard Nemo, through a broker-topology system:
-//! processors that react to each other's events. `cargo run --release --example blizzard`
+//! Every flight out of New York in the week of blizzard Nemo, through both topologies: processors that react
+//! to each other's events, and mediators that own what is done for stranded passengers and missing aircraft.
+//! `cargo run --release --example blizzard`
 
 #![allow(missing_docs)]
 
 mod events;
 mod ledger;
 mod processors;
+mod rebooking;
 mod reference;
 mod report;
 mod source;
 mod table;
+mod turnaround;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,15 +21,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use cueline::WorkflowState;
 use cueline::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use events::*;
 use ledger::{Imported, Ledger};
 use processors::*;
+use rebooking::*;
 use reference::Reference;
 use report::{Report, Watch};
 use source::Happening;
+use turnaround::{Fleet, Replace, Turnaround};
 
 /// Every flight of the week of blizzard Nemo, as events.
 #[derive(Parser)]
@@ -37,8 +43,8 @@ struct Options {
     /// The hourly weather.
     #[arg(long, value_name = "PATH")]
     weather: Option<PathBuf>,
-    /// The delay board panics on the first delivery of every Nth event, alternately before and
-    /// after it changed its state. The report stays exactly right.
+    /// The delay board panics on the first delivery of every Nth event, and the seats on every Nth that is
+    /// to be held, alternately before and after the state was changed. The report stays exactly right.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     panic_every: Option<u64>,
     /// So many hours of flights a second, instead of flat out.
@@ -94,7 +100,12 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let happenings = source::read(&flights, &weather).map_err(|error| error.to_string())?;
     let watch = Watch::default();
     let (store, temporary) = store(options);
-    let runtime = start(options, store, Arc::new(reference), &watch)?;
+    let flights = happenings.iter().filter_map(|(_, happening)| match happening {
+        Happening::Flight(flight) => Some(flight),
+        _ => None,
+    });
+    let plan = Arc::new(Plan::of(flights, &reference));
+    let runtime = start(options, store, Arc::new(reference), plan, &watch)?;
     if let Some(address) = runtime.address() {
         eprintln!("serving http://{address}/metrics, /healthz and /readyz");
     }
@@ -107,12 +118,13 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     let rest = happenings.into_iter().skip(imported.count as usize).collect();
     publish(&runtime, rest, options.speed, options.crash_after)?;
-    rests(&runtime)?;
+    settles(&runtime)?;
     let report = Report::of(&runtime, &watch, began.elapsed());
     print(&match options.json {
         true => serde_json::to_string(&report)? + "\n",
         false => report.to_string(),
     })?;
+    let lost = report.lost();
     if options.serve.is_some() {
         eprintln!("the metrics stay up until ctrl-c");
         pollster::block_on(runtime.stop_signal());
@@ -121,7 +133,7 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(directory) = temporary {
         std::fs::remove_dir_all(directory)?;
     }
-    Ok(())
+    lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
 /// Waits until all is done. A disk that fails is waited for only so long: nobody else is there to look
@@ -143,6 +155,20 @@ fn rests(runtime: &Runtime) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Waits until nothing is left but what waits for a person.
+fn settles(runtime: &Runtime) -> Result<(), String> {
+    loop {
+        rests(runtime)?;
+        let waits = |id| Some(runtime.workflow(id)?.report()?.waits_for);
+        let all = runtime.workflows(|state| state == WorkflowState::Running);
+        let other = all.into_iter().filter_map(waits).flatten().any(|of| of.kind != "ask_person");
+        if !other {
+            return Ok(());
+        }
+        std::thread::sleep(millis(10)); // a deadline has to come
+    }
 }
 
 /// Where everything is kept; and a directory that is to be removed at the end.
@@ -170,6 +196,7 @@ fn start(
     options: &Options,
     store: Store,
     reference: Arc<Reference>,
+    plan: Arc<Plan>,
     watch: &Watch,
 ) -> Result<Runtime, Error> {
     let panics = Panics::every(options.panic_every);
@@ -182,7 +209,8 @@ fn start(
                 .emits::<FlightDeparted>()
                 .emits::<FlightArrived>()
                 .emits::<FlightCancelled>()
-                .emits::<FlightDiverted>(),
+                .emits::<FlightDiverted>()
+                .emits::<AircraftMissing>(),
         )
         .child(
             processor("hangar", move || Hangar(hangar.clone()))
@@ -230,12 +258,31 @@ fn start(
                 .on::<RowUnreadable>(),
         )
         .child(processor("inspector", || Inspector).on::<RowUnreadable>().held(1_000_000));
-    let mut builder =
-        Runtime::builder("blizzard").store(store).supervise(operations).observe(watch.clone());
+    let care = care(plan, Panics::every(options.panic_every));
+    let mut builder = Runtime::builder("blizzard").store(store).observe(watch.clone());
+    builder = builder.supervise(operations).supervise(care);
     if let Some(address) = &options.serve {
         builder = builder.serve(address.as_str());
     }
     builder.start()
+}
+
+/// Two domains, and the desks that work for them.
+fn care(plan: Arc<Plan>, panics: Panics) -> Supervisor {
+    let seats = processor("seats", move || Seats::new(plan.clone(), panics.clone()));
+    let seats = seats.serves::<FindSeats>().serves::<HoldSeats>().serves::<ReleaseSeats>();
+    let care = processor("care", || Care).serves::<TakeCare>().serves::<Confirm>();
+    let desk = processor("desk", || Desk).serves::<Notify>().serves::<MoveBaggage>();
+    Supervisor::new("care")
+        .backoff(Backoff::new(millis(1), secs(1)))
+        .child(seats)
+        .child(care.serves::<Refund>())
+        .child(desk.serves::<BookHotel>())
+        .child(processor("fleet", || Fleet).serves::<Replace>())
+        .child(Mediator::for_domain("rebooking").workflow(Rebook).starts_on::<FlightCancelled>())
+        .child(
+            Mediator::for_domain("turnaround").workflow(Turnaround).starts_on::<AircraftMissing>(),
+        )
 }
 
 /// Publishes in order, flat out or at so many hours a second.

@@ -31,7 +31,10 @@ impl Handle<FlightScheduled> for Schedule {
             at: departed,
             delay,
         });
-        let Some(clock) = row.arrival_clock else { return Ok(()) };
+        let Some(clock) = row.arrival_clock else {
+            cx.publish(AircraftMissing { flight, at: departed });
+            return Ok(());
+        };
         let at = match (self.0.zone(row.dest.as_str()), row.air_time) {
             (Some(zone), _) => arrival(departed, clock, zone).permanent()?,
             (None, Some(minutes)) => departed + i64::from(minutes) * 60,
@@ -40,7 +43,8 @@ impl Handle<FlightScheduled> for Schedule {
         let dest = row.dest.clone();
         cx.publish(FlightArrived { flight: flight.clone(), carrier: carrier.clone(), dest, at });
         if row.air_time.is_none() {
-            cx.publish(FlightDiverted { flight, carrier, at });
+            cx.publish(FlightDiverted { flight: flight.clone(), carrier, at });
+            cx.publish(AircraftMissing { flight, at });
         }
         Ok(())
     }
@@ -187,11 +191,10 @@ impl Processor for DelayBoard {}
 
 impl DelayBoard {
     fn note(&self, carrier: &Key, cx: &mut Context, note: impl Fn(&mut Carrier)) -> Outcome {
-        let panics = self.0.due(cx.attempt());
-        assert!(panics != Some(Moment::Before), "on demand, before the state was changed");
-        note(cx.state::<Carrier>(carrier)?);
-        assert!(panics != Some(Moment::After), "on demand, after the state was changed");
-        Ok(())
+        self.0.around(cx.attempt(), || {
+            note(cx.state::<Carrier>(carrier)?);
+            Ok(())
+        })
     }
 }
 
@@ -228,7 +231,7 @@ enum Moment {
     After,
 }
 
-/// When the delay board panics: on the first delivery of every Nth event, alternately before and
+/// When somebody panics: on the first delivery of every Nth event, alternately before and
 /// after it changed its state. Shared by all its instances, since it must outlive them.
 #[derive(Clone)]
 pub struct Panics {
@@ -239,6 +242,15 @@ pub struct Panics {
 impl Panics {
     pub fn every(every: Option<u64>) -> Self {
         Self { every, events: Arc::default() }
+    }
+
+    /// Changes a state, or panics.
+    pub fn around<T>(&self, attempt: u32, change: impl FnOnce() -> T) -> T {
+        let due = self.due(attempt);
+        assert!(due != Some(Moment::Before), "on demand, before the state was changed");
+        let changed = change();
+        assert!(due != Some(Moment::After), "on demand, after the state was changed");
+        changed
     }
 
     fn due(&self, attempt: u32) -> Option<Moment> {

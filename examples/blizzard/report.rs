@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use cueline::{Observer, Runtime, Sample, Signal};
+use cueline::{Observer, Runtime, Sample, Signal, TopicReport, WorkflowId};
 use serde::Serialize;
 
 use crate::ledger::{Imported, Ledger};
 use crate::processors::{Carrier, Hour, Passengers, Sky, Stranded};
+use crate::rebooking::{COMMANDS, Care, Cared, Desk, Served};
+use crate::turnaround::Fleet;
 
 /// Counts what the runtime states while it runs.
 #[derive(Clone, Default)]
@@ -98,7 +100,19 @@ pub struct Report {
     cancelled_by_carrier: BTreeMap<String, u64>,
     stranded_passengers: u64,
     cancelled_without_seats: u64,
+    workflows_started: u64,
+    workflows_finished: u64,
+    workflows_compensated: u64,
+    workflows_waiting: u64,
+    passengers_cared_for: u64,
+    seats_rebooked: u64,
+    passengers_refunded: u64,
+    passengers_waiting: u64,
+    cared_for_twice: u64,
+    beds: u64,
+    aircraft_replaced: u64,
     events_published: u64,
+    commands_sent: u64,
     deliveries: u64,
     restarts: u64,
     seconds: f64,
@@ -120,6 +134,15 @@ impl Report {
         let imported = runtime.state::<Imported>("ledger", Ledger::IMPORTED).unwrap_or_default();
         let sum = |count: fn(&Carrier) -> u64| board.values().map(count).sum::<u64>();
         let (departed, arrived) = (sum(|of| of.departed), sum(|of| of.arrived));
+        let cared: Cared = runtime.state("care", Care::TOTAL).unwrap_or_default();
+        let served: Served = runtime.state("desk", Desk::ALL).unwrap_or_default();
+        let replaced: u64 = runtime.state("fleet", Fleet::REPLACED).unwrap_or_default();
+        let open = runtime.workflows(|_| true);
+        let waiting = open.len() as u64;
+        let show = |id: &WorkflowId| runtime.workflow(*id)?.shown::<u32>().map(u64::from);
+        let finished = cared.rebookings + replaced;
+        let is_command = |of: &&TopicReport| COMMANDS.contains(&of.topic.as_str());
+        let sent = topology.iter().filter(is_command).map(|of| of.published).sum();
         let (counts, deliveries) = (&*watch.0, watch.deliveries());
         Self {
             flights: imported.flights,
@@ -142,7 +165,19 @@ impl Report {
                 .collect(),
             stranded_passengers: passengers.stranded,
             cancelled_without_seats: passengers.without_seats,
-            events_published: topology.iter().map(|of| of.published).sum(),
+            workflows_started: finished + cared.refunds + waiting,
+            workflows_finished: finished,
+            workflows_compensated: cared.refunds,
+            workflows_waiting: waiting,
+            passengers_cared_for: cared.stranded,
+            seats_rebooked: cared.rebooked,
+            passengers_refunded: cared.refunded,
+            passengers_waiting: open.iter().filter_map(show).sum(),
+            cared_for_twice: cared.twice,
+            beds: served.beds,
+            aircraft_replaced: replaced,
+            events_published: topology.iter().map(|of| of.published).sum::<u64>() - sent,
+            commands_sent: sent,
             deliveries,
             restarts: counts.restarts.load(Relaxed),
             seconds: took.as_secs_f64(),
@@ -179,7 +214,20 @@ impl fmt::Display for Report {
         row("  cancelled without seats", &self.cancelled_without_seats)?;
         row("storms", &self.storms)?;
         row("  hours without weather", &self.hours_without_weather)?;
+        row("workflows", &self.workflows_started)?;
+        row("  finished", &self.workflows_finished)?;
+        row("  compensated", &self.workflows_compensated)?;
+        row("  waiting for a person", &self.workflows_waiting)?;
+        row("passengers cared for", &self.passengers_cared_for)?;
+        row("  = rebooked", &self.seats_rebooked)?;
+        row("  + refunded", &self.passengers_refunded)?;
+        row("  + waiting", &self.passengers_waiting)?;
+        row("  any of them twice", &self.cared_for_twice)?;
+        row("  none is lost, none twice", &if self.lost().is_none() { "holds" } else { "BROKEN" })?;
+        row("  beds for the night", &self.beds)?;
+        row("aircraft replaced", &self.aircraft_replaced)?;
         row("events published, this run", &self.events_published)?;
+        row("  commands sent", &self.commands_sent)?;
         row("  deliveries", &self.deliveries)?;
         for (reason, count) in &self.parked {
             row(&format!("  parked: {reason}"), count)?;
@@ -196,6 +244,27 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Every passenger that was stranded is rebooked, refunded or waiting, none twice; every flight that was
+    /// cancelled or missed its aircraft has its workflow. Or else what does not add up: the numbers on the left were
+    /// counted in the broker half, those on the right by the mediators and those that work for them.
+    pub fn lost(&self) -> Option<String> {
+        let cared = self.seats_rebooked + self.passengers_refunded + self.passengers_waiting;
+        let missing = self.diverted + self.never_arrived;
+        let laws = [
+            ("passengers stranded, cared for", self.stranded_passengers, self.passengers_cared_for),
+            ("passengers stranded, rebooked + refunded + waiting", self.stranded_passengers, cared),
+            ("flights to care for, workflows", self.cancelled + missing, self.workflows_started),
+            (
+                "flights with nobody known, waiting",
+                self.cancelled_without_seats,
+                self.workflows_waiting,
+            ),
+            ("passengers allowed twice, cared for twice", 0, self.cared_for_twice),
+        ];
+        let broken = laws.iter().find(|(_, left, right)| left != right)?;
+        Some(format!("it does not add up: {}: {} and {}", broken.0, broken.1, broken.2))
+    }
+
     /// The carriers that cancelled, the worst first.
     fn carriers(&self) -> Vec<(&String, &u64)> {
         let mut carriers: Vec<_> = self.cancelled_by_carrier.iter().collect();

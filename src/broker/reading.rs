@@ -16,7 +16,7 @@ use crate::queue::batch::{Batch, Events};
 use crate::queue::column::Stored;
 use crate::queue::kept::Kept;
 use crate::queue::stored::head_of;
-use crate::queue::{Found, ReadBack, Subscription, Wanted};
+use crate::queue::{Found, ReadBack, Readable, Subscription, Wanted};
 use crate::signal::{Signal, Signals};
 use crate::store::file::events::{Entries, Run};
 use crate::store::file::reader::{Place, Segments, Unreadable};
@@ -64,6 +64,12 @@ impl Reading {
             let mut reading = Self::new(segments, names, &intake, clock.clone(), signals.clone());
             reading.events_at(seqs, &wanted)
         })
+    }
+
+    /// How far it can be read.
+    pub(crate) fn readable(&self) -> Readable {
+        let segments = self.segments.clone();
+        Box::new(move || Seq(segments.next()))
     }
 
     /// Reads for whoever asks, until nobody can ask any more.

@@ -9,8 +9,8 @@ use crate::clock::{Moment, Timestamp};
 use crate::message::Key;
 use crate::signal::WorkflowState;
 use crate::store::file::bytes::Bytes;
-use crate::workflow::WorkflowId;
 use crate::workflow::history::{Entry, Kind, read_begun};
+use crate::workflow::{History, WorkflowId};
 
 /// How a workflow is; from [`WorkflowHandle::report`](crate::WorkflowHandle::report).
 #[derive(Debug, Clone)]
@@ -140,6 +140,29 @@ impl Domain {
             waits_for,
             history: history(record),
             bytes: record.size(),
+        })
+    }
+
+    /// What it was told, and did then.
+    pub(crate) fn history(&self, id: WorkflowId) -> Option<History> {
+        let shard = self.shard(id)?.lock();
+        let record = shard.records.get(&id)?;
+        let head = &record.head;
+        let told = record.told? as usize;
+        Some(History {
+            workflow: head.workflow.to_owned(),
+            version: head.version,
+            id,
+            first: head.first,
+            held_back: head.held_back,
+            input: head.input.to_vec(),
+            steps: record.steps.clone(),
+            entries: record
+                .entries()
+                .flatten()
+                .take(told)
+                .map(|(_, entry)| entry.to_vec())
+                .collect(),
         })
     }
 

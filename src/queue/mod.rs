@@ -31,7 +31,7 @@ pub(crate) use settings::QueueSettings;
 pub use settings::{Acknowledge, StartFrom, WhenFull};
 pub use subscription::Unsettled;
 pub(crate) use subscription::{
-    Claim, Driver, FailedLease, Found, Late, ReadBack, Restored, Said, Subscription, Told, Trial,
-    key_of,
+    Claim, Driver, FailedLease, Found, Late, ReadBack, Readable, Restored, Said, Subscription,
+    Told, Trial, key_of,
 };
 pub(crate) use waiting::{Cursor, Wanted};

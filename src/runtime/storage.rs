@@ -123,7 +123,8 @@ impl Subscriptions {
     ) -> Result<(), Error> {
         let name = subscription.name.as_str().to_owned();
         let topics = self.reading.names_of(&subscription.wanted);
-        subscription.reads_back_by(self.reading.back(&subscription.wanted));
+        let read_back = self.reading.back(&subscription.wanted);
+        subscription.reads_back_by(read_back, self.reading.readable());
         let known = if member { None } else { self.numbers.remove(&name) };
         let lasts = if member { Lasts::Process } else { Lasts::Named };
         let fact = SubscriptionFact { lasts, name, topics };

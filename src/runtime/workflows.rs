@@ -21,7 +21,7 @@ use crate::metrics::MediatorGauges;
 use crate::request::awaits::{Awaits, Start};
 use crate::signal::{ProcessorName, WorkflowState};
 use crate::workflow::history::Entry;
-use crate::workflow::{Workflow, WorkflowId};
+use crate::workflow::{History, Workflow, WorkflowId};
 
 /// One workflow, to look at and to tell something; from [`Runtime::workflow`] and [`Runtime::start`].
 #[derive(Clone)]
@@ -167,6 +167,12 @@ impl WorkflowHandle {
     /// How it is: its history, what it waits for, why it is not moving. None if it has ended.
     pub fn report(&self) -> Option<WorkflowReport> {
         self.domain.report(self.id, self.core.broker.clock.now())
+    }
+
+    /// What it has done and what came to it until it began its last steps, to be kept and replayed. None if
+    /// it has ended, or is about to begin.
+    pub fn history(&self) -> Option<History> {
+        self.domain.history(self.id)
     }
 
     /// What it shows ([`Steps::show`](crate::Steps::show)), if it is of that type.

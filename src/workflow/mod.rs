@@ -12,10 +12,12 @@ pub(crate) mod history;
 pub(crate) mod id;
 mod owed;
 pub(crate) mod replay;
+pub(crate) mod saved;
 mod step;
 pub(crate) mod steps;
 
 pub use id::WorkflowId;
+pub use saved::History;
 pub use step::{Call, OrAfter, Step};
 pub use steps::{Steps, Winner};
 

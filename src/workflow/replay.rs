@@ -328,6 +328,11 @@ impl Live {
         contain(move || drop(phase)).ok();
     }
 
+    /// The first step of its history that its code has not come to.
+    pub(crate) fn left(&self) -> Option<String> {
+        Some(self.core.borrow().recorded.front()?.said())
+    }
+
     /// How many things it was told.
     pub(crate) fn told(&self) -> u32 {
         self.told

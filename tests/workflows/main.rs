@@ -15,5 +15,6 @@ mod steps_of_all_kinds;
 mod support;
 mod timers_fire_once;
 mod what_cannot_go_on_is_shown;
+mod what_is_handed_out_early_is_not_lost;
 #[allow(dead_code)]
 mod world;

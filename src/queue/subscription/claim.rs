@@ -140,7 +140,7 @@ impl Subscription {
                     }
                 };
                 let waits = key.as_ref().is_some_and(|key| inner.state.waits_long(key));
-                let logged = inner.news.is_some() && run.stored;
+                let logged = run.stored && inner.is_readable(seq);
                 if waits && !logged && kept.is_none() {
                     drop(inner);
                     let kept = Kept::encoded(&batch, at.run, at.index, which);

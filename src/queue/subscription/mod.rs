@@ -51,7 +51,7 @@ pub(crate) use durable::Told;
 pub use held::Unsettled;
 pub(crate) use late::Late;
 pub(crate) use restore::Restored;
-pub(crate) use shelf::{Found, ReadBack};
+pub(crate) use shelf::{Found, ReadBack, Readable};
 use source::Source;
 pub(crate) use trial::Trial;
 
@@ -118,6 +118,8 @@ struct Inner {
     earlier_weight: u64,
     /// What the log is to be told, if there is one.
     news: Option<News>,
+    /// How far the log can be read.
+    readable: Option<shelf::Readable>,
     source: Source,
     /// The place behind the last batch that came.
     seen: Seq,
@@ -205,6 +207,7 @@ impl Subscription {
             earlier: Seq(0),
             earlier_weight: 0,
             news: None,
+            readable: None,
             source: Source::Memory,
             seen: Seq(0),
             lain: 0,

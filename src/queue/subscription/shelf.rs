@@ -18,6 +18,8 @@ const ALONG: usize = 256;
 
 /// Reads single events back from the log; they are to be asked for in order.
 pub(crate) type ReadBack = Box<dyn Fn(&[Seq]) -> Found + Send + Sync>;
+/// Everything before that may be read back: what was handed out early may not yet.
+pub(crate) type Readable = Box<dyn Fn() -> Seq + Send + Sync>;
 
 /// What was found of single events.
 #[derive(Default)]
@@ -37,9 +39,14 @@ impl Found {
 }
 
 impl Inner {
+    /// What the log has of that place can be read.
+    pub(super) fn is_readable(&self, seq: Seq) -> bool {
+        self.readable.as_ref().is_some_and(|readable| seq < readable())
+    }
+
     /// An event need not be kept where it is: the log has it.
-    pub(super) fn is_in_log(&self, kept: &Kept) -> bool {
-        kept.logged && self.news.is_some()
+    fn is_in_log(&self, seq: Seq, kept: &Kept) -> bool {
+        kept.logged && self.is_readable(seq)
     }
 
     /// Keeps an event that failed; of one that waits for a person, and that the log has, only what is
@@ -52,7 +59,7 @@ impl Inner {
             return gone;
         }
         match &kept.report {
-            Some(report) if self.is_in_log(&kept) => {
+            Some(report) if self.is_in_log(seq, &kept) => {
                 self.parked.shelve(kept.id(), seq, report);
                 gone.extend(self.kept.remove(seq));
                 gone.push(kept);
@@ -64,7 +71,7 @@ impl Inner {
         }
         let behind: Vec<Seq> = self.state.behind_event(seq).take(ALONG).collect();
         for seq in behind {
-            if self.kept.get(seq).is_some_and(|kept| self.is_in_log(kept)) {
+            if self.kept.get(seq).is_some_and(|kept| self.is_in_log(seq, kept)) {
                 gone.extend(self.kept.remove(seq));
             }
         }
@@ -73,7 +80,7 @@ impl Inner {
 
     /// Keeps an event that waits behind another of its key, if it is nowhere else.
     pub(super) fn keep_behind(&mut self, seq: Seq, kept: Kept) -> Option<Kept> {
-        match self.is_in_log(&kept) {
+        match self.is_in_log(seq, &kept) {
             true => Some(kept),
             false => self.kept.insert(seq, kept),
         }
@@ -92,8 +99,9 @@ impl Inner {
 
 impl Subscription {
     /// How to read events back that only the log has.
-    pub(crate) fn reads_back_by(&self, read: ReadBack) {
+    pub(crate) fn reads_back_by(&self, read: ReadBack, readable: Readable) {
         self.log.set(read).ok(); // once and for ever
+        self.inner.lock().readable = Some(readable);
     }
 
     pub(super) fn read_back(&self, seqs: &[Seq]) -> Found {
