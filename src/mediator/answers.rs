@@ -15,12 +15,13 @@ use crate::workflow::WorkflowId;
 pub(crate) struct Began {
     domain: Arc<Domain>,
     id: WorkflowId,
+    attempt: u64,
     head: Option<Head>,
 }
 
 impl Began {
-    pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, head: Head) -> Self {
-        Self { domain, id, head: Some(head) }
+    pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, attempt: u64, head: Head) -> Self {
+        Self { domain, id, attempt, head: Some(head) }
     }
 }
 
@@ -35,8 +36,9 @@ impl Answer for Began {
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
         let (head, shard) = (self.head.take()?, self.domain.shard(self.id)?);
+        self.domain.says_begun(head.workflow);
         let mut shard = shard.lock();
-        shard.starting.remove(&self.id);
+        shard.started(self.id, self.attempt);
         shard.records.insert(self.id, Record::new(head));
         shard.queue(self.id);
         self.domain.works(shard)
@@ -47,10 +49,9 @@ impl Drop for Began {
     /// The commit was not carried out.
     fn drop(&mut self) {
         let Some(head) = self.head.take() else { return };
-        if let Some(shard) = self.domain.shard(self.id) {
-            shard.lock().starting.remove(&self.id);
-        }
-        if let Some(key) = &head.key {
+        let shard = self.domain.shard(self.id);
+        let is_last = shard.is_some_and(|shard| shard.lock().started(self.id, self.attempt));
+        if let Some(key) = head.key.as_ref().filter(|_| is_last) {
             self.domain.index.lock().removes(head.workflow, key, self.id);
         }
     }

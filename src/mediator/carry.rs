@@ -264,10 +264,7 @@ impl Pump {
         match begun {
             Ok(beginning) => {
                 self.link.stage_facts(|facts| facts.extend_from_slice(&beginning.facts));
-                if let Some(begins) = beginning.begins {
-                    self.says_begun(workflow);
-                    self.answers.push(begins);
-                }
+                self.answers.extend(beginning.begins);
             }
             Err(failure) => {
                 let at = Timestamp::now().as_millis();

@@ -21,6 +21,7 @@ use crate::message::{EventId, Key, Message};
 use crate::queue::Subscription;
 use crate::queue::answer::Answer;
 use crate::request::awaits::{Awaits, Beginning, Start};
+use crate::signal::{Signal, Signals};
 use crate::workflow::history::Entry;
 use crate::workflow::{Code, WorkflowId};
 
@@ -40,7 +41,9 @@ pub(crate) struct Limits {
 pub(crate) struct Here {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) shards: Box<[Mutex<Shard>]>,
+    /// What it does is kept.
     pub(crate) kept: bool,
+    pub(crate) signals: Arc<Signals>,
 }
 
 /// A mediator.
@@ -68,16 +71,9 @@ impl Domain {
     }
 
     /// It has its place in a runtime. False if it had one.
-    pub(crate) fn settles(
-        &self,
-        number: u32,
-        shards: usize,
-        kept: bool,
-        subscription: Arc<Subscription>,
-    ) -> bool {
+    pub(crate) fn settles(&self, number: u32, here: Here) -> bool {
         self.number.store(number, SeqCst);
-        let shards = (0..shards.max(1)).map(|_| Mutex::default()).collect();
-        self.place.set(Here { subscription, shards, kept }).is_ok()
+        self.place.set(here).is_ok()
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -116,6 +112,14 @@ impl Domain {
         match version {
             Some(version) => of_name.into_iter().find(|code| code.version() == version),
             None => of_name.max_by_key(|code| code.version()),
+        }
+    }
+
+    /// A workflow begins.
+    pub(crate) fn says_begun(&self, workflow: &str) {
+        if let Some(Here { subscription, signals, .. }) = self.here() {
+            let mediator = &subscription.name;
+            signals.state(&Signal::WorkflowBegan { mediator, workflow });
         }
     }
 
@@ -247,13 +251,9 @@ impl Awaits for Domain {
                 self.name
             )));
         };
-        {
-            let mut shard = shard.lock();
-            let known = shard.records.contains_key(&id) || shard.ended.contains_key(&id);
-            if known || !shard.starting.insert(id) {
-                return Ok(Beginning { id, begins: None, facts: Vec::new() });
-            }
-        }
+        let Some(attempt) = shard.lock().starts(id, from) else {
+            return Ok(Beginning { id, begins: None, facts: Vec::new() });
+        };
         let head = Head {
             workflow,
             version,
@@ -274,7 +274,7 @@ impl Awaits for Domain {
         if self.is_kept() {
             self.names(id).put_head(&mut facts, &head);
         }
-        Ok(Beginning { id, begins: Some(Box::new(Began::new(self, id, head))), facts })
+        Ok(Beginning { id, begins: Some(Box::new(Began::new(self, id, attempt, head))), facts })
     }
 
     fn cancel(&self, of: WorkflowId) {

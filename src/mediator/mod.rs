@@ -21,6 +21,8 @@ pub(crate) mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::error::Error;
 use crate::message::{Declared, Event};
 use crate::processor::link::Link;
@@ -28,7 +30,7 @@ use crate::processor::spec::{ProcessorSpec, processor};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Memory, Seat};
 use crate::supervise::{ChildKind, DeclaredChild, IntoChild, into_child};
 use crate::workflow::{Code, Given, Workflow};
-use domain::{Domain, Limits, Routes};
+use domain::{Domain, Here, Limits, Routes};
 use pump::Pump;
 use router::{Events, Router};
 
@@ -280,7 +282,13 @@ impl Child for Mediating {
         }
         let Memory { number, hosts, workflows, subscription, broker, requests } = memory;
         let now = broker.clock.now();
-        if !self.domain.settles(number, hosts, broker.journal.is_some(), subscription.clone()) {
+        let here = Here {
+            subscription: subscription.clone(),
+            shards: (0..hosts.max(1)).map(|_| Mutex::default()).collect(),
+            kept: broker.journal.is_some(),
+            signals: broker.signals.clone(),
+        };
+        if !self.domain.settles(number, here) {
             let text = format!("the mediator `{}` is there already", self.domain.name);
             return Err(Error::config(text));
         }

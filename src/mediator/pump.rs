@@ -216,12 +216,8 @@ impl Pump {
 
     /// Somebody begins a workflow.
     fn starts(&mut self, start: Start, kept: oneshot::Sender<Outcome<WorkflowId>>) {
-        let workflow = start.workflow;
         let begun = self.domain.clone().begin(start).map(|beginning| {
             self.link.stage_facts(|facts| facts.extend_from_slice(&beginning.facts));
-            if beginning.begins.is_some() {
-                self.says_begun(workflow);
-            }
             self.answers.extend(beginning.begins);
             beginning.id
         });

@@ -49,12 +49,7 @@ impl Events {
             };
             let beginning = self.domain.clone().begin(start)?;
             cx.link.stage_facts(|facts| facts.extend_from_slice(&beginning.facts));
-            if let Some(begins) = beginning.begins {
-                let mediator = &cx.link.subscription.name;
-                let signal = Signal::WorkflowBegan { mediator, workflow };
-                cx.link.broker.signals.state(&signal);
-                cx.link.stage_answer(begins);
-            }
+            beginning.begins.into_iter().for_each(|begins| cx.link.stage_answer(begins));
             told += 1;
         }
         for answer in self.domain.expected(name, key.as_ref(), event, payload) {

@@ -54,10 +54,6 @@ impl Pump {
         &self.seat.subscription.name
     }
 
-    pub(super) fn says_begun(&self, workflow: &str) {
-        self.seat.broker.signals.state(&Signal::WorkflowBegan { mediator: self.name(), workflow });
-    }
-
     pub(super) fn says_status(&self, id: WorkflowId, head: &Head, status: &Status) {
         let (mediator, workflow, id, state) =
             (self.name(), head.workflow, id.event(), status.state());

@@ -2,7 +2,7 @@
 //! waits for, who has something to do. What is loaded can be derived from it again.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::record::{Ended, Head, Place};
 use crate::clock::Moment;
 use crate::error::Outcome;
-use crate::message::Key;
+use crate::message::{EventId, Key};
 use crate::request::awaits::Start;
 use crate::store::file::bytes::{Bytes, Read, put_bytes, put_number};
 use crate::workflow::WorkflowId;
@@ -212,6 +212,12 @@ pub(crate) enum Order {
     RestartFrom(u32),
 }
 
+/// A workflow is about to begin, as soon as that is committed.
+struct Starting {
+    from: EventId,
+    attempt: u64,
+}
+
 /// When the time of which step is over.
 pub(crate) type Timer = (Moment, WorkflowId, u32);
 
@@ -226,7 +232,9 @@ pub(crate) struct Shard {
     pub(crate) orders: VecDeque<Ordered>,
     pub(crate) starts: VecDeque<Starts>,
     /// About to begin.
-    pub(crate) starting: HashSet<WorkflowId, Random>,
+    starting: HashMap<WorkflowId, Starting, Random>,
+    /// So often one was.
+    attempts: u64,
     /// How those ended that may be asked for, and which of them did first.
     pub(crate) ended: HashMap<WorkflowId, Ended, Random>,
     pub(crate) first_ended: VecDeque<WorkflowId>,
@@ -241,6 +249,32 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// It is known, and is not to begin again.
+    pub(crate) fn knows(&self, id: WorkflowId) -> bool {
+        self.records.contains_key(&id) || self.starting.contains_key(&id)
+    }
+
+    /// It is about to begin from that event: the number of this attempt, or none if it is known. If the same
+    /// event comes again, nothing came of the attempt before: whoever had it was stopped.
+    pub(crate) fn starts(&mut self, id: WorkflowId, from: EventId) -> Option<u64> {
+        let known = self.records.contains_key(&id) || self.ended.contains_key(&id);
+        if known || self.starting.get(&id).is_some_and(|before| before.from != from) {
+            return None;
+        }
+        self.attempts += 1;
+        self.starting.insert(id, Starting { from, attempt: self.attempts });
+        Some(self.attempts)
+    }
+
+    /// That attempt is over. False if there was another since.
+    pub(crate) fn started(&mut self, id: WorkflowId, attempt: u64) -> bool {
+        let is_last = self.starting.get(&id).is_some_and(|last| last.attempt == attempt);
+        if is_last {
+            self.starting.remove(&id);
+        }
+        is_last
+    }
+
     /// It has something to do.
     pub(crate) fn queue(&mut self, id: WorkflowId) {
         if let Some(record) = self.records.get_mut(&id)

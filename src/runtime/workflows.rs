@@ -216,7 +216,7 @@ impl WorkflowHandle {
             let ended = ended.clone();
             return Asked::new(async move { output(ended) });
         }
-        if !(shard.records.contains_key(&id) || shard.starting.contains(&id)) {
+        if !shard.knows(id) {
             return Asked::refused(gone(id));
         }
         let (tell, told) = oneshot::channel();
