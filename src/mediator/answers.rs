@@ -38,7 +38,7 @@ impl Answer for Began {
         let (head, shard) = (self.head.take()?, self.domain.shard(self.id)?);
         self.domain.says_begun(head.workflow);
         let mut shard = shard.lock();
-        shard.started(self.id, self.attempt);
+        shard.starting.ends(self.id, self.attempt);
         shard.records.insert(self.id, Record::new(head));
         shard.queue(self.id);
         self.domain.works(shard)
@@ -50,7 +50,7 @@ impl Drop for Began {
     fn drop(&mut self) {
         let Some(head) = self.head.take() else { return };
         let shard = self.domain.shard(self.id);
-        let is_last = shard.is_some_and(|shard| shard.lock().started(self.id, self.attempt));
+        let is_last = shard.is_some_and(|shard| shard.lock().starting.ends(self.id, self.attempt));
         if let Some(key) = head.key.as_ref().filter(|_| is_last) {
             self.domain.index.lock().removes(head.workflow, key, self.id);
         }

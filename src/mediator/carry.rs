@@ -15,6 +15,7 @@ use crate::request::awaits::Start;
 use crate::signal::Missed;
 use crate::store::file::bytes::put_number;
 use crate::workflow::WorkflowId;
+use crate::workflow::came::UNHANDLED;
 use crate::workflow::effect::{Effect, End};
 use crate::workflow::history::{Entry, Kind};
 use crate::workflow::replay::Advance;
@@ -45,13 +46,6 @@ impl Known {
     }
 }
 
-/// What something waits for that cannot be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lacks {
-    Room,
-    Handler,
-}
-
 /// Nothing comes to it before long.
 fn is_quiet(open: &Open, now: Moment) -> bool {
     matches!(open.kind, Kind::Sleep | Kind::WaitFor | Kind::Ask)
@@ -76,11 +70,7 @@ impl Pump {
     }
 
     /// Stages what follows; gives it back if there is no room for it now.
-    pub(super) fn carries(
-        &mut self,
-        id: WorkflowId,
-        mut advance: Advance,
-    ) -> Option<(Advance, Lacks)> {
+    pub(super) fn carries(&mut self, id: WorkflowId, mut advance: Advance) -> Option<Advance> {
         let now = self.seat.broker.clock.now();
         let Some(known) = self.with_record(id, |record| Known::of(record, now)) else {
             self.forget(id);
@@ -109,17 +99,14 @@ impl Pump {
         let mut failed = Vec::new();
         for effect in &advance.effects {
             let (step, message, is_command, waits) = match effect {
-                Effect::Send { step, command, waits_for_handler } => {
-                    (*step, command, true, *waits_for_handler)
-                }
+                Effect::Send { step, command, for_handler } => (*step, command, true, *for_handler),
                 Effect::Publish { step, event } => (*step, event, false, false),
                 _ => continue,
             };
             match self.link.can_send(&**message, is_command) {
                 Ok(()) => {}
-                Err(Unsent::NoHandler) if waits => return Some((advance, Lacks::Handler)),
-                Err(Unsent::NoHandler) => failed.push((step, no_handler(&**message))),
-                Err(Unsent::Yet) => return Some((advance, Lacks::Room)),
+                Err(Unsent::NoHandler) => failed.push((step, no_handler(&**message, waits))),
+                Err(Unsent::Yet) => return Some(advance),
                 Err(Unsent::Never(failure)) => failed.push((step, failure)),
             }
         }
@@ -130,7 +117,7 @@ impl Pump {
             _ => None,
         });
         if self.link.take_room(messages).is_err() {
-            return Some((advance, Lacks::Room));
+            return Some(advance);
         }
         let wall = Timestamp::now().as_millis();
         let mut dues: Vec<(u32, Moment)> = Vec::new();
@@ -293,7 +280,14 @@ impl Pump {
             return;
         };
         let messages = std::iter::once(&*command);
-        if self.link.can_send(&*command, true).is_err() || self.link.take_room(messages).is_err() {
+        let sent = self.link.can_send(&*command, true);
+        if let Err(Unsent::Never(failure)) = sent {
+            let failed =
+                Entry::Failed { step, failure, at: Timestamp::now().as_millis(), again: false };
+            self.answers.push(self.domain.tells(id, &failed));
+            return;
+        }
+        if sent.is_err() || self.link.take_room(messages).is_err() {
             let due = self.seat.broker.clock.now().after(Duration::from_millis(50));
             self.again.insert((due, id, step), command);
             return;
@@ -306,14 +300,14 @@ impl Pump {
     }
 }
 
-fn no_handler(message: &dyn Loose) -> Failure {
+fn no_handler(message: &dyn Loose, waits: bool) -> Failure {
     let declared = message.declared();
+    let or_wait = if waits { "" } else { ", or wait for one with `.wait_for_handler()`" };
     let text = format!(
-        "nobody handles the command `{}`: let a processor of this runtime say `.serves::<{}>()`, or wait for \
-         one with `.wait_for_handler()`",
+        "nobody handles the command `{}`: let a processor of this runtime say `.serves::<{}>()`{or_wait}",
         declared.name, declared.type_name
     );
-    Failure::permanent(text).reason("no_handler")
+    Failure::permanent(text).reason(if waits { UNHANDLED } else { "no_handler" })
 }
 
 fn millis(wait: Duration) -> u64 {

@@ -73,6 +73,7 @@ impl Domain {
                     record.steps.extend_from_slice(&all[steps]);
                     record.facts.extend(first);
                     record.told = Some(told);
+                    record.lacks_room = false;
                 }
             }
             Change::Opens { id, open } => shard.opens(id, open),

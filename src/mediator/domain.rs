@@ -51,6 +51,8 @@ pub(crate) struct Domain {
     pub(crate) name: Arc<str>,
     pub(crate) codes: Vec<Arc<dyn Code>>,
     pub(crate) limits: Limits,
+    /// Which workflows expect which events.
+    expected: Vec<(&'static str, Vec<&'static str>)>,
     number: AtomicU32,
     place: OnceLock<Here>,
     pub(crate) index: Mutex<Index>,
@@ -58,12 +60,16 @@ pub(crate) struct Domain {
 
 impl Domain {
     pub(crate) fn new(name: Arc<str>, codes: Vec<Arc<dyn Code>>, limits: Limits) -> Arc<Self> {
-        let expecting = codes.iter().filter(|code| !code.expects().is_empty());
-        let index = Index::new(expecting.map(|code| code.name()));
+        let names = |code: &Arc<dyn Code>| code.expects().iter().map(|of| of.name).collect();
+        let expected: Vec<(_, Vec<_>)> =
+            codes.iter().map(|code| (code.name(), names(code))).collect();
+        let expecting = expected.iter().filter(|(_, events)| !events.is_empty());
+        let index = Index::new(expecting.map(|(workflow, _)| *workflow));
         Arc::new(Self {
             name,
             codes,
             limits,
+            expected,
             number: AtomicU32::new(0),
             place: OnceLock::new(),
             index: Mutex::new(index),
@@ -167,13 +173,22 @@ impl Domain {
         payload: &[u8],
     ) -> Vec<Box<dyn Answer>> {
         let Some(key) = key else { return Vec::new() };
-        let ids = self.index.lock().who(name, key);
+        let mut ids = self.index.lock().who(name, key);
+        ids.retain(|id| self.expects(*id, name, event));
         let mut bytes = Vec::new();
         Entry::Came { name, key: Some(key.as_str()), event, payload }.put(&mut bytes);
         let answers = ids.into_iter().map(|id| {
             Box::new(Came::new(Told::new(self.clone(), id, bytes.clone()))) as Box<dyn Answer>
         });
         answers.collect()
+    }
+
+    /// Whether a workflow is to be told of events of that name, and of that one.
+    fn expects(&self, id: WorkflowId, name: &str, event: EventId) -> bool {
+        let workflow = self.shard(id).and_then(|shard| shard.lock().is_there_for(id, event));
+        workflow.is_some_and(|workflow| {
+            self.expected.iter().any(|(of, events)| *of == workflow && events.contains(&name))
+        })
     }
 
     /// Somebody wants something of a workflow. False if it is not there.
@@ -251,7 +266,12 @@ impl Awaits for Domain {
                 self.name
             )));
         };
-        let Some(attempt) = shard.lock().starts(id, from) else {
+        let attempt = {
+            let mut shard = shard.lock();
+            let has_begun = shard.has_begun(id);
+            (!has_begun).then(|| shard.starting.begins(id, code.name(), from)).flatten()
+        };
+        let Some(attempt) = attempt else {
             return Ok(Beginning { id, begins: None, facts: Vec::new() });
         };
         let head = Head {

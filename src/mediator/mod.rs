@@ -16,6 +16,7 @@ mod restore;
 mod round;
 mod router;
 mod says;
+mod starting;
 pub(crate) mod table;
 
 use std::sync::Arc;
@@ -233,7 +234,7 @@ impl<Last> Mediator<Last> {
         let mut handled = starts;
         for expected in codes.iter().flat_map(|code| code.expects()) {
             if !handled.iter().any(|known| known.of == expected.of) {
-                handled.push(expected);
+                handled.push(*expected);
             }
         }
         let domain = Domain::new(name.clone(), codes, limits);

@@ -14,7 +14,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use super::answers::Kept;
-use super::carry::Lacks;
 use super::changes::Change;
 use super::domain::Domain;
 use super::round::{Job, Round};
@@ -39,8 +38,6 @@ pub(super) const TOGETHER: usize = 256;
 const HEAVY: usize = 256 << 10;
 /// How long something waits for room.
 const FOR_ROOM: Duration = Duration::from_millis(5);
-/// And for somebody who handles it.
-const FOR_HANDLER: Duration = Duration::from_millis(50);
 
 /// A workflow that is loaded.
 pub(super) struct Loaded {
@@ -62,7 +59,7 @@ pub(super) struct Pump {
     pub(super) loaded: HashMap<WorkflowId, Loaded, foldhash::fast::RandomState>,
     works: FuturesUnordered<Running>,
     /// What found no room, until when.
-    pub(super) held: BTreeMap<WorkflowId, (Moment, Lacks, Advance)>,
+    pub(super) held: BTreeMap<WorkflowId, (Moment, Advance)>,
     /// Commands that are to be sent again.
     pub(super) again: BTreeMap<(Moment, WorkflowId, u32), Box<dyn Loose>>,
     /// What the table is to have with the next commit, and who is told by it.
@@ -126,9 +123,9 @@ impl Pump {
             let now = self.seat.broker.clock.now();
             let mut resumes = false;
             let due: Vec<WorkflowId> =
-                self.held.iter().filter(|(_, (due, ..))| *due <= now).map(|(id, _)| *id).collect();
+                self.held.iter().filter(|(_, (due, _))| *due <= now).map(|(id, _)| *id).collect();
             for id in due {
-                if let Some((.., advance)) = self.held.remove(&id) {
+                if let Some((_, advance)) = self.held.remove(&id) {
                     self.follow(id, advance);
                     self.domain.shard(id).into_iter().for_each(|shard| shard.lock().queue(id));
                     resumes = true;
@@ -147,13 +144,12 @@ impl Pump {
                 return Poll::Ready(round);
             }
             let timer = shard.timers.first().map(|(due, ..)| *due);
-            let held = self.held.values().map(|(due, ..)| *due).min();
-            // It goes on without anybody's help.
-            let works = self.held.values().any(|(_, lacks, _)| *lacks == Lacks::Room);
+            let held = self.held.values().map(|(due, _)| *due).min();
             let again = self.again.keys().next().map(|(due, ..)| *due);
             let next = [timer, held, again].into_iter().flatten().min();
             shard.waker = Some(task.waker().clone());
-            let rests = !works && std::mem::take(&mut shard.busy);
+            // What waits for room goes on without anybody's help.
+            let rests = self.held.is_empty() && std::mem::take(&mut shard.busy);
             drop(shard);
             if rests {
                 self.seat.subscription.has_done_all();
@@ -282,10 +278,11 @@ impl Pump {
 
     /// What followed is carried out, or waits for room.
     fn follow(&mut self, id: WorkflowId, advance: Advance) {
-        if let Some((advance, lacks)) = self.carries(id, advance) {
-            let wait = if lacks == Lacks::Room { FOR_ROOM } else { FOR_HANDLER };
-            let due = self.seat.broker.clock.now().after(wait);
-            self.held.insert(id, (due, lacks, advance));
+        if let Some(advance) = self.carries(id, advance) {
+            let due = self.seat.broker.clock.now().after(FOR_ROOM);
+            self.held.insert(id, (due, advance));
+            let shard = self.domain.shard(id).into_iter();
+            shard.for_each(|shard| shard.lock().lacks_room(id));
         }
     }
 

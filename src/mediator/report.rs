@@ -108,13 +108,32 @@ fn history(record: &Record) -> Vec<String> {
     begun.chain(came).collect()
 }
 
+/// What was said when a step failed last.
+fn last_failure(record: &Record, step: u32) -> Option<String> {
+    let failed = record.entries().flatten().filter_map(|(_, entry)| {
+        match Entry::read(&mut Bytes(entry)).ok()? {
+            Entry::Failed { step: of, failure, .. } if of == step => {
+                Some(failure.chain().join(": "))
+            }
+            _ => None,
+        }
+    });
+    failed.last()
+}
+
 fn why(record: &Record, open: &[WaitingStep]) -> String {
     let of_status = record.status.why(&record.head);
+    if record.lacks_room {
+        return "it waits for room for what it sends: look which processor does not keep up"
+            .to_owned();
+    }
     if !(of_status.is_empty() || record.status.goes_on()) || open.is_empty() {
         return of_status;
     }
-    let waits =
-        open.iter().map(|open| format!("step {} ({} `{}`)", open.step, open.kind, open.name));
+    let waits = open.iter().map(|WaitingStep { step, kind, name, .. }| {
+        let failed = last_failure(record, *step).map(|said| format!(", which failed: {said}"));
+        format!("step {step} ({kind} `{name}`){}", failed.unwrap_or_default())
+    });
     let waits = format!("it waits for {}", waits.collect::<Vec<_>>().join(", "));
     if of_status.is_empty() { waits } else { format!("{of_status}; {waits}") }
 }

@@ -9,6 +9,7 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 
 use super::record::{Ended, Head, Place};
+use super::starting::Startings;
 use crate::clock::Moment;
 use crate::error::Outcome;
 use crate::message::{EventId, Key};
@@ -69,6 +70,8 @@ pub(crate) struct Record {
     pub(crate) shows: Option<Box<[u8]>>,
     /// It is among those that have something to do.
     queued: bool,
+    /// There is no room for what it sends.
+    pub(crate) lacks_room: bool,
     /// Something is on its way to it that it has to take before it may end.
     pub(crate) arriving: u32,
 }
@@ -86,6 +89,7 @@ impl Record {
             status: Status::Running,
             shows: None,
             queued: false,
+            lacks_room: false,
             arriving: 0,
         })
     }
@@ -212,12 +216,6 @@ pub(crate) enum Order {
     RestartFrom(u32),
 }
 
-/// A workflow is about to begin, as soon as that is committed.
-struct Starting {
-    from: EventId,
-    attempt: u64,
-}
-
 /// When the time of which step is over.
 pub(crate) type Timer = (Moment, WorkflowId, u32);
 
@@ -232,9 +230,7 @@ pub(crate) struct Shard {
     pub(crate) orders: VecDeque<Ordered>,
     pub(crate) starts: VecDeque<Starts>,
     /// About to begin.
-    starting: HashMap<WorkflowId, Starting, Random>,
-    /// So often one was.
-    attempts: u64,
+    pub(crate) starting: Startings,
     /// How those ended that may be asked for, and which of them did first.
     pub(crate) ended: HashMap<WorkflowId, Ended, Random>,
     pub(crate) first_ended: VecDeque<WorkflowId>,
@@ -249,30 +245,20 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// It is known, and is not to begin again.
+    /// It is there, or about to be.
     pub(crate) fn knows(&self, id: WorkflowId) -> bool {
-        self.records.contains_key(&id) || self.starting.contains_key(&id)
+        self.records.contains_key(&id) || self.starting.contains(id)
     }
 
-    /// It is about to begin from that event: the number of this attempt, or none if it is known. If the same
-    /// event comes again, nothing came of the attempt before: whoever had it was stopped.
-    pub(crate) fn starts(&mut self, id: WorkflowId, from: EventId) -> Option<u64> {
-        let known = self.records.contains_key(&id) || self.ended.contains_key(&id);
-        if known || self.starting.get(&id).is_some_and(|before| before.from != from) {
-            return None;
-        }
-        self.attempts += 1;
-        self.starting.insert(id, Starting { from, attempt: self.attempts });
-        Some(self.attempts)
+    /// It was there.
+    pub(crate) fn has_begun(&self, id: WorkflowId) -> bool {
+        self.records.contains_key(&id) || self.ended.contains_key(&id)
     }
 
-    /// That attempt is over. False if there was another since.
-    pub(crate) fn started(&mut self, id: WorkflowId, attempt: u64) -> bool {
-        let is_last = self.starting.get(&id).is_some_and(|last| last.attempt == attempt);
-        if is_last {
-            self.starting.remove(&id);
-        }
-        is_last
+    /// What a workflow is that may be told of that event: not one that it begins.
+    pub(crate) fn is_there_for(&self, id: WorkflowId, event: EventId) -> Option<&'static str> {
+        let record = self.records.get(&id).map(|record| record.head.workflow);
+        record.or_else(|| self.starting.begins_before(id, event))
     }
 
     /// It has something to do.
@@ -282,6 +268,13 @@ impl Shard {
             && !std::mem::replace(&mut record.queued, true)
         {
             self.ready.push_back(id);
+        }
+    }
+
+    /// There is no room for what a workflow sends.
+    pub(crate) fn lacks_room(&mut self, id: WorkflowId) {
+        if let Some(record) = self.records.get_mut(&id) {
+            record.lacks_room = true;
         }
     }
 

@@ -1,11 +1,14 @@
 //! What follows from what came to a workflow: a result, the end of a time, an event, an order. Pure.
 
+use std::time::Duration;
+
 use super::core::{Core, Ended, Slot, Waits};
 use super::effect::Effect;
 use super::history::Entry;
 use super::owed::Known;
 use crate::error::Failure;
 use crate::message::{EventId, Key};
+use crate::queue::backoff::Backoff;
 
 /// An event that came and was not taken.
 pub(crate) struct Came {
@@ -14,6 +17,11 @@ pub(crate) struct Came {
     pub(crate) event: EventId,
     payload: Vec<u8>,
 }
+
+/// The reason of a failure that says that nobody handles the command, whose workflow waits for somebody.
+pub(crate) const UNHANDLED: &str = "waits_for_handler";
+/// How patiently it does: whoever sends again looks more often.
+const FOR_HANDLER: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
 
 impl Core {
     /// Something came. True if code is to go on because of it.
@@ -63,13 +71,15 @@ impl Core {
             self.late += 1;
             return false;
         };
-        waits.failures += 1;
+        let unhandled = waits.for_handler && failure.named_reason() == Some(UNHANDLED);
+        waits.failures += u32::from(!unhandled);
         let failures = waits.failures;
         let retried = waits.again.as_ref().filter(|(_, retry)| {
-            retry.attempts == u32::MAX || (failures < retry.attempts && !failure.is_permanent())
+            let more = failures < retry.attempts && !failure.is_permanent();
+            unhandled || more || retry.attempts == u32::MAX
         });
         if let Some((command, retry)) = retried {
-            let backoff = retry.backoff;
+            let backoff = if unhandled { FOR_HANDLER } else { retry.backoff };
             match command.another() {
                 Ok(_) if again => return false,
                 Ok(command) => {

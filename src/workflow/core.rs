@@ -2,14 +2,16 @@
 //! result, and whether code does again what it did. Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use super::Code;
 use super::came::Came;
 use super::effect::{Effect, Fault, Work};
 use super::history::{Begun, Kind};
 use super::id::{MOST_STEPS, WorkflowId};
 use super::owed::Owed;
-use crate::error::Failure;
+use crate::error::{Failure, Outcome};
 use crate::message::Key;
 use crate::queue::backoff::Retry;
 use crate::queue::loose::Loose;
@@ -31,6 +33,8 @@ pub(crate) struct Waits {
     pub(super) failures: u32,
     /// If it fails, that is sent again.
     pub(super) again: Option<(Box<dyn Loose>, Retry)>,
+    /// It waits if nobody handles it.
+    pub(super) for_handler: bool,
     /// The event that it waits for.
     pub(super) event: Option<(&'static str, Key)>,
     /// What it runs, until somebody does.
@@ -58,6 +62,7 @@ pub(crate) enum Begin {
 
 pub(crate) struct Core {
     pub(crate) id: WorkflowId,
+    code: Arc<dyn Code>,
     /// The number of the first step.
     pub(super) first: u32,
     pub(super) slots: Vec<Slot>,
@@ -83,9 +88,14 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(id: WorkflowId, first: u32, recorded: VecDeque<Begun>) -> Self {
+    pub(super) fn new(
+        code: Arc<dyn Code>,
+        (id, first): (WorkflowId, u32),
+        recorded: VecDeque<Begun>,
+    ) -> Self {
         Self {
             id,
+            code,
             first,
             slots: Vec::new(),
             outstanding: 0,
@@ -103,6 +113,18 @@ impl Core {
             shows: None,
             late: 0,
         }
+    }
+
+    /// Fails if its workflow does not declare that it expects such events: none would ever come.
+    pub(super) fn expects(&self, event: &'static str) -> Outcome {
+        if self.code.expects().iter().any(|declared| declared.name == event) {
+            return Ok(());
+        }
+        let workflow = self.code.name();
+        let text = format!(
+            "the workflow `{workflow}` does not declare the event `{event}`: add its type to `type Expects`"
+        );
+        Err(Failure::permanent(text).reason("not_expected"))
     }
 
     /// The number of the next step.

@@ -17,7 +17,7 @@ pub(crate) enum Effect {
     Send {
         step: u32,
         command: Box<dyn Loose>,
-        waits_for_handler: bool,
+        for_handler: bool,
     },
     /// As [`Effect::Send`], once more: it failed so often, the last time then, in milliseconds since 1970.
     SendAgain {

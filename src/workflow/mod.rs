@@ -3,7 +3,7 @@
 //! of one, [`core`] decides what follows from a result, [`replay`] runs the code, [`effect`] is what is to be
 //! done by whoever carries it. Nothing here knows a clock, a log or an actor.
 
-mod came;
+pub(crate) mod came;
 pub(crate) mod core;
 pub(crate) mod effect;
 #[cfg(test)]
@@ -125,7 +125,7 @@ expects!(; A; A B; A B C; A B C D; A B C D E; A B C D E F; A B C D E F G; A B C 
 pub(crate) trait Code: Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> u32;
-    fn expects(&self) -> Vec<Declared>;
+    fn expects(&self) -> &[Declared];
 
     /// Begins it. User code.
     fn begin(&self, input: &[u8], steps: Steps) -> Outcome<Running>;
@@ -135,11 +135,17 @@ pub(crate) trait Code: Send + Sync {
 }
 
 /// A workflow that was given to a mediator.
-pub(crate) struct Given<W>(Arc<Quiet<W>>);
+pub(crate) struct Given<W> {
+    workflow: Arc<Quiet<W>>,
+    expects: Vec<Declared>,
+}
 
 impl<W: Workflow> Given<W> {
     pub(crate) fn new(workflow: W) -> Self {
-        Self(Arc::new(Quiet::new(workflow)))
+        let mut expected = Vec::new();
+        W::Expects::add(&mut expected);
+        let expects = expected.into_iter().map(|Expected(declared)| declared).collect();
+        Self { workflow: Arc::new(Quiet::new(workflow)), expects }
     }
 }
 
@@ -152,15 +158,13 @@ impl<W: Workflow> Code for Given<W> {
         W::VERSION
     }
 
-    fn expects(&self) -> Vec<Declared> {
-        let mut expected = Vec::new();
-        W::Expects::add(&mut expected);
-        expected.into_iter().map(|Expected(declared)| declared).collect()
+    fn expects(&self) -> &[Declared] {
+        &self.expects
     }
 
     fn begin(&self, input: &[u8], steps: Steps) -> Outcome<Running> {
         let input: W::Input = codec::decode(input)?;
-        let workflow = self.0.clone();
+        let workflow = self.workflow.clone();
         Ok(Box::pin(async move {
             let output = workflow.run(input, steps).await?;
             codec::encode(&output)

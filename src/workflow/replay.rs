@@ -98,7 +98,7 @@ impl Live {
         recorded: VecDeque<Begun>,
         holds_back: bool,
     ) -> Self {
-        let core = Rc::new(RefCell::new(Core::new(id, first, recorded)));
+        let core = Rc::new(RefCell::new(Core::new(code.clone(), (id, first), recorded)));
         let steps = Steps::new(core.clone());
         let running = contain(|| code.begin(input, steps));
         let phase = match running {
@@ -316,8 +316,9 @@ impl Live {
         let again = command.another().ok().map(|another| (another, UNDO));
         self.undoes = Some(step);
         self.returned = None;
-        if let Begin::New = core.begin(begun, Waits { again, ..Waits::default() }) {
-            core.effects.push(Effect::Send { step, command, waits_for_handler: true });
+        let waits = Waits { again, for_handler: true, ..Waits::default() };
+        if let Begin::New = core.begin(begun, waits) {
+            core.effects.push(Effect::Send { step, command, for_handler: true });
         }
     }
 

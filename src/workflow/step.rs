@@ -155,19 +155,21 @@ impl<C: Message> Call<C> {
     fn begin(&mut self) -> Outcome {
         let Some(command) = self.command.take() else { return Ok(()) };
         let command = loose(command)?;
-        let again = (self.retry.attempts > 1).then(|| command.another()).transpose()?;
+        let again = self.retry.attempts > 1 || self.waits_for_handler;
+        let again = again.then(|| command.another()).transpose()?;
         let digest = crc32c::crc32c(command.payload());
         let (key, wait) = (None, self.timeout);
         let what = What { kind: Kind::Call, name: C::NAME.into(), digest, key, wait };
         let again = again.map(|again| (again, self.retry));
-        let new = self.place.begin(what, Waits { again, ..Waits::default() });
-        let (step, waits_for_handler) = (self.place.number, self.waits_for_handler);
+        let for_handler = self.waits_for_handler;
+        let new = self.place.begin(what, Waits { again, for_handler, ..Waits::default() });
+        let step = self.place.number;
         let mut core = self.place.steps.core();
         if let Some(undo) = self.undo.take() {
             core.owed.push(undo(step));
         }
         if new {
-            core.effects.push(Effect::Send { step, command, waits_for_handler });
+            core.effects.push(Effect::Send { step, command, for_handler });
         }
         Ok(())
     }

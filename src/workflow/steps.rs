@@ -111,7 +111,9 @@ impl Steps {
     /// began it) are kept for it from its start; those about another key from the moment that it waits.
     pub fn wait_for<E: Event>(&self, key: impl Into<Key>) -> Step<E> {
         let key = key.into();
+        let expected = self.core().expects(E::NAME);
         Step::new(self.clone(), codec::decode, None, move |_| {
+            expected?;
             let digest = crc32c::crc32c(key.as_str().as_bytes());
             let waits = Waits { event: Some((E::NAME, key.clone())), ..Waits::default() };
             let (name, key) = (E::NAME.into(), Some(key));
@@ -123,10 +125,11 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// If its bytes are no such event.
+    /// If its bytes are no such event, or the workflow does not declare the type.
     pub fn received<E: Event>(&self, key: impl Into<Key>) -> Outcome<Option<E>> {
         let key = key.into();
         let mut core = self.core();
+        core.expects(E::NAME)?;
         let found = core.received(E::NAME, &key);
         let step = core.number();
         let begun = Begun {

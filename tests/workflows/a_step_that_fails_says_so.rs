@@ -8,6 +8,17 @@ use cueline::prelude::*;
 use crate::support::quick;
 use crate::world::{Directory, World, does, work};
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Strange;
+cueline::command!(Strange, "strange" => u32);
+struct Stranger;
+impl Processor for Stranger {}
+impl Handle<Strange> for Stranger {
+    async fn handle(&mut self, _: &Strange, _: &mut Context) -> Outcome<u32> {
+        Ok(7)
+    }
+}
+
 #[test]
 fn its_processor_tries_it_again_before_the_workflow_hears_of_it() {
     for store in [Store::memory(), Directory::new().store()] {
@@ -82,16 +93,6 @@ fn a_long_back_off_survives_a_restart() {
 
 #[test]
 fn nobody_to_handle_it_is_an_error_or_is_waited_for() {
-    #[derive(serde::Serialize, serde::Deserialize)]
-    struct Strange;
-    cueline::command!(Strange, "strange" => u32);
-    struct Stranger;
-    impl Processor for Stranger {}
-    impl Handle<Strange> for Stranger {
-        async fn handle(&mut self, _: &Strange, _: &mut Context) -> Outcome<u32> {
-            Ok(7)
-        }
-    }
     let calls = does(|_, steps| async move {
         let failure = steps.call(Strange).await.unwrap_err();
         assert_eq!(failure.named_reason(), Some("no_handler"));
@@ -112,6 +113,54 @@ fn nobody_to_handle_it_is_an_error_or_is_waited_for() {
         assert!(output.ends_with("then 7"), "{output}");
         world.stop();
     }
+}
+
+/// While it waits for somebody to handle its command, its time runs, it says so, and it can be cancelled.
+#[test]
+fn whoever_waits_for_a_handler_does_not_wait_for_ever() {
+    let calls = does(|_, steps| async move {
+        let failure = steps.call(Strange).wait_for_handler().timeout(millis(20)).await.unwrap_err();
+        assert_eq!(failure.named_reason(), Some("timed_out"));
+        let beside = steps.call(work("beside"));
+        tokio::try_join!(beside, async { steps.call(Strange).wait_for_handler().await.map(drop) })?;
+        Ok(String::new())
+    });
+    let directory = Directory::new();
+    for store in [Store::memory(), directory.store()] {
+        let world = World::new(store, calls.clone(), |what, _| Ok(what.to_owned()));
+        let handle = world.begin(1);
+        while world.works() == 0 {
+            std::thread::yield_now(); // what stands beside it is done all the same
+        }
+        world.idle();
+        let report = handle.report().unwrap();
+        let why = "it waits for step 2 (call `strange`), which failed: nobody handles the command `strange`";
+        assert!(report.why.starts_with(why), "{}", report.why);
+        let ended = handle.ended::<String>();
+        handle.cancel().wait().unwrap();
+        assert_eq!(ended.wait().unwrap_err().failure().unwrap().named_reason(), Some("cancelled"));
+        world.stop();
+    }
+}
+
+/// Also in another process, with another handler.
+#[test]
+fn whoever_waits_for_a_handler_waits_on_after_a_restart() {
+    let calls = does(|_, steps| async move {
+        let came = steps.call(Strange).wait_for_handler().await?;
+        steps.call(work(format!("{came}"))).await
+    });
+    let directory = Directory::new();
+    let world = World::new(directory.store(), calls.clone(), |what, _| Ok(what.to_owned()));
+    let id = world.begin(1).id();
+    world.idle();
+    world.stop();
+    let world = World::new(directory.store(), calls, |what, _| Ok(what.to_owned()));
+    let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+    let stranger = processor("stranger", || Stranger).serves::<Strange>();
+    world.runtime.add("tests", stranger).wait().unwrap();
+    assert_eq!(ended.wait().unwrap(), "7");
+    world.stop();
 }
 
 /// Row 62: the timeout races the completion, and what was perhaps done is made up for.

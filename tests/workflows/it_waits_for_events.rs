@@ -45,3 +45,37 @@ fn one_that_comes_early_is_kept() {
         world.stop();
     }
 }
+
+/// Events that are about it, and that it does not declare, are not told to it; least of all its own.
+#[test]
+fn what_it_does_not_expect_is_none_of_its_business() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits(), obliging);
+        for _ in 0..2 {
+            world.runtime.publish(crate::world::Begin { order: 9 }).wait().unwrap();
+            world.idle();
+        }
+        let all = world.runtime.workflows(|_| true);
+        assert_eq!(all.len(), 2);
+        for id in all {
+            let report = world.runtime.workflow(id).unwrap().report().unwrap();
+            assert_eq!(report.history.len(), 3, "{:?}", report.history);
+        }
+        world.stop();
+    }
+}
+
+#[test]
+fn it_cannot_wait_for_what_it_does_not_declare() {
+    let asks = does(|begin, steps| async move {
+        let failure = steps.received::<crate::world::Begin>(begin.order).err().unwrap();
+        assert_eq!(failure.named_reason(), Some("not_expected"));
+        steps.wait_for::<crate::world::Begin>(begin.order).await?;
+        Ok(String::new())
+    });
+    let world = World::new(Store::memory(), asks, obliging);
+    let error = world.begin(1).ended::<String>().wait().unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("`begin`") && said.contains("type Expects"), "{said}");
+    world.stop();
+}

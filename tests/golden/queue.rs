@@ -1,14 +1,12 @@
-//! A log that an earlier version wrote is read by every later one: `tests/golden/` holds one for each
-//! format, and nothing in there is ever changed. When the format changes, the next one is made by
-//! `CUELINE_MAKE_GOLDEN=tests/golden/v2 cargo test --test golden`.
+//! Events that wait, fail, are parked, delayed and known by their keys.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cueline::prelude::*;
 use cueline::{Channel, Retention, StartFrom};
 use serde::{Deserialize, Serialize};
+
+use crate::Sold;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Booked {
@@ -22,11 +20,6 @@ struct Billed {
     seat: u64,
 }
 cueline::event!(Billed, "seat.billed");
-
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-struct Sold {
-    seats: Vec<u64>,
-}
 
 /// Seat 13 is never sold; from seat 20 on it is late.
 struct Desk {
@@ -92,13 +85,8 @@ fn book(seat: u64) -> Booked {
     Booked { seat, name: format!("guest {seat}") }
 }
 
-/// Nobody wants it, and it fills segments, so that there is a checkpoint.
-#[derive(Serialize, Deserialize)]
-struct Ballast(String);
-cueline::event!(Ballast, "ballast");
-
 /// A process that ends in the middle of everything.
-fn make(directory: &Path) {
+pub fn make(directory: &Path) {
     let runtime = start(directory, false, false);
     for seat in 0..24 {
         runtime.publish(book(seat)).dedup_key(format!("seat {seat}")).wait().unwrap();
@@ -107,58 +95,15 @@ fn make(directory: &Path) {
         std::thread::yield_now();
     }
     // What the retry of seat 21 waits for will not come.
-    let is_checkpoint = |name: &str| name.strip_suffix(".checkpoint").is_some();
-    let names = || {
-        let entries = std::fs::read_dir(directory).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
-    };
-    while names().filter(|name| is_checkpoint(name)).count() < 1 {
-        // A log that small is full now and then.
-        match runtime.publish(Ballast("x".repeat(100_000))).wait() {
-            Ok(_) | Err(Refused::NoSpace(_)) => {}
-            Err(other) => panic!("{other}"),
-        }
-    }
+    crate::fill(&runtime, directory);
     while runtime.publish(book(24)).wait().is_err() {}
     runtime.shutdown(secs(5)).wait().unwrap();
-    for name in names() {
-        let path = directory.join(&name);
-        if name.strip_suffix(".log").is_none() && !is_checkpoint(&name) {
-            std::fs::remove_file(path).unwrap();
-            continue;
-        }
-        // What is behind the last frame was reserved, and is made again.
-        let bytes = std::fs::read(&path).unwrap();
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        std::fs::write(&path, &bytes[..used]).unwrap();
-    }
-}
-
-struct Copy(PathBuf);
-
-impl Copy {
-    fn of(golden: &Path) -> Self {
-        let name = format!("cueline-golden-{}", std::process::id());
-        let copy = Self(std::env::temp_dir().join(name));
-        std::fs::remove_dir_all(&copy.0).ok();
-        std::fs::create_dir(&copy.0).unwrap();
-        for entry in std::fs::read_dir(golden).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, copy.0.join(path.file_name().unwrap())).unwrap();
-        }
-        copy
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
+    crate::strip(directory);
 }
 
 /// Everything that was in it is there.
 fn check(golden: &Path) {
-    let copy = Copy::of(golden);
+    let copy = crate::Copy::of(golden, "queue");
     let runtime = start(&copy.0, true, true);
     while runtime.state::<Sold>("auditor", "audited").unwrap_or_default().seats.len() < 25 {
         std::thread::yield_now();
@@ -199,15 +144,9 @@ fn check(golden: &Path) {
 }
 
 #[test]
-fn logs_of_every_format_are_read() {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    if let Some(directory) = std::env::var_os("CUELINE_MAKE_GOLDEN") {
-        make(Path::new(&directory));
-    }
-    let mut formats = 0;
-    for entry in std::fs::read_dir(all).unwrap() {
-        check(&entry.unwrap().path());
-        formats += 1;
-    }
-    assert_eq!(formats, 1, "one for each format");
+fn logs_of_every_release_are_read() {
+    crate::make();
+    let all = crate::releases("logs");
+    assert!(!all.is_empty());
+    all.iter().for_each(|release| check(&release.join("queue")));
 }
