@@ -6,8 +6,8 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 
 use super::domain::Domain;
+use super::inbox::Arrival;
 use super::record::{Head, Place};
-use super::table::Record;
 use crate::queue::answer::{Answer, Found};
 use crate::workflow::WorkflowId;
 
@@ -35,13 +35,9 @@ impl Answer for Began {
     }
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
-        let (head, shard) = (self.head.take()?, self.domain.shard(self.id)?);
+        let (id, attempt, head) = (self.id, self.attempt, self.head.take()?);
         self.domain.says_begun(head.workflow);
-        let mut shard = shard.lock();
-        shard.starting.ends(self.id, self.attempt);
-        shard.records.insert(self.id, Record::new(head));
-        shard.queue(self.id);
-        self.domain.works(shard)
+        self.domain.arrives(id, Arrival::Begins { id, attempt, head })
     }
 }
 
@@ -50,7 +46,7 @@ impl Drop for Began {
     fn drop(&mut self) {
         let Some(head) = self.head.take() else { return };
         let shard = self.domain.shard(self.id);
-        let is_last = shard.is_some_and(|shard| shard.lock().starting.ends(self.id, self.attempt));
+        let is_last = shard.is_some_and(|mut shard| shard.starting.ends(self.id, self.attempt));
         if let Some(key) = head.key.as_ref().filter(|_| is_last) {
             self.domain.index.lock().removes(head.workflow, key, self.id);
         }
@@ -90,6 +86,11 @@ impl Told {
     pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, entry: Vec<u8>) -> Self {
         Self { domain, id, entry, place: Place::of(0) }
     }
+
+    fn arrives(&mut self, counted: bool) -> Option<Waker> {
+        let (id, place, entry) = (self.id, self.place, std::mem::take(&mut self.entry));
+        self.domain.arrives(id, Arrival::Told { id, place, entry, counted })
+    }
 }
 
 impl Answer for Told {
@@ -102,33 +103,33 @@ impl Answer for Told {
         None
     }
 
-    fn give(self: Box<Self>) -> Option<Waker> {
-        self.domain.arrives(self.id, self.place, &self.entry)
+    fn give(mut self: Box<Self>) -> Option<Waker> {
+        self.arrives(false)
     }
 }
 
 /// As [`Told`], of an event that a workflow has to take before it may end.
-pub(crate) struct Came {
+pub(crate) struct Event {
     told: Told,
     counted: bool,
 }
 
-impl Came {
+impl Event {
     pub(crate) fn new(told: Told) -> Self {
         Self::count(&told, 1);
         Self { told, counted: true }
     }
 
     fn count(told: &Told, more: i32) {
-        if let Some(shard) = told.domain.shard(told.id)
-            && let Some(record) = shard.lock().records.get_mut(&told.id)
+        if let Some(mut shard) = told.domain.shard(told.id)
+            && let Some(record) = shard.records.get_mut(&told.id)
         {
             record.arriving = record.arriving.saturating_add_signed(more);
         }
     }
 }
 
-impl Answer for Came {
+impl Answer for Event {
     fn record(&mut self, order: u64, into: &mut Vec<u8>) {
         self.told.record(order, into);
     }
@@ -139,13 +140,11 @@ impl Answer for Came {
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
         self.counted = false;
-        Self::count(&self.told, -1);
-        let Told { domain, id, entry, place } = &self.told;
-        domain.arrives(*id, *place, entry)
+        self.told.arrives(true)
     }
 }
 
-impl Drop for Came {
+impl Drop for Event {
     fn drop(&mut self) {
         if self.counted {
             Self::count(&self.told, -1);

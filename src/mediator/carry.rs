@@ -61,7 +61,7 @@ impl Pump {
         id: WorkflowId,
         look: impl FnOnce(&Record) -> T,
     ) -> Option<T> {
-        let shard = self.domain.shard(id)?.lock();
+        let shard = self.domain.shard(id)?;
         shard.records.get(&id).map(|record| look(record))
     }
 
@@ -92,7 +92,7 @@ impl Pump {
             if comes {
                 // It takes that first.
                 self.forget(id);
-                self.domain.shard(id).into_iter().for_each(|shard| shard.lock().queue(id));
+                self.domain.shard(id).into_iter().for_each(|mut shard| shard.queue(id));
                 return None;
             }
         }

@@ -60,9 +60,8 @@ impl Domain {
     pub(super) fn apply(&self, changes: Vec<Change>, steps: &[u8], now: Moment) {
         for change in changes {
             let id = change.id();
-            let Some(shard) = self.shard(id) else { continue };
-            let shard = &mut *shard.lock();
-            self.apply_one(shard, change, steps, now);
+            let Some(mut shard) = self.shard(id) else { continue };
+            self.apply_one(&mut shard, change, steps, now);
         }
     }
 

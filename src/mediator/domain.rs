@@ -11,9 +11,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::answers::{Began, Came, Told};
+use super::answers::{Began, Event, Told};
+use super::inbox::{Arrival, Came, Inbox};
 use super::index::Index;
-use super::record::{Head, Names, Place};
+use super::record::{Head, Names};
 use super::table::{Order, Ordered, Shard};
 use crate::clock::Timestamp;
 use crate::error::{Failure, Outcome};
@@ -41,10 +42,15 @@ pub(crate) struct Limits {
 pub(crate) struct Here {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) shards: Box<[Mutex<Shard>]>,
+    /// What came for each of them.
+    pub(crate) inboxes: Box<[Inbox]>,
     /// What it does is kept.
     pub(crate) kept: bool,
     pub(crate) signals: Arc<Signals>,
 }
+
+/// So many workflows may have something to do on one thread before no more events are taken.
+const ENOUGH: usize = 4096;
 
 /// A mediator.
 pub(crate) struct Domain {
@@ -99,17 +105,35 @@ impl Domain {
         self.place.get()
     }
 
-    pub(crate) fn shards(&self) -> &[Mutex<Shard>] {
-        self.here().map_or(&[], |here| &here.shards)
+    /// On how many threads its workflows live.
+    pub(crate) fn threads(&self) -> usize {
+        self.here().map_or(0, |here| here.shards.len())
     }
 
     pub(crate) fn place_of(&self, id: WorkflowId) -> usize {
-        (id.0 >> 90) as usize % self.shards().len().max(1)
+        (id.0 >> 90) as usize % self.threads().max(1)
     }
 
-    /// Where that workflow lives.
-    pub(crate) fn shard(&self, id: WorkflowId) -> Option<&Mutex<Shard>> {
-        self.shards().get(self.place_of(id))
+    /// The table of one thread, with all that came for it.
+    pub(crate) fn table(&self, at: usize) -> Option<MutexGuard<'_, Shard>> {
+        let here = self.here()?;
+        let mut shard = here.shards.get(at)?.lock();
+        shard.takes_in(&here.inboxes[at], here.kept);
+        Some(shard)
+    }
+
+    /// All tables, one after the other.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        (0..self.threads()).filter_map(|at| self.table(at))
+    }
+
+    /// The table where that workflow lives.
+    pub(crate) fn shard(&self, id: WorkflowId) -> Option<MutexGuard<'_, Shard>> {
+        self.table(self.place_of(id))
+    }
+
+    pub(crate) fn inbox(&self, at: usize) -> Option<&Inbox> {
+        self.here()?.inboxes.get(at)
     }
 
     /// The code of that name and version; the newest if none is said.
@@ -121,6 +145,11 @@ impl Domain {
         }
     }
 
+    /// So many workflows have something to do that no more should begin before.
+    pub(crate) fn has_enough_to_do(&self) -> bool {
+        self.tables().any(|shard| shard.to_do() >= ENOUGH)
+    }
+
     /// A workflow begins.
     pub(crate) fn says_begun(&self, workflow: &str) {
         if let Some(Here { subscription, signals, .. }) = self.here() {
@@ -129,32 +158,20 @@ impl Domain {
         }
     }
 
-    /// Something was put there for whoever sees to it.
-    pub(crate) fn wake(&self, shard: MutexGuard<'_, Shard>) {
-        self.works(shard).into_iter().for_each(Waker::wake);
-    }
-
-    /// As [`Domain::wake`]; it is counted as work that is not done, and whom to wake is given back.
-    pub(crate) fn works(&self, mut shard: MutexGuard<'_, Shard>) -> Option<Waker> {
-        let begins = !std::mem::replace(&mut shard.busy, true);
-        let waker = shard.waker.take();
-        drop(shard);
-        if begins && let Some(here) = self.here() {
+    /// Puts something there for a thread that sees to it, and is counted as having work that is not done.
+    /// Whom to wake.
+    pub(crate) fn put(&self, at: usize, put: impl FnOnce(&mut Came)) -> Option<Waker> {
+        let here = self.here()?;
+        let (begins, waker) = here.inboxes.get(at)?.put(put);
+        if begins {
             here.subscription.works_on_more();
         }
         waker
     }
 
-    /// Something came to a workflow, and is kept if anything is.
-    pub(crate) fn arrives(&self, id: WorkflowId, place: Place, entry: &[u8]) -> Option<Waker> {
-        let mut shard = self.shard(id)?.lock();
-        if !shard.arrives(id, place, entry) {
-            if !self.is_kept() {
-                return None;
-            }
-            shard.late.push((id, place));
-        }
-        self.works(shard)
+    /// Something came.
+    pub(crate) fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
+        self.put(self.place_of(id), |came| came.arrivals.push(arrival))
     }
 
     /// An answer that tells a workflow that, once it is kept.
@@ -178,14 +195,14 @@ impl Domain {
         let mut bytes = Vec::new();
         Entry::Came { name, key: Some(key.as_str()), event, payload }.put(&mut bytes);
         let answers = ids.into_iter().map(|id| {
-            Box::new(Came::new(Told::new(self.clone(), id, bytes.clone()))) as Box<dyn Answer>
+            Box::new(Event::new(Told::new(self.clone(), id, bytes.clone()))) as Box<dyn Answer>
         });
         answers.collect()
     }
 
     /// Whether a workflow is to be told of events of that name, and of that one.
     fn expects(&self, id: WorkflowId, name: &str, event: EventId) -> bool {
-        let workflow = self.shard(id).and_then(|shard| shard.lock().is_there_for(id, event));
+        let workflow = self.shard(id).and_then(|shard| shard.is_there_for(id, event));
         workflow.is_some_and(|workflow| {
             self.expected.iter().any(|(of, events)| *of == workflow && events.contains(&name))
         })
@@ -198,13 +215,12 @@ impl Domain {
         order: Order,
         kept: Option<oneshot::Sender<()>>,
     ) -> bool {
-        let Some(shard) = self.shard(id) else { return false };
-        let mut shard = shard.lock();
-        if !shard.records.contains_key(&id) {
+        if !self.shard(id).is_some_and(|shard| shard.records.contains_key(&id)) {
             return false;
         }
-        shard.orders.push_back(Ordered { id, order, kept });
-        self.wake(shard);
+        let ordered = Ordered { id, order, kept };
+        let waker = self.put(self.place_of(id), |came| came.orders.push_back(ordered));
+        waker.into_iter().for_each(Waker::wake);
         true
     }
 }
@@ -215,7 +231,7 @@ impl Awaits for Domain {
             let record = shard.records.get(&of)?;
             record.open.iter().find(|open| open.step == step).map(drop)
         };
-        self.shard(of).is_some_and(|shard| waits(&shard.lock()).is_some())
+        self.shard(of).is_some_and(|shard| waits(&shard).is_some())
     }
 
     fn answer(
@@ -260,17 +276,15 @@ impl Awaits for Domain {
             None => WorkflowId::of_event(number, workflow, from),
         };
         let key = own.or(key);
-        let Some(shard) = self.shard(id) else {
+        let Some(mut shard) = self.shard(id) else {
             return Err(Failure::transient(format!(
                 "the mediator `{}` is not there yet",
                 self.name
             )));
         };
-        let attempt = {
-            let mut shard = shard.lock();
-            let has_begun = shard.has_begun(id);
-            (!has_begun).then(|| shard.starting.begins(id, code.name(), from)).flatten()
-        };
+        let has_begun = shard.has_begun(id);
+        let attempt = (!has_begun).then(|| shard.starting.begins(id, code.name(), from)).flatten();
+        drop(shard);
         let Some(attempt) = attempt else {
             return Ok(Beginning { id, begins: None, facts: Vec::new() });
         };

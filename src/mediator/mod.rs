@@ -8,6 +8,7 @@ pub(crate) mod answers;
 mod carry;
 mod changes;
 pub(crate) mod domain;
+mod inbox;
 mod index;
 mod pump;
 pub(crate) mod record;
@@ -32,6 +33,7 @@ use crate::supervise::child::{Child, ChildOptions, Declaration, Memory, Seat};
 use crate::supervise::{ChildKind, DeclaredChild, IntoChild, into_child};
 use crate::workflow::{Code, Given, Workflow};
 use domain::{Domain, Here, Limits, Routes};
+use inbox::Inbox;
 use pump::Pump;
 use router::{Events, Router};
 
@@ -286,6 +288,7 @@ impl Child for Mediating {
         let here = Here {
             subscription: subscription.clone(),
             shards: (0..hosts.max(1)).map(|_| Mutex::default()).collect(),
+            inboxes: (0..hosts.max(1)).map(|_| Inbox::default()).collect(),
             kept: broker.journal.is_some(),
             signals: broker.signals.clone(),
         };

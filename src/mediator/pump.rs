@@ -91,8 +91,7 @@ impl Pump {
     /// Runs as long as its host does.
     pub(super) async fn run(mut self) {
         // Whoever ran it before may have left something behind.
-        if let Some(shard) = self.domain.shards().get(self.shard) {
-            let mut shard = shard.lock();
+        if let Some(mut shard) = self.domain.table(self.shard) {
             let unsettled: Vec<WorkflowId> = shard
                 .records
                 .iter()
@@ -100,8 +99,8 @@ impl Pump {
                 .map(|(id, _)| *id)
                 .collect();
             unsettled.into_iter().for_each(|id| shard.queue(id));
-            self.domain.wake(shard);
         }
+        self.domain.put(self.shard, |_| {});
         loop {
             let round = self.next().await;
             self.carry_out(round);
@@ -127,7 +126,7 @@ impl Pump {
             for id in due {
                 if let Some((_, advance)) = self.held.remove(&id) {
                     self.follow(id, advance);
-                    self.domain.shard(id).into_iter().for_each(|shard| shard.lock().queue(id));
+                    self.domain.shard(id).into_iter().for_each(|mut shard| shard.queue(id));
                     resumes = true;
                 }
             }
@@ -137,19 +136,24 @@ impl Pump {
                 resumes = true;
             }
             let domain = self.domain.clone();
-            let Some(shard) = domain.shards().get(self.shard) else { return Poll::Pending };
-            let mut shard = shard.lock();
+            let Some(inbox) = domain.inbox(self.shard) else { return Poll::Pending };
+            let Some(mut shard) = domain.table(self.shard) else { return Poll::Pending };
+            shard.held = self.held.len();
             self.take(&mut shard, now, &mut round);
-            if resumes || !round.is_empty() {
+            let mut came = inbox.lock();
+            round.orders = std::mem::take(&mut came.orders);
+            round.starts = std::mem::take(&mut came.starts);
+            if resumes || !(round.is_empty() && came.is_empty()) {
                 return Poll::Ready(round);
             }
             let timer = shard.timers.first().map(|(due, ..)| *due);
             let held = self.held.values().map(|(due, _)| *due).min();
             let again = self.again.keys().next().map(|(due, ..)| *due);
             let next = [timer, held, again].into_iter().flatten().min();
-            shard.waker = Some(task.waker().clone());
+            came.waker = Some(task.waker().clone());
             // What waits for room goes on without anybody's help.
-            let rests = self.held.is_empty() && std::mem::take(&mut shard.busy);
+            let rests = self.held.is_empty() && std::mem::take(&mut came.busy);
+            drop(came);
             drop(shard);
             if rests {
                 self.seat.subscription.has_done_all();
@@ -282,7 +286,7 @@ impl Pump {
             let due = self.seat.broker.clock.now().after(FOR_ROOM);
             self.held.insert(id, (due, advance));
             let shard = self.domain.shard(id).into_iter();
-            shard.for_each(|shard| shard.lock().lacks_room(id));
+            shard.for_each(|mut shard| shard.lacks_room(id));
         }
     }
 

@@ -141,7 +141,7 @@ fn why(record: &Record, open: &[WaitingStep]) -> String {
 impl Domain {
     /// How a workflow is.
     pub(crate) fn report(&self, id: WorkflowId, now: Moment) -> Option<WorkflowReport> {
-        let shard = self.shard(id)?.lock();
+        let shard = self.shard(id)?;
         let record = shard.records.get(&id)?;
         let mut waits_for: Vec<_> = record.open.iter().map(|open| waiting(open, now)).collect();
         waits_for.sort_by_key(|open| open.step);
@@ -164,7 +164,7 @@ impl Domain {
 
     /// What it was told, and did then.
     pub(crate) fn history(&self, id: WorkflowId) -> Option<History> {
-        let shard = self.shard(id)?.lock();
+        let shard = self.shard(id)?;
         let record = shard.records.get(&id)?;
         let head = &record.head;
         let told = record.told? as usize;
@@ -188,8 +188,7 @@ impl Domain {
     /// Those of some states, the oldest first.
     pub(crate) fn those(&self, wanted: impl Fn(WorkflowState) -> bool) -> Vec<(u64, WorkflowId)> {
         let mut found = Vec::new();
-        for shard in self.shards() {
-            let shard = shard.lock();
+        for shard in self.tables() {
             let all = shard.records.iter().filter(|(_, record)| wanted(record.status.state()));
             found.extend(all.map(|(id, record)| (record.head.started, *id)));
         }
@@ -200,8 +199,8 @@ impl Domain {
     /// All questions that wait for a person.
     pub(crate) fn tasks(&self, now: Moment) -> Vec<Task> {
         let mut tasks = Vec::new();
-        for shard in self.shards() {
-            for (id, record) in &shard.lock().records {
+        for shard in self.tables() {
+            for (id, record) in &shard.records {
                 for open in record.open.iter().filter(|open| open.kind == Kind::Ask) {
                     let WaitingStep { step, name: question, since, left, .. } = waiting(open, now);
                     let (name, key) = (record.head.workflow.to_string(), record.head.key.clone());
@@ -214,15 +213,15 @@ impl Domain {
 
     /// What a shown value is now.
     pub(crate) fn shown(&self, id: WorkflowId) -> Option<Box<[u8]>> {
-        self.shard(id)?.lock().records.get(&id)?.shows.clone()
+        self.shard(id)?.records.get(&id)?.shows.clone()
     }
 
     /// What dashboards are shown.
     pub(crate) fn census(&self) -> Census {
         let now = Timestamp::now().as_millis();
         let (mut states, mut oldest, mut step) = ([0; WorkflowState::ALL.len()], now, now);
-        for shard in self.shards() {
-            for record in shard.lock().records.values() {
+        for shard in self.tables() {
+            for record in shard.records.values() {
                 let state = record.status.state();
                 let place = WorkflowState::ALL.iter().position(|of| *of == state);
                 states[place.unwrap_or(0)] += 1;

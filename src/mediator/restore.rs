@@ -88,15 +88,14 @@ fn record(kept: &Workflow) -> Option<Box<Record>> {
 impl Domain {
     /// Takes up what the log knows of its workflows.
     pub(crate) fn restore(&self, workflows: Workflows, now: Moment) {
-        let each = workflows.len() / self.shards().len().max(1);
-        self.shards().iter().for_each(|shard| shard.lock().records.reserve(each));
+        let each = workflows.len() / self.threads().max(1);
+        self.tables().for_each(|mut shard| shard.records.reserve(each));
         // Put in order together, when all are there.
-        let mut timers = vec![Vec::new(); self.shards().len()];
+        let mut timers = vec![Vec::new(); self.threads()];
         for (id, kept) in workflows {
             let id = WorkflowId(id);
             let at = self.place_of(id);
-            let Some(shard) = self.shards().get(at) else { continue };
-            let shard = &mut *shard.lock();
+            let Some(mut shard) = self.table(at) else { continue };
             if let Some(ended) = kept.ended.as_deref().and_then(|ended| Ended::read(ended).ok()) {
                 shard.remember(id, ended);
             }
@@ -115,8 +114,8 @@ impl Domain {
                 open.key.iter().for_each(|key| self.index.lock().waits(&open.name, key, id));
             }
         }
-        for (shard, timers) in self.shards().iter().zip(timers) {
-            shard.lock().timers = timers.into_iter().collect();
+        for (mut shard, timers) in self.tables().zip(timers) {
+            shard.timers = timers.into_iter().collect();
         }
     }
 }

@@ -48,8 +48,6 @@ impl Round {
 
 impl Pump {
     pub(super) fn take(&mut self, shard: &mut Shard, now: Moment, round: &mut Round) {
-        round.orders = std::mem::take(&mut shard.orders);
-        round.starts = std::mem::take(&mut shard.starts);
         round.late = std::mem::take(&mut shard.late);
         let (most, within) = self.domain.limits.remember;
         let before = Timestamp::now().as_millis().saturating_sub(within.as_millis() as u64);

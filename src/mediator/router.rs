@@ -2,6 +2,7 @@
 //! handles them as bytes, whatever their types.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::domain::{Domain, Routes};
 use crate::error::Failure;
@@ -82,6 +83,10 @@ impl HandlerList<Router> for Events {
     ) -> Ran {
         let Stretch { batch, run, from, to, asked, budget, tick, .. } = stretch;
         let link = cx.link.clone();
+        if self.domain.has_enough_to_do() {
+            link.pause.set(Some(PAUSE));
+            return Ran::Yield(from);
+        }
         let of = &batch.events.runs()[run as usize];
         let column = batch.events.column(of);
         let first = batch.seq(of, 0);
@@ -122,5 +127,7 @@ impl HandlerList<Router> for Events {
     }
 }
 
+/// How long workflows have the thread for themselves, if so many have something to do that no more should begin.
+const PAUSE: Duration = Duration::from_millis(1);
 /// So many bytes are committed without waiting for more.
 const HEAVY: usize = 1 << 20;

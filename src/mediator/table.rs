@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
 
 use tokio::sync::oneshot;
 
+use super::inbox::Arrival;
 use super::record::{Ended, Head, Place};
 use super::starting::Startings;
 use crate::clock::Moment;
@@ -225,10 +225,10 @@ type Random = foldhash::fast::RandomState;
 #[derive(Default)]
 pub(crate) struct Shard {
     pub(crate) records: HashMap<WorkflowId, Box<Record>, Random>,
-    pub(crate) ready: VecDeque<WorkflowId>,
+    ready: VecDeque<WorkflowId>,
+    /// How many more find no room for what they send.
+    pub(crate) held: usize,
     pub(crate) timers: BTreeSet<Timer>,
-    pub(crate) orders: VecDeque<Ordered>,
-    pub(crate) starts: VecDeque<Starts>,
     /// About to begin.
     pub(crate) starting: Startings,
     /// How those ended that may be asked for, and which of them did first.
@@ -238,10 +238,8 @@ pub(crate) struct Shard {
     pub(crate) late: Vec<(WorkflowId, Place)>,
     /// Who waits for the end of which.
     pub(crate) waiting: HashMap<WorkflowId, Vec<oneshot::Sender<Ended>>, Random>,
-    /// Whoever sees to all this.
-    pub(crate) waker: Option<Waker>,
-    /// It is counted as busy.
-    pub(crate) busy: bool,
+    /// Room for what comes.
+    pub(super) room: Vec<Arrival>,
 }
 
 impl Shard {
@@ -259,6 +257,11 @@ impl Shard {
     pub(crate) fn is_there_for(&self, id: WorkflowId, event: EventId) -> Option<&'static str> {
         let record = self.records.get(&id).map(|record| record.head.workflow);
         record.or_else(|| self.starting.begins_before(id, event))
+    }
+
+    /// How many have something to do.
+    pub(crate) fn to_do(&self) -> usize {
+        self.ready.len() + self.held
     }
 
     /// It has something to do.
@@ -287,7 +290,7 @@ impl Shard {
     }
 
     /// Something came to a workflow. False if it is not there any more.
-    pub(crate) fn arrives(&mut self, id: WorkflowId, place: Place, entry: &[u8]) -> bool {
+    pub(super) fn arrives(&mut self, id: WorkflowId, place: Place, entry: &[u8]) -> bool {
         let Some(record) = self.records.get_mut(&id) else { return false };
         record.push(place, entry);
         match Entry::read(&mut Bytes(entry)) {

@@ -95,6 +95,9 @@ pub(crate) struct Subscriptions {
     pub(super) trial: Arc<Trial>,
 }
 
+/// How much the thread that makes checkpoints gives way to all others.
+const NICE: i32 = 10;
+
 impl Subscriptions {
     /// Its processor does not come back. The number of a subscription that nobody has taken up.
     pub(super) fn forget(&mut self, name: &str) -> Option<u32> {
@@ -286,7 +289,11 @@ impl Storage {
         let used = Arc::new(AtomicU64::new(keeper.used()));
         let keeps = keeps.spawn({
             let (ends, signals, used) = (ends.clone(), broker.signals.clone(), used.clone());
-            move || keep(keeper, &full, &ends, &signals, trusted, &used)
+            move || {
+                // Whoever publishes or handles goes first; on Linux this is the thread's own.
+                rustix::process::setpriority_process(None, NICE).ok();
+                keep(keeper, &full, &ends, &signals, trusted, &used)
+            }
         });
         let keeps = keeps.map_err(refused)?;
         let (reads, asked) = (reading(), self.asked);

@@ -1,6 +1,7 @@
 //! What an application asks of workflows.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -94,11 +95,8 @@ impl Runtime {
         let start =
             Start { workflow: W::NAME, input, key: None, from, correlation: from, parent: None };
         let (kept, told) = oneshot::channel();
-        if let Some(shard) = domain.shards().first() {
-            let mut shard = shard.lock();
-            shard.starts.push_back(Starts { start, kept });
-            domain.wake(shard);
-        }
+        let waker = domain.put(0, |came| came.starts.push_back(Starts { start, kept }));
+        waker.into_iter().for_each(Waker::wake);
         let core = self.core.clone();
         Asked::new(async move {
             let id = told.await.map_err(|_| Error::closed())?;
@@ -210,8 +208,7 @@ impl WorkflowHandle {
     /// `Failed` with what it said; `NotFound` if it is not known any more.
     pub fn ended<T: DeserializeOwned + Send + 'static>(&self) -> Asked<T> {
         let id = self.id;
-        let Some(shard) = self.domain.shard(id) else { return Asked::refused(gone(id)) };
-        let mut shard = shard.lock();
+        let Some(mut shard) = self.domain.shard(id) else { return Asked::refused(gone(id)) };
         if let Some(ended) = shard.ended.get(&id) {
             let ended = ended.clone();
             return Asked::new(async move { output(ended) });

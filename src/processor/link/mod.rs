@@ -75,6 +75,8 @@ pub(crate) struct Link {
     /// So many bytes are to be stored that they should be committed.
     pub(crate) heavy: Cell<bool>,
     pressure: Pressure,
+    /// How long nothing fresh is to be taken, because what follows from it does not keep up.
+    pub(crate) pause: Cell<Option<Duration>>,
     /// Some lease was too small for what the event in hand published.
     short: Cell<bool>,
     /// Everything of the front batch before this is settled, once it is committed.
@@ -123,6 +125,7 @@ impl Link {
             commits: Cell::new(1),
             heavy: Cell::new(false),
             pressure: Pressure::default(),
+            pause: Cell::new(None),
             short: Cell::new(false),
             progress: Cell::new(None),
             handled: Cell::new(0),
@@ -137,7 +140,7 @@ impl Link {
     /// After a claim: what this driver publishes lives off the reserve of who reads it, so it pauses
     /// for a while, before its outcomes have to be refused. Until when, if so.
     pub(crate) fn pause_for_readers(&self) -> Option<Moment> {
-        let pause = self.pressure.of_readers()?;
+        let pause = self.pressure.of_readers().max(self.pause.take())?;
         Some(self.broker.clock.now().after(pause))
     }
 

@@ -1,0 +1,93 @@
+//! What came for the workflows of one thread, and is not in their table yet. Whoever gives it (the thread that
+//! writes the log, as a rule) puts it here and goes on: it never waits for somebody who works with the table,
+//! so one domain's work is no other one's delay.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::record::{Head, Place};
+use super::table::{Ordered, Record, Shard, Starts};
+use crate::workflow::WorkflowId;
+
+/// Something that came, and is kept if anything is.
+pub(crate) enum Arrival {
+    /// A workflow begins.
+    Begins { id: WorkflowId, attempt: u64, head: Head },
+    /// Something is told to one. It may be counted among what that has to take before it may end.
+    Told { id: WorkflowId, place: Place, entry: Vec<u8>, counted: bool },
+}
+
+/// All that came.
+#[derive(Default)]
+pub(crate) struct Came {
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) orders: VecDeque<Ordered>,
+    pub(crate) starts: VecDeque<Starts>,
+    /// Whoever sees to all this.
+    pub(crate) waker: Option<Waker>,
+    /// It is counted as busy.
+    pub(crate) busy: bool,
+}
+
+impl Came {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.arrivals.is_empty() && self.orders.is_empty() && self.starts.is_empty()
+    }
+}
+
+/// Where it is put.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    came: Mutex<Came>,
+    filled: AtomicBool,
+}
+
+impl Inbox {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Came> {
+        self.came.lock()
+    }
+
+    /// Puts something there. Whether there was nothing to do before, and whom to wake.
+    pub(crate) fn put(&self, put: impl FnOnce(&mut Came)) -> (bool, Option<Waker>) {
+        let mut came = self.came.lock();
+        put(&mut came);
+        self.filled.store(true, SeqCst);
+        (!std::mem::replace(&mut came.busy, true), came.waker.take())
+    }
+
+    /// Gives what came in exchange for room for what comes.
+    pub(crate) fn exchange(&self, room: &mut Vec<Arrival>) {
+        if self.filled.load(SeqCst) && self.filled.swap(false, SeqCst) {
+            std::mem::swap(&mut self.came.lock().arrivals, room);
+        }
+    }
+}
+
+impl Shard {
+    /// Takes in what came; if what comes too late lies in the log, it is to be deleted there.
+    pub(crate) fn takes_in(&mut self, inbox: &Inbox, kept: bool) {
+        let mut arrivals = std::mem::take(&mut self.room);
+        inbox.exchange(&mut arrivals);
+        for arrival in arrivals.drain(..) {
+            match arrival {
+                Arrival::Begins { id, attempt, head } => {
+                    self.starting.ends(id, attempt);
+                    self.records.insert(id, Record::new(head));
+                    self.queue(id);
+                }
+                Arrival::Told { id, place, entry, counted } => {
+                    if counted && let Some(record) = self.records.get_mut(&id) {
+                        record.arriving = record.arriving.saturating_sub(1);
+                    }
+                    if !self.arrives(id, place, &entry) && kept {
+                        self.late.push((id, place));
+                    }
+                }
+            }
+        }
+        self.room = arrivals;
+    }
+}
