@@ -230,13 +230,14 @@ fn main() {
         }
         let mut ratios = (Vec::new(), Vec::new());
         for _ in 0..runs() {
-            let alone = latency(Beside::Nothing, on_disk, 3000);
+            let times = std::env::var("TIMES").ok().and_then(|of| of.parse().ok()).unwrap_or(3000);
+            let alone = latency(Beside::Nothing, on_disk, times);
             println!("{name}, alone: p50 {:.0} us, p99 {:.0} us", alone.0, alone.1);
             for (what, beside, into) in [
                 ("killed", Beside::Killed, &mut ratios.0),
                 ("flooded", Beside::Flooded, &mut ratios.1),
             ] {
-                let with = latency(beside, on_disk, 3000);
+                let with = latency(beside, on_disk, times);
                 println!(
                     "{name}, another one {what} ({}; {:.0} workflows/s): p50 {:.0} us, p99 {:.0} us: {:.2} x",
                     with.2,

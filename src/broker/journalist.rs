@@ -98,8 +98,8 @@ impl Journalist {
             if let Placed::News(told, _) | Placed::Ahead(told, _) = placed
                 && !told.answers.is_empty()
             {
-                self.told_publishers += told.answers.len();
-                give(std::mem::take(&mut told.answers), &self.sequencer.signals);
+                let asked = give(std::mem::take(&mut told.answers), &self.sequencer.signals);
+                self.told_publishers += asked; // they ask again
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::domain::Domain;
 use super::inbox::Arrival;
 use super::record::{Head, Place};
-use crate::queue::answer::{Answer, Found};
+use crate::queue::answer::Answer;
 use crate::workflow::WorkflowId;
 
 /// A workflow begins. What follows from it can be derived from the event that began it.
@@ -28,10 +28,6 @@ impl Began {
 impl Answer for Began {
     fn runs_ahead(&self) -> bool {
         true
-    }
-
-    fn find(&mut self) -> Option<Found> {
-        None
     }
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
@@ -63,10 +59,6 @@ impl<T> Kept<T> {
 }
 
 impl<T: Send> Answer for Kept<T> {
-    fn find(&mut self) -> Option<Found> {
-        None
-    }
-
     fn give(mut self: Box<Self>) -> Option<Waker> {
         let (who, what) = self.0.take()?;
         who.send(what).ok();
@@ -99,10 +91,6 @@ impl Answer for Told {
         self.domain.names(self.id).put_entry(into, self.place, &self.entry);
     }
 
-    fn find(&mut self) -> Option<Found> {
-        None
-    }
-
     fn give(mut self: Box<Self>) -> Option<Waker> {
         self.arrives(false)
     }
@@ -132,10 +120,6 @@ impl Event {
 impl Answer for Event {
     fn record(&mut self, order: u64, into: &mut Vec<u8>) {
         self.told.record(order, into);
-    }
-
-    fn find(&mut self) -> Option<Found> {
-        None
     }
 
     fn give(mut self: Box<Self>) -> Option<Waker> {

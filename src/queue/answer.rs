@@ -17,8 +17,10 @@ pub(crate) trait Answer: Send {
     fn record(&mut self, _order: u64, _into: &mut Vec<u8>) {}
 
     /// Finds whoever asked: it is answered with that from now on, and by nobody else. None if nobody waits
-    /// any more.
-    fn find(&mut self) -> Option<Found>;
+    /// any more, or this is no answer to a request.
+    fn find(&mut self) -> Option<Found> {
+        None
+    }
 
     /// Whoever was found is told. Whom to wake, when all have been.
     fn give(self: Box<Self>) -> Option<Waker>;
@@ -36,15 +38,17 @@ pub(crate) struct Found {
 /// Those of one commit, in order.
 pub(crate) type Answers = Vec<Box<dyn Answer>>;
 
-/// Counts them and gives them. To be called when no lock is held.
-pub(crate) fn give(mut answers: Answers, signals: &Signals) {
+/// Counts them and gives them; how many had asked. To be called when no lock is held.
+pub(crate) fn give(mut answers: Answers, signals: &Signals) -> usize {
     let (mut alike, mut took): (Option<(Found, u64)>, Vec<Duration>) = (None, Vec::new());
+    let mut asked = 0;
     let state = |(found, requests): (Found, u64), took: &[Duration]| {
         let Found { command, outcome, .. } = found;
         signals.state(&Signal::Requested { command, outcome, requests, took });
     };
     for answer in &mut answers {
         let Some(found) = answer.find() else { continue };
+        asked += 1;
         match &mut alike {
             Some((before, requests))
                 if (before.command, before.outcome) == (found.command, found.outcome) =>
@@ -63,4 +67,5 @@ pub(crate) fn give(mut answers: Answers, signals: &Signals) {
     // One that is told several things is woken once.
     let wakers: Vec<Waker> = answers.into_iter().filter_map(Answer::give).collect();
     wakers.into_iter().for_each(Waker::wake);
+    asked
 }
