@@ -33,7 +33,7 @@ use crate::workflow::history::{Begun, Entry, read_begun};
 use crate::workflow::replay::{Advance, Live};
 
 /// So many workflows go on in one commit.
-pub(super) const TOGETHER: usize = 256;
+pub(super) const TOGETHER: usize = 64;
 /// And so many bytes are committed without waiting for more.
 const HEAVY: usize = 256 << 10;
 /// How long something waits for room.

@@ -292,7 +292,7 @@ impl Storage {
             move || {
                 // Whoever publishes or handles goes first; on Linux this is the thread's own.
                 rustix::process::setpriority_process(None, NICE).ok();
-                keep(keeper, &full, &ends, &signals, trusted, &used)
+                keep(keeper, &full, &ends, &signals, trusted, &used);
             }
         });
         let keeps = keeps.map_err(refused)?;
