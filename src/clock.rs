@@ -11,13 +11,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Nanoseconds since the runtime started, by the monotonic clock.
+/// Nanoseconds by the monotonic clock, since long before the runtime started: what was due before it can be
+/// said, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(pub(crate) u64);
 
 impl Moment {
     pub(crate) fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    pub(crate) fn before(self, past: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(past.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     pub(crate) fn since(self, earlier: Self) -> Duration {
@@ -89,6 +94,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without any work after which the ticker sleeps, so that an idle runtime uses no CPU.
 const IDLE_TICKS: u32 = 8;
 
+/// How long before the runtime started its clock began: a hundred years.
+const BEFORE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The runtime's clock, shared by its threads.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -111,11 +119,11 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Moment {
-        Moment(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Moment::default().after(BEFORE + self.origin.elapsed())
     }
 
     pub(crate) fn instant(&self, moment: Moment) -> Instant {
-        self.origin + Duration::from_nanos(moment.0)
+        self.origin + Duration::from_nanos(moment.0).saturating_sub(BEFORE)
     }
 
     /// The coarse time: moves every millisecond while somebody calls [`Clock::working`].

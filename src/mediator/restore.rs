@@ -1,5 +1,7 @@
 //! What the log says of a mediator's workflows, put back where it was.
 
+use std::time::Duration;
+
 use super::domain::Domain;
 use super::record::{Ended, Head, place};
 use super::table::{Record, Shard, Status, Timer, open_of};
@@ -14,12 +16,21 @@ impl Shard {
     /// The steps that wait are worked out again.
     pub(crate) fn reopen(&mut self, id: WorkflowId, now: Moment) {
         let mut timers = Vec::new();
-        self.reopens(id, now, &mut timers);
+        self.reopens(id, (now, Timestamp::now()), &mut timers);
         self.timers.extend(timers);
     }
 
-    fn reopens(&mut self, id: WorkflowId, now: Moment, timers: &mut Vec<Timer>) {
-        let wall = Timestamp::now().as_millis();
+    fn reopens(
+        &mut self,
+        id: WorkflowId,
+        (now, wall): (Moment, Timestamp),
+        timers: &mut Vec<Timer>,
+    ) {
+        let wall = wall.as_millis();
+        let moment = |due: u64| {
+            let (left, past) = (due.saturating_sub(wall), wall.saturating_sub(due));
+            now.after(Duration::from_millis(left)).before(Duration::from_millis(past))
+        };
         let Some(record) = self.records.get_mut(&id) else { return };
         let over = |entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
             Ok(Entry::Done { step, .. } | Entry::Over { step }) => Some(step),
@@ -30,9 +41,7 @@ impl Shard {
         let begun = read_begun(&record.steps).unwrap_or_default();
         let since = record.head.started;
         for begun in begun.into_iter().filter(|begun| !over.contains(&begun.step)) {
-            let due = begun
-                .due
-                .map(|due| now.after(std::time::Duration::from_millis(due.saturating_sub(wall))));
+            let due = begun.due.map(moment);
             timers.extend(due.map(|due| (due, id, begun.step)));
             record.opens(open_of(&begun, due, since));
         }
@@ -88,6 +97,7 @@ fn record(kept: &Workflow) -> Option<Box<Record>> {
 impl Domain {
     /// Takes up what the log knows of its workflows.
     pub(crate) fn restore(&self, workflows: Workflows, now: Moment) {
+        let now = (now, Timestamp::now());
         let each = workflows.len() / self.threads().max(1);
         self.tables().for_each(|mut shard| shard.records.reserve(each));
         // Put in order together, when all are there.

@@ -252,7 +252,9 @@ pub fn make(log: &Path, histories: &Path) {
     let family = Go { what: "family".to_owned(), round: 0 };
     let family = runtime.start::<Family>(family).wait().unwrap();
     runtime.idle().wait();
-    ["inbox", "continues"].into_iter().for_each(|what| drop(news(what)));
+    for what in ["inbox", "continues"] {
+        news(what);
+    }
     tell("gate");
     let task = runtime.tasks().pop().unwrap();
     runtime.answer(&task, &7u32).wait().unwrap();

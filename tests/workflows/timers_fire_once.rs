@@ -70,3 +70,80 @@ fn many_that_are_due_at_once_take_turns() {
     assert_eq!((done.len(), world.works()), (many as usize, many));
     world.stop();
 }
+
+const MOST: u32 = 300;
+
+/// Half an hour, and a second more for each.
+fn half_an_hour() -> Does {
+    does(|begin, steps| async move {
+        let wait = secs(1800) + secs(u64::from(begin.order));
+        if begin.order % 5 == 0 {
+            let came = steps.wait_for::<Approved>(begin.order).or_after(wait).await?;
+            assert!(came.is_none());
+        } else {
+            steps.sleep(wait).await?;
+        }
+        steps.call(work(format!("{:04}", begin.order))).await
+    })
+}
+
+/// What a process does whose clock says that it is so late.
+fn at(clock: &str, directory: &Directory) {
+    let test = "timers_fire_once::in_order_whatever_the_clock_says";
+    let ran = std::process::Command::new("faketime")
+        .args(["-f", clock])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("CUELINE_CLOCK_CHILD", directory.path())
+        .env("CUELINE_CLOCK", clock)
+        .output()
+        .expect("`./test` installs faketime");
+    let [out, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(ran.status.success(), "{clock}: {out}{error}");
+}
+
+/// The wall clock jumps back an hour, and forward: none is lost, none comes twice, and those that were due
+/// meanwhile come in their order.
+#[test]
+fn in_order_whatever_the_clock_says() {
+    let Some(path) = std::env::var_os("CUELINE_CLOCK_CHILD") else {
+        let directory = Directory::new();
+        for clock in ["+0", "-1h", "+1h", "-1h", "+0"] {
+            at(clock, &directory);
+        }
+        return;
+    };
+    let store: Store = Store::directory(&path).into();
+    let mediator = crate::world::mediator(half_an_hour());
+    let world = World::with(store, mediator, obliging);
+    let clock = std::env::var("CUELINE_CLOCK").unwrap();
+    let waiting = || world.runtime.workflows(|_| true).len() as u32;
+    match (clock.as_str(), waiting(), world.works()) {
+        ("+0", 0, 0) => {
+            (0..MOST).rev().for_each(|order| drop(world.begin(order)));
+            world.idle();
+            assert_eq!((waiting(), world.works()), (MOST, 0));
+        }
+        ("-1h", MOST, 0) => {
+            world.idle();
+            assert_eq!((waiting(), world.works()), (MOST, 0));
+        }
+        ("+1h", MOST, 0) => {
+            while waiting() > 0 {
+                std::thread::yield_now();
+            }
+            world.idle();
+            assert_eq!(world.works(), MOST);
+            let done = world.log.all();
+            assert!(done.is_sorted(), "{done:?}");
+        }
+        // Once and for all.
+        (_, 0, MOST) => {
+            world.idle();
+            assert_eq!(world.works(), MOST);
+        }
+        (clock, waiting, works) => panic!("{clock}: {waiting} wait, {works} are done"),
+    }
+    world.stop();
+}
