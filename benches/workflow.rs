@@ -62,13 +62,14 @@ impl Workflow for Sleeps {
     type Input = Nap;
     type Output = ();
     type Expects = ();
-    async fn run(&self, _: Nap, steps: Steps) -> Outcome {
-        steps.sleep(hours(24)).await
+    async fn run(&self, nap: Nap, steps: Steps) -> Outcome {
+        steps.sleep(secs(nap.wait)).await
     }
 }
 #[derive(Serialize, Deserialize)]
 struct Nap {
     order: u64,
+    wait: u64,
 }
 cueline::event!(Nap, "nap");
 
@@ -254,22 +255,58 @@ fn recovered() -> f64 {
     took
 }
 
-fn resident() -> u64 {
+/// What the process has in memory (`VmRSS`), or had at most (`VmHWM`).
+fn memory(of: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(of)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+fn sleep(runtime: &Runtime, workflows: u64, wait: u64) {
+    for first in (0..workflows).step_by(10_000) {
+        let naps = (first..first + 10_000).map(|order| Nap { order, wait });
+        runtime.publish_all(naps).wait().unwrap();
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+const DUE: &str = "CUELINE_BENCH_DUE";
+
+/// The process in which all are due when it opens the log.
+fn wakes_all(path: &Path) {
+    let (runtime, ended, _) = start(Store::directory(path).into());
+    let (opened, began) = (memory("VmRSS"), Instant::now());
+    (0..MILLION).for_each(|_| ended.recv().unwrap());
+    println!("{opened} {} {}", memory("VmHWM"), began.elapsed().as_secs_f64());
+    runtime.shutdown(secs(60)).wait().unwrap();
+}
+
+/// Bytes in memory when a log is open in which a million are due, what more there was at most until all had
+/// ended, and how many seconds that took.
+fn due() -> (f64, f64, f64) {
+    let path = directory("workflow-due");
+    let (runtime, _, _) = start(Store::directory(&path).into());
+    let wait = 60;
+    sleep(&runtime, MILLION, wait);
+    runtime.idle().wait();
+    runtime.shutdown(secs(60)).wait().unwrap();
+    std::thread::sleep(secs(wait));
+    let ran = Command::new(std::env::current_exe().unwrap()).env(DUE, &path).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let mut said = said.split_whitespace().map(|number| number.parse::<f64>().unwrap());
+    let [opened, most, took] = std::array::from_fn(|_| said.next().unwrap());
+    std::fs::remove_dir_all(path).unwrap();
+    (opened, most - opened, took)
 }
 
 /// Bytes for each that sleeps, and seconds until a log with all of them is open.
 fn sleeping(workflows: u64) -> (f64, f64) {
     let path = directory("workflow-sleeping");
     let (runtime, _, _) = start(Store::directory(&path).into());
-    let before = resident();
-    for first in (0..workflows).step_by(10_000) {
-        runtime.publish_all((first..first + 10_000).map(|order| Nap { order })).wait().unwrap();
-    }
+    let before = memory("VmRSS");
+    sleep(&runtime, workflows, 86_400);
     runtime.idle().wait();
-    let each = (resident() - before) as f64 / workflows as f64;
+    let each = (memory("VmRSS") - before) as f64 / workflows as f64;
     runtime.shutdown(secs(60)).wait().unwrap();
     let began = Instant::now();
     let (runtime, _, _) = start(Store::directory(&path).into());
@@ -283,6 +320,9 @@ fn sleeping(workflows: u64) -> (f64, f64) {
 fn main() {
     if let Some(path) = std::env::var_os(CHILD) {
         return is_killed(Path::new(&path));
+    }
+    if let Some(path) = std::env::var_os(DUE) {
+        return wakes_all(Path::new(&path));
     }
     let runs = runs();
     println!("{:<44} {:>14} {:>14} {:>8} {:>12}", "case", "cueline", "plain", "ratio", "goal");
@@ -332,11 +372,19 @@ fn main() {
         );
     }
     if wanted("sleeping") {
-        let (each, opened) = sleeping(1_000_000);
+        let (each, opened) = sleeping(MILLION);
         println!("{:<44} {each:>8.0} bytes {:>37}", "1,000,000 sleeping, each", "< 1,024");
         println!(
             "{:<44} {opened:>12.2} s {:>37}",
             "a log with all of them is open after", "< 1.5 s"
+        );
+    }
+    if wanted("due") {
+        let (opened, more, took) = due();
+        println!(
+            "1,000,000 due when the log is opened: {:.0} MB then, {:.0} MB more at most, all have ended after {took:.1} s",
+            opened / 1e6,
+            more / 1e6,
         );
     }
 }

@@ -100,6 +100,13 @@ impl Mediators {
         Ok(())
     }
 
+    /// It is gone.
+    pub(crate) fn remove(&self, number: u32) {
+        let all = &mut *self.all.write();
+        all.by_number.remove(&number);
+        all.by_workflow.retain(|_, of| *of != number);
+    }
+
     pub(crate) fn of(&self, number: u32) -> Option<Arc<dyn Awaits>> {
         self.all.read().by_number.get(&number).cloned()
     }

@@ -163,6 +163,7 @@ impl Core {
         gone.extend(self.orphans.write().extract_if(.., through));
         for running in &gone {
             running.subscription.forget_in_log();
+            self.forget_mediator(running);
             self.broker.has_news(&running.subscription, false);
         }
         gone

@@ -291,7 +291,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`Runtime::pause`].
+    /// As [`Runtime::pause`]; `Conflict` for a mediator with workflows that have not ended.
     pub fn remove(&self, processor: &str) -> Result<(), Error> {
         // Who finds it gone looks again, to be told what there is.
         loop {
@@ -302,6 +302,7 @@ impl Runtime {
                     format!("`{processor}` is a pool's: stop its children, or delete the pool"),
                 ));
             }
+            self.core.may_be_removed(&running)?;
             // First: when its hosts have ended, nobody is to start them again.
             let gone = super::tree::let_go(&self.core, &running);
             if gone || self.core.dismiss(&running) {

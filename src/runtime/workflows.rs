@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::asked::Asked;
-use super::core::Core;
+use super::core::{Core, Running};
 use super::handle::Runtime;
 use crate::clock::Timestamp;
-use crate::error::{Error, Failure};
+use crate::error::{Error, ErrorKind, Failure};
 use crate::mediator::domain::Domain;
 use crate::mediator::record::Ended;
 use crate::mediator::report::{Census, Task, WorkflowReport};
@@ -52,6 +52,38 @@ impl Core {
             let workflows: Vec<&str> = domain.codes.iter().map(|code| code.name()).collect();
             self.recorder.add_mediator(name.index, &name.name, &workflows);
         }
+    }
+
+    fn domain_of(&self, running: &Running) -> Option<Arc<Domain>> {
+        let is_it = |domain: &Arc<Domain>| {
+            domain.here().is_some_and(|here| Arc::ptr_eq(&here.subscription, &running.subscription))
+        };
+        running.declaration.is_mediator.then(|| self.domains().into_iter().find(is_it)).flatten()
+    }
+
+    /// A mediator is not removed as long as it has workflows.
+    pub(super) fn may_be_removed(&self, running: &Running) -> Result<(), Error> {
+        let Some(domain) = self.domain_of(running) else { return Ok(()) };
+        match domain.those(|_| true).len() {
+            0 => Ok(()),
+            open => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "`{}` has {open} workflows that have not ended: let them end, or cancel them",
+                    domain.name
+                ),
+            )),
+        }
+    }
+
+    /// A processor is gone; if it was a mediator, nobody finds it any more, and others may own such workflows.
+    pub(super) fn forget_mediator(&self, running: &Running) {
+        let Some(domain) = self.domain_of(running) else { return };
+        let open = domain.those(|_| true).len();
+        if open > 0 {
+            tracing::error!(mediator = %domain.name, open, "it was deleted with workflows that had not ended: they are gone");
+        }
+        self.requests.mediators.remove(domain.number());
     }
 
     /// What is shown of mediators.

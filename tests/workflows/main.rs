@@ -9,6 +9,7 @@ mod a_workflow_comes_to_its_end;
 mod it_is_cancelled;
 mod it_makes_up_for_what_it_did;
 mod it_waits_for_events;
+mod mediators_hand_on;
 mod steps_of_all_kinds;
 #[allow(dead_code)]
 #[path = "../promises/support.rs"]
