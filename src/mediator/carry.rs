@@ -161,7 +161,8 @@ impl Pump {
         for begun in &advance.begun {
             begun.put(&mut self.steps);
             let due = dues.iter().find(|(step, _)| *step == begun.step).map(|(_, due)| *due);
-            if let Some(open) = open_of(begun, due, wall) {
+            if let Some(mut open) = open_of(begun, due, wall) {
+                open.sent = matches!(open.kind, Kind::Call | Kind::Undo).then_some(now);
                 quiet = quiet && is_quiet(&open, now);
                 self.changes.push(Change::Opens { id, open });
             }

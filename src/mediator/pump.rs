@@ -172,6 +172,7 @@ impl Pump {
     }
 
     fn carry_out(&mut self, round: Round) {
+        round.took.into_iter().for_each(|took| self.says_step(took));
         for (id, step) in round.over {
             let over = self.domain.tells(id, &Entry::Over { step });
             self.answers.push(over);

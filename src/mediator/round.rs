@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::pump::{Pump, TOGETHER};
 use super::record::{Head, Place};
@@ -30,6 +31,8 @@ pub(super) struct Round {
     pub(super) orders: VecDeque<Ordered>,
     pub(super) starts: VecDeque<Starts>,
     pub(super) late: Vec<(WorkflowId, Place)>,
+    /// How long it took to get the result of one of the commands.
+    pub(super) took: Option<Duration>,
     pub(super) forgotten: Vec<WorkflowId>,
     pub(super) ran: Vec<(WorkflowId, u32, Result<Vec<u8>, Failure>)>,
 }
@@ -49,6 +52,7 @@ impl Round {
 impl Pump {
     pub(super) fn take(&mut self, shard: &mut Shard, now: Moment, round: &mut Round) {
         round.late = std::mem::take(&mut shard.late);
+        round.took = shard.answered.take().map(|sent| now.since(sent));
         let (most, within) = self.domain.limits.remember;
         let before = Timestamp::now().as_millis().saturating_sub(within.as_millis() as u64);
         while round.forgotten.len() < TOGETHER

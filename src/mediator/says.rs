@@ -54,6 +54,10 @@ impl Pump {
         &self.seat.subscription.name
     }
 
+    pub(super) fn says_step(&self, took: Duration) {
+        self.seat.broker.signals.state(&Signal::WorkflowStep { mediator: self.name(), took });
+    }
+
     pub(super) fn says_status(&self, id: WorkflowId, head: &Head, status: &Status) {
         let (mediator, workflow, id, state) =
             (self.name(), head.workflow, id.event(), status.state());

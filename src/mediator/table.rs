@@ -30,6 +30,8 @@ pub(crate) struct Open {
     pub(crate) due: Option<Moment>,
     /// Since when it waits, in milliseconds since 1970.
     pub(crate) since: u64,
+    /// The same by this process's clock, if it is a command that was sent in this process.
+    pub(crate) sent: Option<Moment>,
 }
 
 /// How a workflow is.
@@ -238,6 +240,8 @@ pub(crate) struct Shard {
     pub(crate) late: Vec<(WorkflowId, Place)>,
     /// Who waits for the end of which.
     pub(crate) waiting: HashMap<WorkflowId, Vec<oneshot::Sender<Ended>>, Random>,
+    /// When one of the commands was sent whose results have come since somebody looked.
+    pub(crate) answered: Option<Moment>,
     /// Room for what comes.
     pub(super) room: Vec<Arrival>,
 }
@@ -294,7 +298,10 @@ impl Shard {
         let Some(record) = self.records.get_mut(&id) else { return false };
         record.push(place, entry);
         match Entry::read(&mut Bytes(entry)) {
-            Ok(Entry::Done { step, .. } | Entry::Over { step }) => drop(self.closes(id, step)),
+            Ok(Entry::Done { step, .. } | Entry::Over { step }) => {
+                let sent = self.closes(id, step).and_then(|open| open.sent);
+                self.answered = self.answered.or(sent);
+            }
             // Also one that has stopped does that.
             Ok(Entry::Cancelled | Entry::Compensate) => record.status = Status::Running,
             _ => {}
@@ -370,5 +377,6 @@ pub(crate) fn open_of(begun: &Begun, due: Option<Moment>, since: u64) -> Option<
         key: begun.key.clone(),
         due,
         since,
+        sent: None,
     })
 }

@@ -85,6 +85,8 @@ catalog! {
     WORKFLOW_STATES = "cueline_workflow_state_changes_total", Counter, Count,
         ["mediator", "workflow", "state"],
         "Workflows that came into a state: compensating, stuck, diverged and others.";
+    WORKFLOW_STEP = "cueline_workflow_step_seconds", Histogram, Seconds, ["mediator"],
+        "From sending a command to its result reaching the workflow; sampled: one of those that come together.";
     WORKFLOW_MISSED = "cueline_workflow_missed_total", Counter, Count, ["mediator", "what"],
         "Results of abandoned steps, events that no workflow expects, events that one had not taken.";
     WORKFLOWS = "cueline_workflows", Gauge, Count, ["mediator", "state"],

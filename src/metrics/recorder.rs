@@ -357,6 +357,7 @@ impl Observer for Arc<Recorder> {
             Signal::WorkflowBegan { .. }
             | Signal::WorkflowEnded { .. }
             | Signal::WorkflowIs { .. }
+            | Signal::WorkflowStep { .. }
             | Signal::WorkflowMissed { .. } => self.workflows.observe(signal, self),
             Signal::Held { .. } | Signal::Space { .. } => {}
         }

@@ -22,6 +22,7 @@ struct MediatorHandles {
     states: Vec<Gauge>,
     oldest: Gauge,
     oldest_step: Gauge,
+    step: Histogram,
 }
 
 struct WorkflowHandles {
@@ -53,6 +54,7 @@ impl MediatorHandles {
             states: WorkflowState::ALL.iter().map(state).collect(),
             oldest: recorder.gauge(&catalog::WORKFLOW_OLDEST, &[name]),
             oldest_step: recorder.gauge(&catalog::WORKFLOW_STEP_OLDEST, &[name]),
+            step: recorder.histogram(&catalog::WORKFLOW_STEP, &[name]),
         }
     }
 
@@ -106,6 +108,9 @@ impl Workflows {
                 let of = self.of(mediator.index, &mediator.name, recorder);
                 let handles = of.workflow(workflow, recorder);
                 handles.states[place(&WorkflowState::ALL, state)].increment(1);
+            }
+            Signal::WorkflowStep { mediator, took } => {
+                self.of(mediator.index, &mediator.name, recorder).step.record(took.as_secs_f64());
             }
             Signal::WorkflowMissed { mediator, what, count } => {
                 let of = self.of(mediator.index, &mediator.name, recorder);

@@ -11,6 +11,7 @@ pub(super) fn log(signal: &Signal<'_>) {
         | Signal::Written { .. }
         | Signal::Checkpointed { .. }
         | Signal::Requested { outcome: RequestOutcome::Answered, .. }
+        | Signal::WorkflowStep { .. }
         | Signal::Damaged { .. } => {} // each stretch was told when it was found
         Signal::WorkflowBegan { mediator, workflow } => {
             debug!(%mediator, workflow, "a workflow began");

@@ -318,6 +318,13 @@ pub enum Signal<'a> {
         /// Why.
         why: &'a str,
     },
+    /// The result of a command has reached its workflow: one of those that came together.
+    WorkflowStep {
+        /// The mediator.
+        mediator: &'a ProcessorName,
+        /// How long that took, from when the command was sent.
+        took: Duration,
+    },
     /// Results or events that nobody takes: a step was abandoned before its result came, or an event came
     /// that no workflow expects, or that one has not taken when it ended.
     WorkflowMissed {

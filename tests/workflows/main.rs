@@ -14,6 +14,7 @@ mod steps_of_all_kinds;
 #[allow(dead_code)]
 #[path = "../promises/support.rs"]
 mod support;
+mod they_are_counted;
 mod timers_fire_once;
 mod what_cannot_go_on_is_shown;
 mod what_is_handed_out_early_is_not_lost;

@@ -128,8 +128,24 @@ impl World {
         Self::with(store, mediator(does), handle)
     }
 
+    /// As [`World::new`], with metrics.
+    pub fn served(
+        does: Does,
+        handle: impl Fn(&str, u32) -> Outcome<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::built(Runtime::builder("test").serve(0), mediator(does), handle)
+    }
+
     pub fn with(
         store: Store,
+        mediator: impl IntoChild,
+        handle: impl Fn(&str, u32) -> Outcome<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::built(Runtime::builder("test").store(store), mediator, handle)
+    }
+
+    fn built(
+        builder: cueline::RuntimeBuilder,
         mediator: impl IntoChild,
         handle: impl Fn(&str, u32) -> Outcome<String> + Send + Sync + 'static,
     ) -> Self {
@@ -142,8 +158,7 @@ impl World {
         let worker = worker.serves::<Work>().serves::<Undo>().retry(quick(3));
         let tree = supervisor().child(worker).child(mediator);
         let failed = Log::default();
-        let runtime = Runtime::builder("test").store(store).supervise(tree);
-        let runtime = runtime.observe(Failures(failed.clone())).start().unwrap();
+        let runtime = builder.supervise(tree).observe(Failures(failed.clone())).start().unwrap();
         Self { runtime, log, failed }
     }
 
