@@ -44,7 +44,17 @@
 //! batch once to each thread that has subscriptions. A driver there runs the handler in place; what
 //! the handler publishes and keeps leaves together with the acknowledgement. What becomes of a
 //! failed event is decided by one pure state machine per subscription.
-
+//!
+//! # The flow of a workflow
+//!
+//! ```text
+//! initiating event ─> the mediator's queue ─> the workflow's code, told one thing after the other ─> effects
+//!            ─> one commit (history + commands) ─> processor ─> reply ─> the mediator's inbox ─> … ─> the end
+//! ```
+//!
+//! A [`Workflow`] is an `async fn` over [`Steps`]; a [`Mediator`] owns those of one domain. What it has done is
+//! kept with the commands that it sends, so that its code, run again from its beginning, goes on where it was.
+//!
 //! # The flow of a failure
 //!
 //! ```text

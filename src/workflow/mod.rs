@@ -15,6 +15,8 @@ pub(crate) mod replay;
 pub(crate) mod saved;
 mod step;
 pub(crate) mod steps;
+#[cfg(test)]
+mod undoing;
 
 pub use id::WorkflowId;
 pub use saved::History;
