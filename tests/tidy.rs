@@ -80,6 +80,7 @@ const PURE: &[&str] = &[
     "workflow/saved.rs",
     "workflow/step.rs",
     "workflow/steps.rs",
+    "mediator/endings.rs",
     "mediator/index.rs",
     "mediator/starting.rs",
     "mediator/record.rs",

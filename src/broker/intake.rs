@@ -34,7 +34,7 @@ pub(crate) enum Entry {
 
 pub(crate) struct Inner {
     open: Events,
-    sealed: Vec<Entry>,
+    pub(super) sealed: Vec<Entry>,
     /// Subscriptions that have something to tell to the log.
     news: Vec<Arc<Subscription>>,
     /// What was taken is being written.

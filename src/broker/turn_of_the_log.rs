@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::intake::Entry;
 use super::sequencer::{Order, Placed, Sequencer};
 use crate::clock::Moment;
 use crate::queue::Subscription;
@@ -44,8 +45,9 @@ impl Sequencer {
         for subscription in begun.into_iter().chain(news) {
             into.extend(self.news(order, &subscription));
         }
-        let is_unhanded =
-            |placed: &Placed| matches!(placed, Placed::Batch(_) | Placed::News(_, Some(_)));
+        let is_unhanded = |placed: &Placed| {
+            matches!(placed, Placed::Batch(_) | Placed::News(_, Some(_)) | Placed::Subscribe(..))
+        };
         order.unhanded = into.iter().any(is_unhanded);
         any
     }
@@ -54,7 +56,9 @@ impl Sequencer {
     /// has its place before it has been handed out. False if it has to wait.
     pub(crate) fn run_ahead(&self, subscription: &Subscription) -> bool {
         let order = &mut *self.order.lock();
-        if order.unhanded {
+        // Whoever is about to subscribe has been told that it is there.
+        let subscribes = |entry: &Entry| matches!(entry, Entry::Subscribe(..));
+        if order.unhanded || self.intake.lock().sealed.iter().any(subscribes) {
             return false;
         }
         let Some(mut told) = subscription.take_news() else { return true };

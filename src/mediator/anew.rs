@@ -20,15 +20,19 @@ impl Pump {
         head: &Head,
         end: End,
         untaken: &[EventId],
-        next: u32,
+        (told, next): (u32, u32),
     ) {
         self.forget(id);
         let names = self.domain.names(id);
         let kept = self.with_record(id, |record| {
             let mut carried: Vec<(Place, Vec<u8>)> = Vec::new();
-            let is_carried = |entry: &[u8]| {
-                let entry = Entry::read(&mut Bytes(entry));
-                matches!(entry, Ok(Entry::Came { event, .. }) if untaken.contains(&event))
+            // What it has not taken, or not even been told, and is not about a step.
+            let is_carried = |number: usize, entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
+                Ok(Entry::Came { event, .. }) => {
+                    untaken.contains(&event) || number >= told as usize
+                }
+                Ok(Entry::Cancelled | Entry::Compensate) => number >= told as usize,
+                _ => false,
             };
             let continues = matches!(end, End::Continued(_));
             self.link.stage_facts(|facts| {
@@ -36,15 +40,16 @@ impl Pump {
                     names.delete_head(facts);
                 }
                 record.facts.iter().for_each(|first| names.delete_steps(facts, *first));
-                for (place, entry) in record.entries().flatten() {
-                    if !(continues && is_carried(entry)) {
+                for (number, (place, entry)) in record.entries().flatten().enumerate() {
+                    if !(continues && is_carried(number, entry)) {
                         names.delete_entry(facts, place);
                     }
                 }
             });
             if continues {
-                let all = record.entries().flatten().filter(|(_, entry)| is_carried(entry));
-                carried.extend(all.map(|(place, entry)| (place, entry.to_vec())));
+                let all = record.entries().flatten().enumerate();
+                let all = all.filter(|(number, (_, entry))| is_carried(*number, entry));
+                carried.extend(all.map(|(_, (place, entry))| (place, entry.to_vec())));
             }
             (record.came, carried)
         });

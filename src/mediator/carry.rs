@@ -123,6 +123,8 @@ impl Pump {
         let mut dues: Vec<(u32, Moment)> = Vec::new();
         let mut quiet = known.quiet && advance.end.is_none();
         let origin = Self::origin(id, &known.head);
+        // Begun, and over already.
+        let mut over: Vec<u32> = Vec::new();
         for effect in std::mem::take(&mut advance.effects) {
             match effect {
                 Effect::Send { step, command: message, .. }
@@ -150,7 +152,18 @@ impl Pump {
                     self.begins_child(id, &known.head, step, workflow, input);
                 }
                 Effect::Forget { step } => {
-                    self.abandons(id, step);
+                    if let Some(begun) = advance.begun.iter().find(|begun| begun.step == step) {
+                        self.abandons(id, step, begun.kind, &begun.name);
+                        over.push(step);
+                        continue;
+                    }
+                    let open = |record: &Record| {
+                        let open = record.open.iter().find(|open| open.step == step)?;
+                        Some((open.kind, open.name.clone()))
+                    };
+                    if let Some((kind, name)) = self.with_record(id, open).flatten() {
+                        self.abandons(id, step, kind, &name);
+                    }
                     self.changes.push(Change::Closes { id, step });
                     self.again.retain(|(_, of, at), _| (*of, *at) != (id, step));
                 }
@@ -160,6 +173,9 @@ impl Pump {
         let from = self.steps.len();
         for begun in &advance.begun {
             begun.put(&mut self.steps);
+            if over.contains(&begun.step) {
+                continue;
+            }
             let due = dues.iter().find(|(step, _)| *step == begun.step).map(|(_, due)| *due);
             if let Some(mut open) = open_of(begun, due, wall) {
                 open.sent = matches!(open.kind, Kind::Call | Kind::Undo).then_some(now);
@@ -204,9 +220,10 @@ impl Pump {
             self.changes.push(Change::Status { id, status });
         }
         if let Some((end, untaken)) = advance.end {
-            self.ends(id, &known.head, end, &untaken, advance.next);
-        } else if size > self.domain.limits.history_bytes
-            || known.came as usize > self.domain.limits.history_entries
+            self.ends(id, &known.head, end, &untaken, (told, advance.next));
+        } else if !advance.compensates
+            && (size > self.domain.limits.history_bytes
+                || known.came as usize > self.domain.limits.history_entries)
         {
             self.forget(id);
             self.is_too_long(id, &known.head, size, known.came);
@@ -263,21 +280,21 @@ impl Pump {
     }
 
     /// Nobody waits for that step any more.
-    fn abandons(&self, id: WorkflowId, step: u32) {
-        let open = |record: &Record| record.open.iter().find(|open| open.step == step).cloned();
-        let Some(open) = self.with_record(id, open).flatten() else { return };
-        if open.kind == Kind::Child
-            && let Some(mediator) = self.seat.requests.mediators.of_workflow(&open.name)
+    fn abandons(&self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
+        if kind == Kind::Child
+            && let Some(mediator) = self.seat.requests.mediators.of_workflow(name)
         {
-            mediator.cancel_child(&open.name, id.step(step));
+            mediator.cancel_child(name, id.step(step));
         }
     }
 
     /// A command is sent again that failed.
     pub(super) fn send_again(&mut self, id: WorkflowId, step: u32, command: Box<dyn Loose>) {
-        let Some(Some((head, (place, entry)))) =
-            self.with_record(id, |record| Some((record.head.clone(), record.failed(step)?)))
-        else {
+        let failed = |record: &Record| {
+            record.open.iter().find(|open| open.step == step)?; // else nobody waits for it any more
+            Some((record.head.clone(), record.failed(step)?))
+        };
+        let Some(Some((head, (place, entry)))) = self.with_record(id, failed) else {
             return;
         };
         let messages = std::iter::once(&*command);

@@ -85,14 +85,11 @@ impl Domain {
                 }
             }
             Change::Status { id, status } => {
-                if let Some(record) = shard.records.get_mut(&id)
-                    && record.status != status
-                {
-                    let resumes = !record.status.goes_on() && status.goes_on();
-                    record.status = status;
-                    if resumes {
-                        shard.queue(id);
-                    }
+                let Some(record) = shard.records.get_mut(&id) else { return };
+                let resumes = status == Status::Running;
+                record.status = status;
+                if resumes {
+                    shard.queue(id);
                 }
             }
             Change::Shows { id, shows } => {
@@ -119,7 +116,7 @@ impl Domain {
                 }
                 drop(index);
                 shard.tell_who_waits(id, &ended);
-                shard.remember(id, ended);
+                shard.ended.remember(id, ended);
             }
             Change::Anew { id, head, steps, facts, came, mut entries } => {
                 let Some(before) = shard.removes(id) else { return };
@@ -127,6 +124,7 @@ impl Domain {
                 entries.extend(since.map(|(place, entry)| (place, entry.to_vec())));
                 let mut record = super::table::Record::new(head);
                 (record.steps, record.facts, record.arriving) = (steps, facts, before.arriving);
+                record.queued = before.queued;
                 record.set_entries(&entries);
                 shard.records.insert(id, record);
                 shard.reopen(id, now);

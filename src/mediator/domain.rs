@@ -18,6 +18,7 @@ use super::record::{Head, Names};
 use super::table::{Order, Ordered, Shard};
 use crate::clock::Timestamp;
 use crate::error::{Failure, Outcome};
+use crate::guard::contain;
 use crate::message::{EventId, Key, Message};
 use crate::queue::Subscription;
 use crate::queue::answer::Answer;
@@ -266,7 +267,10 @@ impl Awaits for Domain {
         let code = self.code(workflow, None).ok_or_else(|| {
             Failure::permanent(format!("the mediator `{}` has no workflow `{workflow}`", self.name))
         })?;
-        let own = code.key(&input)?;
+        let own = contain(|| code.key(&input)).map_err(|panic| {
+            Failure::permanent(format!("the key of `{workflow}` panicked: {panic}"))
+                .reason("panicked")
+        })??;
         // A parent's step has its own.
         let unique = own.as_ref().filter(|_| parent.is_none());
         let (only_one, version) = (unique.is_some(), code.version());

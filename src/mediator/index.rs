@@ -71,6 +71,7 @@ impl Index {
                 waits.iter().filter(|id| !self.own.get(key).is_some_and(|own| own.contains(id))),
             );
         }
+        who.sort_unstable();
         who.dedup();
         who
     }

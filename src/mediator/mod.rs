@@ -8,6 +8,7 @@ pub(crate) mod answers;
 mod carry;
 mod changes;
 pub(crate) mod domain;
+mod endings;
 mod inbox;
 mod index;
 mod pump;
@@ -217,7 +218,7 @@ impl<Last> Mediator<Last> {
     }
 
     /// Of how many workflows that had a key ([`Workflow::key`]) it is known how they ended, and for how
-    /// long: starting one once more is answered with that. Default: 10,000, seven days.
+    /// long: starting one once more is answered with that. On each of its threads. Default: 10,000, seven days.
     #[must_use]
     pub fn remember(mut self, workflows: usize, within: Duration) -> Self {
         self.limits.remember = (workflows, within);

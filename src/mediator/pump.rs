@@ -1,7 +1,7 @@
 //! What runs the workflows of one of a mediator's threads: takes what has come, tells it to each, and carries
 //! out what follows, many at a time in one commit.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -58,6 +58,8 @@ pub(super) struct Pump {
     pub(super) link: Rc<Link>,
     pub(super) loaded: HashMap<WorkflowId, Loaded, foldhash::fast::RandomState>,
     works: FuturesUnordered<Running>,
+    /// Which steps they are.
+    running: HashSet<(WorkflowId, u32)>,
     /// What found no room, until when.
     pub(super) held: BTreeMap<WorkflowId, (Moment, Advance)>,
     /// Commands that are to be sent again.
@@ -79,6 +81,7 @@ impl Pump {
             link,
             loaded: HashMap::default(),
             works: FuturesUnordered::new(),
+            running: HashSet::new(),
             held: BTreeMap::new(),
             again: BTreeMap::new(),
             changes: Vec::new(),
@@ -92,6 +95,9 @@ impl Pump {
     pub(super) async fn run(mut self) {
         // Whoever ran it before may have left something behind.
         if let Some(mut shard) = self.domain.table(self.shard) {
+            if std::mem::replace(&mut shard.ran, true) {
+                shard.sets_timers();
+            }
             let unsettled: Vec<WorkflowId> = shard
                 .records
                 .iter()
@@ -114,6 +120,7 @@ impl Pump {
             let mut round = Round::default();
             while let Poll::Ready(Some((id, step, ran))) = Pin::new(&mut self.works).poll_next(task)
             {
+                self.running.remove(&(id, step));
                 let ran = ran.unwrap_or_else(|panic| {
                     Err(Failure::transient(format!("it panicked: {panic}")))
                 });
@@ -293,6 +300,9 @@ impl Pump {
 
     /// Runs that beside all workflows.
     pub(super) fn spawn(&mut self, id: WorkflowId, step: u32, work: Work) {
+        if !self.running.insert((id, step)) {
+            return; // it was loaded again meanwhile
+        }
         let work = Contained::new(work);
         self.works.push(Box::pin(async move { (id, step, work.await) }));
     }

@@ -107,7 +107,7 @@ impl Domain {
             let at = self.place_of(id);
             let Some(mut shard) = self.table(at) else { continue };
             if let Some(ended) = kept.ended.as_deref().and_then(|ended| Ended::read(ended).ok()) {
-                shard.remember(id, ended);
+                shard.ended.remember(id, ended);
             }
             let Some(record) = record(&kept) else {
                 // It has ended, and this came too late.
@@ -126,6 +126,7 @@ impl Domain {
         }
         for (mut shard, timers) in self.tables().zip(timers) {
             shard.timers = timers.into_iter().collect();
+            shard.ended.sort();
         }
     }
 }

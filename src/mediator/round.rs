@@ -56,9 +56,9 @@ impl Pump {
         let (most, within) = self.domain.limits.remember;
         let before = Timestamp::now().as_millis().saturating_sub(within.as_millis() as u64);
         while round.forgotten.len() < TOGETHER
-            && let Some((id, kept)) = shard.forgets(most, before)
+            && let Some(id) = shard.ended.forgets(most, before)
         {
-            round.forgotten.extend(kept.then_some(id));
+            round.forgotten.push(id);
         }
         while round.over.len() < TOGETHER
             && let Some((due, id, step)) =
@@ -71,7 +71,9 @@ impl Pump {
             && let Some(id) = shard.next_ready()
         {
             let Some(record) = shard.records.get(&id) else { continue };
-            if self.held.contains_key(&id) || !record.status.goes_on() {
+            // One that was there before may stand in the queue as well.
+            let is_taken = round.jobs.iter().any(|job| job.id == id);
+            if is_taken || self.held.contains_key(&id) || !record.status.goes_on() {
                 continue;
             }
             let loaded = self.loaded.get_mut(&id);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::endings::Endings;
 use super::inbox::Arrival;
 use super::record::{Ended, Head, Place};
 use super::starting::Startings;
@@ -71,7 +72,7 @@ pub(crate) struct Record {
     pub(crate) status: Status,
     pub(crate) shows: Option<Box<[u8]>>,
     /// It is among those that have something to do.
-    queued: bool,
+    pub(super) queued: bool,
     /// There is no room for what it sends.
     pub(crate) lacks_room: bool,
     /// Something is on its way to it that it has to take before it may end.
@@ -233,9 +234,10 @@ pub(crate) struct Shard {
     pub(crate) timers: BTreeSet<Timer>,
     /// About to begin.
     pub(crate) starting: Startings,
-    /// How those ended that may be asked for, and which of them did first.
-    pub(crate) ended: HashMap<WorkflowId, Ended, Random>,
-    pub(crate) first_ended: VecDeque<WorkflowId>,
+    /// How those ended that may be asked for.
+    pub(crate) ended: Endings,
+    /// Somebody has seen to it before.
+    pub(crate) ran: bool,
     /// Answers that came too late, and lie in the log.
     pub(crate) late: Vec<(WorkflowId, Place)>,
     /// Who waits for the end of which.
@@ -252,9 +254,19 @@ impl Shard {
         self.records.contains_key(&id) || self.starting.contains(id)
     }
 
+    /// All timers, as the steps that wait have them: whoever took some out may have been stopped before it did
+    /// anything about them.
+    pub(crate) fn sets_timers(&mut self) {
+        let all = self.records.iter().flat_map(|(id, record)| {
+            let open = record.open.iter();
+            open.filter_map(|open| Some((open.due?, *id, open.step)))
+        });
+        self.timers = all.collect();
+    }
+
     /// It was there.
     pub(crate) fn has_begun(&self, id: WorkflowId) -> bool {
-        self.records.contains_key(&id) || self.ended.contains_key(&id)
+        self.records.contains_key(&id) || self.ended.of(id).is_some()
     }
 
     /// What a workflow is that may be told of that event: not one that it begins.
@@ -298,7 +310,7 @@ impl Shard {
         let Some(record) = self.records.get_mut(&id) else { return false };
         record.push(place, entry);
         match Entry::read(&mut Bytes(entry)) {
-            Ok(Entry::Done { step, .. } | Entry::Over { step }) => {
+            Ok(Entry::Done { step, .. }) => {
                 let sent = self.closes(id, step).and_then(|open| open.sent);
                 self.answered = self.answered.or(sent);
             }
@@ -346,25 +358,6 @@ impl Shard {
         for waiting in self.waiting.remove(&id).unwrap_or_default() {
             waiting.send(ended.clone()).ok();
         }
-    }
-
-    /// How it ended is known for a while.
-    pub(crate) fn remember(&mut self, id: WorkflowId, ended: Ended) {
-        if self.ended.insert(id, ended).is_none() {
-            self.first_ended.push_back(id);
-        }
-    }
-
-    /// One whose end need not be known any more, if there are more than so many, or it ended before that;
-    /// true if the log knows it.
-    pub(crate) fn forgets(&mut self, most: usize, before: u64) -> Option<(WorkflowId, bool)> {
-        let id = *self.first_ended.front()?;
-        let is_old = self.ended.get(&id).is_none_or(|ended| ended.at < before);
-        if !(is_old || self.first_ended.len() > most) {
-            return None;
-        }
-        self.first_ended.pop_front();
-        Some((id, self.ended.remove(&id).is_some_and(|ended| ended.kept)))
     }
 }
 

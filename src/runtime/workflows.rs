@@ -241,7 +241,7 @@ impl WorkflowHandle {
     pub fn ended<T: DeserializeOwned + Send + 'static>(&self) -> Asked<T> {
         let id = self.id;
         let Some(mut shard) = self.domain.shard(id) else { return Asked::refused(gone(id)) };
-        if let Some(ended) = shard.ended.get(&id) {
+        if let Some(ended) = shard.ended.of(id) {
             let ended = ended.clone();
             return Asked::new(async move { output(ended) });
         }

@@ -29,6 +29,10 @@ impl Core {
         if let Entry::Done { step, .. } | Entry::Failed { step, .. } | Entry::Over { step } = &entry
             && matches!(self.slots.get(self.place(*step)), None | Some(Slot::Made))
         {
+            if !self.has_begun(*step) {
+                self.late += 1; // of an earlier run, or of a step that was done anew otherwise
+                return false;
+            }
             self.adds(format!("its turn without step {step}, whose result its history has"));
             return true;
         }
@@ -37,7 +41,10 @@ impl Core {
             Entry::Failed { step, failure, at, again } => self.failed(step, failure, at, again),
             Entry::Over { step } => {
                 let waits = self.waits(step).is_some();
-                self.ends(step, Ended::Over);
+                if waits {
+                    self.effects.push(Effect::Forget { step });
+                    self.ends(step, Ended::Over);
+                }
                 waits
             }
             Entry::Came { name, key, event, payload } => {
@@ -102,9 +109,9 @@ impl Core {
         true
     }
 
-    /// How often a step has failed that is tried again.
-    pub(super) fn failures(&mut self, step: u32) -> u32 {
-        self.waits(step).map_or(0, |waits| waits.failures)
+    /// How often a step has failed that waits.
+    pub(super) fn failures(&mut self, step: u32) -> Option<u32> {
+        Some(self.waits(step)?.failures)
     }
 
     /// Nobody waits for anything any more.

@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(super) recorded: VecDeque<Begun>,
     /// The last turn in which something was begun before, and that as a whole.
     known: Option<u32>,
+    /// The last step that was.
+    last: Option<u32>,
     pub(super) begun: Vec<Begun>,
     pub(super) effects: Vec<Effect>,
     pub(super) inbox: VecDeque<Came>,
@@ -101,6 +103,7 @@ impl Core {
             outstanding: 0,
             turn: 0,
             known: recorded.back().map(|known| known.turn),
+            last: recorded.iter().map(|known| known.step).max(),
             recorded,
             begun: Vec::new(),
             effects: Vec::new(),
@@ -140,6 +143,11 @@ impl Core {
 
     pub(super) fn place(&self, step: u32) -> usize {
         step.wrapping_sub(self.first) as usize
+    }
+
+    /// Its history says that it has begun that step: one of this run.
+    pub(super) fn has_begun(&self, step: u32) -> bool {
+        self.last.is_some_and(|last| (self.first..=last).contains(&step))
     }
 
     /// What it does has all been done before, up to now.

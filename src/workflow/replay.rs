@@ -351,12 +351,12 @@ impl Live {
             begun.clear();
         }
         effects.retain(|effect| match effect {
-            Effect::SendAgain { step, failures, .. } => core.failures(*step) == *failures,
+            Effect::SendAgain { step, failures, .. } => core.failures(*step) == Some(*failures),
             _ => true,
         });
         let compensates = matches!(self.phase, Phase::Undoing(_));
         let stuck = match self.undoes {
-            Some(step) if compensates => core.failures(step),
+            Some(step) if compensates => core.failures(step).unwrap_or(0),
             _ => 0,
         };
         Advance {

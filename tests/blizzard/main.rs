@@ -52,7 +52,7 @@ fn check(report: &Value) {
         }
     });
     for (name, value) in expected.as_object().unwrap() {
-        assert_eq!(report[name], *value, "{name}");
+        assert_eq!(report[name], *value, "{name}: {report}");
     }
     conserved(report);
 }

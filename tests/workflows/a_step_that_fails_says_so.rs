@@ -143,6 +143,34 @@ fn whoever_waits_for_a_handler_does_not_wait_for_ever() {
     }
 }
 
+/// Whoever has given up is not answered: the command is not sent any more.
+#[test]
+fn whoever_has_waited_long_enough_for_a_handler_sends_nothing() {
+    let calls = does(|begin, steps| async move {
+        if begin.order == 2 {
+            steps.sleep(millis(150)).await?; // as long as whoever looks for a handler looks three times
+            return Ok(String::new());
+        }
+        steps.call(Strange).wait_for_handler().timeout(millis(5)).await.unwrap_err();
+        Ok(steps.wait_for::<crate::world::Approved>(begin.order).await?.by)
+    });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, calls.clone(), |what, _| Ok(what.to_owned()));
+        let handle = world.begin(1);
+        while !handle.report().unwrap().waits_for.iter().any(|step| step.kind == "wait_for") {
+            std::thread::yield_now();
+        }
+        let stranger = processor("stranger", || Stranger).serves::<Strange>();
+        world.runtime.add("tests", stranger).wait().unwrap();
+        world.begin(2).ended::<String>().wait().unwrap();
+        world.idle();
+        let topology = world.runtime.topology();
+        let strange = topology.iter().find(|of| of.topic == "strange").unwrap();
+        assert_eq!(strange.published, 0, "nobody waits for it");
+        world.stop();
+    }
+}
+
 /// Also in another process, with another handler.
 #[test]
 fn whoever_waits_for_a_handler_waits_on_after_a_restart() {

@@ -51,3 +51,27 @@ fn again_and_again_until_it_succeeds() {
     assert_eq!(world.log.all(), ["a", "b", "undo b Some(\"B\")", "undo a Some(\"A\")"]);
     world.stop();
 }
+
+/// Somebody resumes it although it has not stopped: it goes on trying.
+#[test]
+fn resumed_while_it_waits_to_try_again_it_tries_again() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let times = AtomicU32::new(0);
+        let world = World::new(store, fails(), move |what, _| {
+            if what.starts_with("undo b") && times.fetch_add(1, SeqCst) < 3 {
+                return Err(Failure::transient("not now"));
+            }
+            refuses(what, 1)
+        });
+        let handle = world.begin(1);
+        let failed = |line: &String| line.contains("not now");
+        while !handle.report().unwrap().history.iter().any(failed) {
+            std::thread::yield_now();
+        }
+        let ended = handle.ended::<String>();
+        handle.resume().wait().unwrap();
+        ended.wait().unwrap_err();
+        assert_eq!(world.log.all(), ["a", "b", "undo b Some(\"B\")", "undo a Some(\"A\")"]);
+        world.stop();
+    }
+}

@@ -79,3 +79,58 @@ fn it_cannot_wait_for_what_it_does_not_declare() {
     assert!(said.contains("`begin`") && said.contains("type Expects"), "{said}");
     world.stop();
 }
+
+/// It begins anew after each of them, and they come all the time.
+#[test]
+fn what_comes_while_it_begins_anew_is_not_lost() {
+    const MANY: u32 = 300;
+    let counts = does(|begin, steps| async move {
+        let (key, count) = (begin.order % 10, begin.order / 10);
+        if count == MANY {
+            return Ok("all".to_owned());
+        }
+        steps.wait_for::<Approved>(key).await?;
+        steps.continue_with::<Does>(crate::world::Begin { order: begin.order + 10 })
+    });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, counts.clone(), obliging);
+        world.runtime.publish(crate::world::Begin { order: 3 }).wait().unwrap();
+        world.idle();
+        let id = world.runtime.workflows(|_| true)[0];
+        let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+        for number in 0..MANY {
+            world.runtime.publish(approved(3, &number.to_string())).wait().unwrap();
+        }
+        world.idle();
+        let left = world.runtime.workflow(id).unwrap().report();
+        assert!(left.is_none(), "it has had them all: {left:?}");
+        assert_eq!(ended.wait().unwrap(), "all");
+        world.stop();
+    }
+}
+
+/// Waits that are over are over: an event is told once.
+#[test]
+fn who_waited_for_it_before_is_told_once() {
+    let waits = does(|_, steps| async move {
+        for _ in 0..3 {
+            let none = steps.wait_for::<Approved>(99).or_after(millis(1)).await?;
+            assert!(none.is_none());
+        }
+        let first = steps.wait_for::<Approved>(99).await?.by;
+        Ok(first + &steps.wait_for::<Approved>(99).await?.by)
+    });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits.clone(), obliging);
+        let handle = world.begin(1);
+        while !handle.report().unwrap().waits_for.iter().any(|step| step.step == 3) {
+            std::thread::yield_now();
+        }
+        world.runtime.publish(approved(99, "a")).wait().unwrap();
+        world.idle();
+        let ended = handle.ended::<String>();
+        world.runtime.publish(approved(99, "b")).wait().unwrap();
+        assert_eq!(ended.wait().unwrap(), "ab");
+        world.stop();
+    }
+}

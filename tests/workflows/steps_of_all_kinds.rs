@@ -180,3 +180,38 @@ fn one_key_starts_one() {
         world.stop();
     }
 }
+
+/// A result of what it left behind comes when it has begun anew.
+#[test]
+fn what_comes_late_from_an_earlier_run_does_not_stop_it() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let gate = crate::support::Gate::default();
+        let held = gate.clone();
+        let leaves = does(|begin, steps| async move {
+            if begin.order < 100 {
+                match steps.race(steps.call(work("slow")), steps.sleep(millis(1))).await {
+                    Winner::First(did) => return did,
+                    Winner::Second(slept) => slept?,
+                }
+                return steps.continue_with::<Does>(Begin { order: begin.order + 100 });
+            }
+            Ok(steps.wait_for::<Approved>(begin.order).await?.by)
+        });
+        let world = World::new(store, leaves, move |what, _| {
+            held.pass();
+            obliging(what, 1)
+        });
+        let handle = world.begin(1);
+        while handle.report().is_none_or(|report| report.run == 0) {
+            std::thread::yield_now();
+        }
+        gate.open();
+        world.idle();
+        let report = handle.report().unwrap();
+        assert_eq!(report.state, cueline::WorkflowState::Running, "{}", report.why);
+        let ended = handle.ended::<String>();
+        world.runtime.publish(Approved { order: 101, by: "ann".into() }).wait().unwrap();
+        assert_eq!(ended.wait().unwrap(), "ann");
+        world.stop();
+    }
+}
