@@ -20,6 +20,9 @@ pub(crate) enum Arrival {
     Told { id: WorkflowId, place: Place, entry: Vec<u8>, counted: bool },
 }
 
+/// Told to a workflow that has not begun yet.
+pub(crate) type Early = (WorkflowId, Place, Vec<u8>);
+
 /// All that came.
 #[derive(Default)]
 pub(crate) struct Came {
@@ -77,6 +80,16 @@ impl Shard {
                     self.starting.ends(id, attempt);
                     self.records.insert(id, Record::new(head));
                     self.queue(id);
+                    let its = |early: &mut Early| early.0 == id;
+                    let early: Vec<_> = self.early.extract_if(.., its).collect();
+                    for (id, place, entry) in early {
+                        self.arrives(id, place, &entry);
+                    }
+                }
+                Arrival::Told { id, place, entry, .. }
+                    if self.starting.contains(id) && !self.records.contains_key(&id) =>
+                {
+                    self.early.push((id, place, entry)); // it is about to begin
                 }
                 Arrival::Told { id, place, entry, counted } => {
                     if counted && let Some(record) = self.records.get_mut(&id) {

@@ -297,6 +297,8 @@ impl Child for Mediating {
             let text = format!("the mediator `{}` is there already", self.domain.name);
             return Err(Error::config(text));
         }
+        // Nobody tells it anything before all is there.
+        self.domain.restore(workflows, now);
         let mut names: Vec<&'static str> =
             self.domain.codes.iter().map(|code| code.name()).collect();
         names.dedup();
@@ -307,7 +309,6 @@ impl Child for Mediating {
                  mediator"
             ))
         })?;
-        self.domain.restore(workflows, now);
         Ok(())
     }
 

@@ -109,11 +109,14 @@ impl Domain {
             if let Some(ended) = kept.ended.as_deref().and_then(|ended| Ended::read(ended).ok()) {
                 shard.ended.remember(id, ended);
             }
-            let Some(record) = record(&kept) else {
+            let Some(mut record) = record(&kept) else {
                 // It has ended, and this came too late.
                 shard.late.extend(kept.entries.iter().map(|(name, _)| (id, place(*name))));
                 continue;
             };
+            if self.code(record.head.workflow, Some(record.head.version)).is_none() {
+                record.status = Status::NoCode;
+            }
             if let Some(key) = &record.head.key {
                 self.index.lock().adds(record.head.workflow, key, id);
             }

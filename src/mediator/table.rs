@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::endings::Endings;
-use super::inbox::Arrival;
+use super::inbox::{Arrival, Early};
 use super::record::{Ended, Head, Place};
 use super::starting::Startings;
 use crate::clock::Moment;
@@ -160,8 +160,11 @@ impl Record {
             .flatten()
             .any(|(_, entry)| matches!(Entry::read(&mut Bytes(entry)), Ok(Entry::Failed { .. })));
         let runs = self.open.iter().any(|open| open.kind == Kind::Run);
+        // Which of its events were taken by which step only its code knows.
+        let waits = self.open.iter().any(|open| open.kind == Kind::WaitFor);
+        let takes = waits && self.entries().flatten().any(|(_, entry)| Entry::is_event(entry));
         self.status.goes_on()
-            && (self.told != Some(self.came) || failed || runs || self.open.is_empty())
+            && (self.told != Some(self.came) || failed || runs || takes || self.open.is_empty())
     }
 
     /// What is put anew in another order.
@@ -244,6 +247,8 @@ pub(crate) struct Shard {
     pub(crate) waiting: HashMap<WorkflowId, Vec<oneshot::Sender<Ended>>, Random>,
     /// When one of the commands was sent whose results have come since somebody looked.
     pub(crate) answered: Option<Moment>,
+    /// What came before the workflow that it is told to.
+    pub(super) early: Vec<Early>,
     /// Room for what comes.
     pub(super) room: Vec<Arrival>,
 }

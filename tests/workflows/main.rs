@@ -1,4 +1,11 @@
 //! What mediators and workflows promise: one behaviour a file.
+//!
+//! Of the cases that others test (Restate's, Temporal's, Oban's and River's suites) these have no counterpart here:
+//! *kill tree* (a workflow is cancelled, and makes up for what it did; nothing is killed without that), *updates*
+//! and their validation (a workflow is told events, and asks persons; nothing is validated before it is kept),
+//! *ownership transfer* (a mediator lives in one process), *rescue by age* (who died is known, so that nothing has
+//! to be taken for dead by its age). Order by key, kept state that is as at the last commit, and commands that
+//! nobody can decode are promises of processors: `tests/promises/`, `tests/durable/`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

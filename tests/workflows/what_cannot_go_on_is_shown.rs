@@ -161,9 +161,11 @@ fn one_goes_on_with_the_version_that_it_began_with() {
         Mediator::for_domain("domain").workflow(Versioned::<2>),
         obliging,
     );
+    let state = || world.runtime.workflow(id).unwrap().report().unwrap().state;
+    assert_eq!(state(), WorkflowState::NoCode, "also if nothing has come");
     approve(&world);
+    assert_eq!(state(), WorkflowState::NoCode);
     let report = world.runtime.workflow(id).unwrap().report().unwrap();
-    assert_eq!(report.state, WorkflowState::NoCode);
     assert!(report.why.contains("`versioned` version 1"), "{}", report.why);
     world.stop();
     // With both it goes on, and new ones are of the newer version.
