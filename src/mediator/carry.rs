@@ -280,11 +280,11 @@ impl Pump {
     }
 
     /// Nobody waits for that step any more.
-    fn abandons(&self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
+    fn abandons(&mut self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
         if kind == Kind::Child
             && let Some(mediator) = self.seat.requests.mediators.of_workflow(name)
         {
-            mediator.cancel_child(name, id.step(step));
+            self.answers.push(mediator.cancels_child(name, id.step(step)));
         }
     }
 

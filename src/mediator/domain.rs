@@ -315,14 +315,8 @@ impl Awaits for Domain {
         Ok(Beginning { id, begins: Some(Box::new(Began::new(self, id, attempt, head))), facts })
     }
 
-    fn cancel(&self, of: WorkflowId) {
-        let mut entry = Vec::new();
-        Entry::Cancelled.put(&mut entry);
-        self.orders(of, Order::Tell(entry), None);
-    }
-
-    fn cancel_child(&self, workflow: &str, from: EventId) {
-        self.cancel(WorkflowId::of_event(self.number(), workflow, from));
+    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
+        self.tells(WorkflowId::of_event(self.number(), workflow, from), &Entry::Cancelled)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

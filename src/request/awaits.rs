@@ -58,10 +58,8 @@ pub(crate) trait Awaits: Send + Sync {
 
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning>;
 
-    fn cancel(&self, of: WorkflowId);
-
-    /// Cancels what began as a child with that name, at that step of its parent.
-    fn cancel_child(&self, workflow: &str, from: EventId);
+    /// Cancels what began as a child with that name, at that step of its parent, when that is committed.
+    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer>;
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

@@ -43,15 +43,47 @@ fn its_child_is_cancelled_with_it() {
             steps.child::<Does>(crate::world::Begin { order }).await
         }
     }
-    let mediator = Mediator::for_domain("domain").workflow(waits()).workflow(Parent);
-    let world = World::with(Store::memory(), mediator, obliging);
-    let parent = world.runtime.start::<Parent>(5).wait().unwrap();
-    world.idle();
-    assert_eq!(world.runtime.workflows(|state| state == WorkflowState::Running).len(), 2);
-    parent.cancel().wait().unwrap();
-    parent.ended::<String>().wait().unwrap_err();
-    world.idle();
-    assert!(world.runtime.workflows(|_| true).is_empty());
-    assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
-    world.stop();
+    for store in [Store::memory(), Directory::new().store()] {
+        let mediator = Mediator::for_domain("domain").workflow(waits()).workflow(Parent);
+        let world = World::with(store, mediator, obliging);
+        let parent = world.runtime.start::<Parent>(5).wait().unwrap();
+        world.idle();
+        assert_eq!(world.runtime.workflows(|state| state == WorkflowState::Running).len(), 2);
+        parent.cancel().wait().unwrap();
+        parent.ended::<String>().wait().unwrap_err();
+        world.idle();
+        assert!(world.runtime.workflows(|_| true).is_empty());
+        assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
+        world.stop();
+    }
+}
+
+/// Nobody waits for it any more, although its parent goes on.
+#[test]
+fn a_child_is_cancelled_when_its_time_is_over() {
+    struct Impatient;
+    impl Workflow for Impatient {
+        const NAME: &'static str = "impatient";
+        type Input = u32;
+        type Output = String;
+        type Expects = ();
+        async fn run(&self, order: u32, steps: Steps) -> Outcome<String> {
+            let child = steps.child::<Does>(crate::world::Begin { order });
+            let none = child.or_after(millis(20)).await?;
+            assert!(none.is_none());
+            steps.call(crate::world::work("goes on")).await
+        }
+    }
+    for store in [Store::memory(), Directory::new().store()] {
+        let mediator = Mediator::for_domain("domain").workflow(waits()).workflow(Impatient);
+        let world = World::with(store, mediator, obliging);
+        let parent = world.runtime.start::<Impatient>(5).wait().unwrap();
+        assert_eq!(parent.ended::<String>().wait().unwrap(), "did goes on");
+        world.idle();
+        assert!(world.runtime.workflows(|_| true).is_empty());
+        let mut done = world.log.all();
+        done.sort_unstable();
+        assert_eq!(done, ["a", "goes on", "undo a Some(\"did a\")"]);
+        world.stop();
+    }
 }
