@@ -6,6 +6,7 @@
 
 mod events;
 mod ledger;
+mod panics;
 mod processors;
 mod rebooking;
 mod reference;
@@ -27,6 +28,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use events::*;
 use ledger::{Imported, Ledger};
+use panics::Panics;
 use processors::*;
 use rebooking::*;
 use reference::Reference;

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::events::{FlightCancelled, FlightScheduled, Instant};
-use crate::processors::Panics;
+use crate::panics::Panics;
 use crate::reference::Reference;
 
 /// Looks who was on a flight, and what leaves later on its way.

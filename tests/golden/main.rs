@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod queue;
+mod trips;
 mod workflows;
 
 use std::path::{Path, PathBuf};
