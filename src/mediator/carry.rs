@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::message::envelope::Origin;
 use crate::processor::link::loose::Unsent;
 use crate::queue::loose::Loose;
-use crate::request::awaits::Start;
+use crate::request::awaits::{Awaits, Start};
 use crate::signal::Missed;
 use crate::store::file::bytes::put_number;
 use crate::workflow::WorkflowId;
@@ -203,8 +203,7 @@ impl Pump {
         let size = known.size + steps.len();
         self.changes.push(Change::Began { id, steps, first, told });
         for (step, failure) in failed {
-            let failed = Entry::Failed { step, failure, at: wall, again: false };
-            self.answers.push(self.domain.tells(id, &failed));
+            self.answers.push(self.domain.clone().answer(id, step, Err(failure)));
         }
         self.says_missed(Missed::Result, u64::from(advance.late));
         if let Some(shows) = advance.shows {
@@ -271,11 +270,7 @@ impl Pump {
                 self.link.stage_facts(|facts| facts.extend_from_slice(&beginning.facts));
                 self.answers.extend(beginning.begins);
             }
-            Err(failure) => {
-                let at = Timestamp::now().as_millis();
-                let failed = Entry::Failed { step, failure, at, again: false };
-                self.answers.push(self.domain.tells(id, &failed));
-            }
+            Err(failure) => self.answers.push(self.domain.clone().answer(id, step, Err(failure))),
         }
     }
 
@@ -300,9 +295,7 @@ impl Pump {
         let messages = std::iter::once(&*command);
         let sent = self.link.can_send(&*command, true);
         if let Err(Unsent::Never(failure)) = sent {
-            let failed =
-                Entry::Failed { step, failure, at: Timestamp::now().as_millis(), again: false };
-            self.answers.push(self.domain.tells(id, &failed));
+            self.answers.push(self.domain.clone().answer(id, step, Err(failure)));
             return;
         }
         if sent.is_err() || self.link.take_room(messages).is_err() {

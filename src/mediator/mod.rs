@@ -21,6 +21,7 @@ mod says;
 mod starting;
 pub(crate) mod table;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,12 @@ use router::{Events, Router};
 /// # }
 /// ```
 pub struct Mediator<Last = ()> {
+    plan: Plan,
+    last: PhantomData<fn(&Last)>,
+}
+
+/// What was declared of a mediator, but for which workflow was given last.
+struct Plan {
     name: Arc<str>,
     codes: Vec<Arc<dyn Code>>,
     routes: Routes,
@@ -98,7 +105,6 @@ pub struct Mediator<Last = ()> {
     timeout: Option<Duration>,
     wrong: Option<String>,
     options: ChildOptions,
-    last: std::marker::PhantomData<fn(&Last)>,
 }
 
 impl Mediator {
@@ -111,7 +117,7 @@ impl Mediator {
             history_entries: 10_000,
             remember: (10_000, Duration::from_secs(7 * 24 * 3600)),
         };
-        Self {
+        let plan = Plan {
             name: Arc::from(name.as_ref()),
             codes: Vec::new(),
             routes: Routes::default(),
@@ -122,8 +128,8 @@ impl Mediator {
             timeout: None,
             wrong: None,
             options: ChildOptions::default(),
-            last: std::marker::PhantomData,
-        }
+        };
+        Self { plan, last: PhantomData }
     }
 }
 
@@ -134,10 +140,10 @@ impl<W: Workflow> Mediator<W> {
     where
         W: Workflow<Input = E>,
     {
-        self.routes.starts::<E>(W::NAME);
+        self.plan.routes.starts::<E>(W::NAME);
         let declared = Declared::of::<E>();
-        if !self.starts.iter().any(|known| known.of == declared.of) {
-            self.starts.push(declared);
+        if !self.plan.starts.iter().any(|known| known.of == declared.of) {
+            self.plan.starts.push(declared);
         }
         self
     }
@@ -147,57 +153,32 @@ impl<Last> Mediator<Last> {
     /// It owns workflows of that name. Several versions of one name may be given: what began with one goes
     /// on with it, and what begins takes the highest.
     #[must_use]
-    pub fn workflow<W: Workflow>(mut self, workflow: W) -> Mediator<W> {
+    pub fn workflow<W: Workflow>(self, workflow: W) -> Mediator<W> {
+        let mut plan = self.plan;
         let taken = |code: &Arc<dyn Code>| (code.name(), code.version()) == (W::NAME, W::VERSION);
-        if self.codes.iter().any(taken) {
-            let (name, version, of) = (W::NAME, W::VERSION, &self.name);
+        if plan.codes.iter().any(taken) {
+            let (name, version, of) = (W::NAME, W::VERSION, &plan.name);
             let text = format!(
                 "`{of}` has two workflows `{name}` of version {version}: give one of them another `VERSION` or \
                  `NAME`"
             );
-            self.wrong.get_or_insert(text);
+            plan.wrong.get_or_insert(text);
         }
-        self.codes.push(Arc::new(Given::new(workflow)));
-        let Self {
-            name,
-            codes,
-            routes,
-            starts,
-            limits,
-            shards,
-            bound,
-            timeout,
-            wrong,
-            options,
-            ..
-        } = self;
-        let last = std::marker::PhantomData;
-        Mediator {
-            name,
-            codes,
-            routes,
-            starts,
-            limits,
-            shards,
-            bound,
-            timeout,
-            wrong,
-            options,
-            last,
-        }
+        plan.codes.push(Arc::new(Given::new(workflow)));
+        Mediator { plan, last: PhantomData }
     }
 
     /// On how many threads its workflows live, at most; each belongs to one of them by its id. Default: 1.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
+        self.plan.shards = shards;
         self
     }
 
     /// How many events may wait in its queue. Default: 65,536.
     #[must_use]
     pub fn bound(mut self, events: usize) -> Self {
-        self.bound = Some(events);
+        self.plan.bound = Some(events);
         self
     }
 
@@ -205,7 +186,7 @@ impl<Last> Mediator<Last> {
     /// them. Default: 10,000. Those that sleep, or wait for an event or a person, are not kept loaded.
     #[must_use]
     pub fn loaded(mut self, workflows: usize) -> Self {
-        self.limits.loaded = workflows.max(1);
+        self.plan.limits.loaded = workflows.max(1);
         self
     }
 
@@ -213,7 +194,8 @@ impl<Last> Mediator<Last> {
     /// `TooLong`. Default: 10,000 and 16 MiB.
     #[must_use]
     pub fn history_limit(mut self, entries: usize, bytes: usize) -> Self {
-        (self.limits.history_entries, self.limits.history_bytes) = (entries, bytes);
+        let limits = &mut self.plan.limits;
+        (limits.history_entries, limits.history_bytes) = (entries, bytes);
         self
     }
 
@@ -221,19 +203,21 @@ impl<Last> Mediator<Last> {
     /// long: starting one once more is answered with that. On each of its threads. Default: 10,000, seven days.
     #[must_use]
     pub fn remember(mut self, workflows: usize, within: Duration) -> Self {
-        self.limits.remember = (workflows, within);
+        self.plan.limits.remember = (workflows, within);
         self
     }
 
     /// How long the code of a workflow may hold its thread. Default: 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.plan.timeout = Some(timeout);
         self
     }
+}
 
+impl Plan {
     fn into_spec(self) -> (ProcessorSpec<Router, Events>, Arc<Domain>) {
-        let Self { name, codes, routes, starts, limits, shards, bound, timeout, .. } = self;
+        let Plan { name, codes, routes, starts, limits, shards, bound, timeout, .. } = self;
         let mut handled = starts;
         for expected in codes.iter().flat_map(|code| code.expects()) {
             if !handled.iter().any(|known| known.of == expected.of) {
@@ -322,12 +306,13 @@ impl<Last> IntoChild for Mediator<Last> {}
 #[allow(private_interfaces)]
 impl<Last> into_child::Sealed for Mediator<Last> {
     fn options(&mut self) -> &mut ChildOptions {
-        &mut self.options
+        &mut self.plan.options
     }
 
     fn into_child(self) -> DeclaredChild {
-        let (options, wrong) = (self.options, self.wrong.clone());
-        let (spec, domain) = self.into_spec();
+        let mut plan = self.plan;
+        let (options, wrong) = (std::mem::take(&mut plan.options), plan.wrong.take());
+        let (spec, domain) = plan.into_spec();
         let child = Arc::new(Mediating { spec: Arc::new(spec), domain, wrong });
         DeclaredChild::Leaf(ChildKind::Processor, child, options)
     }

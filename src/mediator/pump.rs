@@ -1,7 +1,7 @@
 //! What runs the workflows of one of a mediator's threads: takes what has come, tells it to each, and carries
 //! out what follows, many at a time in one commit.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use super::changes::Change;
 use super::domain::Domain;
 use super::round::{Job, Round};
 use super::table::{Entries, Order, Ordered, Starts, Status};
-use crate::clock::{Moment, Timestamp};
+use crate::clock::Moment;
 use crate::error::{Failure, Outcome};
 use crate::guard::Contained;
 use crate::processor::link::{Link, yield_now};
@@ -29,7 +29,7 @@ use crate::store::file::bytes::Bytes;
 use crate::supervise::child::Seat;
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::{Fault, Work};
-use crate::workflow::history::{Begun, Entry, read_begun};
+use crate::workflow::history::{Entry, read_begun};
 use crate::workflow::replay::{Advance, Live};
 
 /// So many workflows go on in one commit.
@@ -185,14 +185,7 @@ impl Pump {
             self.answers.push(over);
         }
         for (id, step, ran) in round.ran {
-            let at = Timestamp::now().as_millis();
-            let told = match ran {
-                Ok(result) => self.domain.tells(id, &Entry::Done { step, result: &result }),
-                Err(failure) => {
-                    self.domain.tells(id, &Entry::Failed { step, failure, at, again: false })
-                }
-            };
-            self.answers.push(told);
+            self.answers.push(self.domain.clone().answer(id, step, ran));
         }
         for (id, place) in round.late {
             let names = self.domain.names(id);
@@ -267,12 +260,10 @@ impl Pump {
                 self.changes.push(Change::Status { id, status: Status::NoCode });
                 return None;
             };
-            let recorded: VecDeque<Begun> = match read_steps(&steps) {
-                Ok(recorded) => recorded,
-                Err(()) => return Some(Advance::damaged()),
-            };
+            let Ok(recorded) = read_begun(&steps) else { return Some(Advance::damaged()) };
             let holds_back = !head.held_back;
-            let live = Live::begin(code, (id, head.first), &head.input, recorded, holds_back);
+            let live =
+                Live::begin(code, (id, head.first), &head.input, recorded.into(), holds_back);
             self.loaded.insert(id, Loaded { live, told: 0, used: self.uses });
         }
         let loaded = self.loaded.get_mut(&id)?;
@@ -339,11 +330,6 @@ impl Pump {
     pub(super) fn told(&self, id: WorkflowId) -> u32 {
         self.loaded.get(&id).map_or(0, |loaded| loaded.live.told())
     }
-}
-
-/// The steps that a workflow began, in their order.
-pub(super) fn read_steps(bytes: &[u8]) -> Result<VecDeque<Begun>, ()> {
-    read_begun(bytes).map(VecDeque::from).map_err(|_| ())
 }
 
 impl Advance {
