@@ -104,3 +104,69 @@ impl Shard {
         self.room = arrivals;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::EventId;
+    use crate::workflow::history::Entry;
+
+    fn head() -> Head {
+        Head {
+            workflow: "rebook",
+            version: 1,
+            input: Box::default(),
+            key: None,
+            correlation: EventId(1),
+            started: 0,
+            parent: None,
+            only_one: false,
+            run: 0,
+            first: 0,
+            held_back: false,
+        }
+    }
+
+    fn told(id: WorkflowId) -> Arrival {
+        let mut entry = Vec::new();
+        Entry::Cancelled.put(&mut entry);
+        Arrival::Told { id, place: Place::of(1), entry, counted: false }
+    }
+
+    #[test]
+    fn what_comes_before_its_workflow_waits_for_it_and_what_comes_behind_it_is_late() {
+        let (mut shard, inbox, id) = (Shard::default(), Inbox::default(), WorkflowId(7));
+        let Some(attempt) = shard.starting.begins(id, "rebook", EventId(1)) else { return };
+        inbox.put(|came| came.arrivals.push(told(id)));
+        shard.takes_in(&inbox, true);
+        assert!(shard.late.is_empty() && shard.records.is_empty(), "it has not begun yet");
+        inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt, head: head() }));
+        shard.takes_in(&inbox, true);
+        assert_eq!(shard.records.get(&id).map(|record| record.came), Some(1));
+        shard.removes(id);
+        inbox.put(|came| came.arrivals.push(told(id)));
+        shard.takes_in(&inbox, true);
+        assert_eq!(shard.late.len(), 1, "it is to be deleted in the log");
+    }
+
+    #[test]
+    fn timers_that_somebody_took_and_did_nothing_about_are_there_again() {
+        let (mut shard, inbox, id) = (Shard::default(), Inbox::default(), WorkflowId(7));
+        inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt: 1, head: head() }));
+        shard.takes_in(&inbox, true);
+        let due = crate::clock::Moment(9);
+        let open = super::super::table::Open {
+            step: 3,
+            kind: crate::workflow::history::Kind::Sleep,
+            name: "sleep".into(),
+            key: None,
+            due: Some(due),
+            since: 0,
+            sent: None,
+        };
+        shard.opens(id, open);
+        assert_eq!(shard.timers.pop_first(), Some((due, id, 3)));
+        shard.sets_timers();
+        assert_eq!(shard.timers.first(), Some(&(due, id, 3)));
+    }
+}

@@ -181,6 +181,34 @@ fn one_key_starts_one() {
     }
 }
 
+struct Keyless;
+impl Workflow for Keyless {
+    const NAME: &'static str = "keyless";
+    type Input = u32;
+    type Output = ();
+    type Expects = ();
+    async fn run(&self, _: u32, _: Steps) -> Outcome {
+        Ok(())
+    }
+    fn key(_: &u32) -> Option<Key> {
+        panic!("it has no key")
+    }
+}
+
+/// What panics there is code of the application, and stops nobody else.
+#[test]
+fn a_child_whose_key_panics_is_a_step_that_fails() {
+    let starts = does(|_, steps| async move {
+        let failure = steps.child::<Keyless>(1).await.unwrap_err();
+        Ok(failure.chain().join(": "))
+    });
+    let mediator = Mediator::for_domain("domain").workflow(starts).workflow(Keyless);
+    let world = World::with(Store::memory(), mediator, obliging);
+    let said = world.begin(1).ended::<String>().wait().unwrap();
+    assert!(said.contains("the key of `keyless` panicked: it has no key"), "{said}");
+    world.stop();
+}
+
 /// A result of what it left behind comes when it has begun anew.
 #[test]
 fn what_comes_late_from_an_earlier_run_does_not_stop_it() {

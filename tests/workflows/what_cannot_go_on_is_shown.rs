@@ -228,6 +228,30 @@ fn a_history_has_a_limit() {
     world.stop();
 }
 
+/// What it owes does not count against its limit.
+#[test]
+fn one_that_is_too_long_makes_up_for_all_it_did() {
+    let endless = does(|_, steps| async move {
+        steps.call(work("a")).undo_with(undo("a")).await?;
+        steps.call(work("b")).undo_with(undo("b")).await?;
+        loop {
+            steps.call(work("more")).await?;
+        }
+    });
+    let mediator = Mediator::for_domain("domain").history_limit(20, 1 << 20).workflow(endless);
+    let world = World::with(Store::memory(), mediator, obliging);
+    let handle = world.begin(1);
+    world.idle();
+    assert_eq!(handle.report().unwrap().state, WorkflowState::TooLong);
+    let ended = handle.ended::<String>();
+    handle.compensate().wait().unwrap();
+    ended.wait().unwrap_err();
+    let undone: Vec<String> =
+        world.log.all().into_iter().filter(|what| what.starts_with("undo")).collect();
+    assert_eq!(undone, ["undo b Some(\"did b\")", "undo a Some(\"did a\")"]);
+    world.stop();
+}
+
 /// R-restart-from-prefix.
 #[test]
 fn one_is_done_anew_from_a_step_on() {
