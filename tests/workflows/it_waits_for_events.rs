@@ -122,15 +122,20 @@ fn who_waited_for_it_before_is_told_once() {
     });
     for store in [Store::memory(), Directory::new().store()] {
         let world = World::new(store, waits.clone(), obliging);
-        let handle = world.begin(1);
-        while !handle.report().unwrap().waits_for.iter().any(|step| step.step == 3) {
+        let both = [1, 2].map(|order| world.begin(order));
+        let waits_in_earnest = |handle: &cueline::WorkflowHandle| {
+            handle.report().unwrap().waits_for.iter().any(|step| step.step == 3)
+        };
+        while !both.iter().all(waits_in_earnest) {
             std::thread::yield_now();
         }
         world.runtime.publish(approved(99, "a")).wait().unwrap();
         world.idle();
-        let ended = handle.ended::<String>();
+        let ended = both.each_ref().map(cueline::WorkflowHandle::ended::<String>);
         world.runtime.publish(approved(99, "b")).wait().unwrap();
-        assert_eq!(ended.wait().unwrap(), "ab");
+        for ended in ended {
+            assert_eq!(ended.wait().unwrap(), "ab");
+        }
         world.stop();
     }
 }
