@@ -3,13 +3,16 @@
 
 use super::changes::Change;
 use super::pump::Pump;
-use super::record::{Ended, Head, Place};
+use super::record::{Ended, Head};
+use super::table::Open;
 use crate::clock::Timestamp;
 use crate::message::EventId;
 use crate::store::file::bytes::Bytes;
 use crate::workflow::WorkflowId;
+use crate::workflow::anew::{cut, events_first, is_carried};
+use crate::workflow::core::Numbers;
 use crate::workflow::effect::End;
-use crate::workflow::history::{Entry, read_begun};
+use crate::workflow::history::{Did, Entry};
 use crate::workflow::id::MOST_STEPS;
 
 impl Pump {
@@ -24,33 +27,22 @@ impl Pump {
     ) {
         self.forget(id);
         let names = self.domain.names(id);
+        let continues = matches!(end, End::Continued(_));
         let kept = self.with_record(id, |record| {
-            let mut carried: Vec<(Place, Vec<u8>)> = Vec::new();
-            // What it has not taken, or not even been told, and is not about a step.
-            let is_carried = |number: usize, entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
-                Ok(Entry::Came { event, .. }) => {
-                    untaken.contains(&event) || number >= told as usize
-                }
-                Ok(Entry::Cancelled | Entry::Compensate) => number >= told as usize,
-                _ => false,
-            };
-            let continues = matches!(end, End::Continued(_));
+            let is_untaken = |event| untaken.contains(&event);
+            let is_carried =
+                |number, entry| continues && is_carried(number, entry, told, is_untaken);
+            let all = || record.entries().flatten().enumerate();
             self.link.stage_facts(|facts| {
                 if !continues {
                     names.delete_head(facts);
                 }
                 record.facts.iter().for_each(|first| names.delete_steps(facts, *first));
-                for (number, (place, entry)) in record.entries().flatten().enumerate() {
-                    if !(continues && is_carried(number, entry)) {
-                        names.delete_entry(facts, place);
-                    }
-                }
+                let gone = all().filter(|(number, (_, entry))| !is_carried(*number, entry));
+                gone.for_each(|(_, (place, _))| names.delete_entry(facts, place));
             });
-            if continues {
-                let all = record.entries().flatten().enumerate();
-                let all = all.filter(|(number, (_, entry))| is_carried(*number, entry));
-                carried.extend(all.map(|(_, (place, entry))| (place, entry.to_vec())));
-            }
+            let carried = all().filter(|(number, (_, entry))| is_carried(*number, entry));
+            let carried = carried.map(|(_, (place, entry))| (place, entry.to_vec())).collect();
             (record.came, carried)
         });
         // Steps that were begun in this very turn have their fact in this commit.
@@ -68,7 +60,8 @@ impl Pump {
         if let End::Continued(input) = end {
             let first = if next > MOST_STEPS / 2 { 0 } else { next };
             let (input, run) = (input.into(), head.run + 1);
-            let head = Head { input, run, first, held_back: false, ..head.clone() };
+            let numbers = Numbers { first, ..Numbers::default() };
+            let head = Head { input, run, numbers, held_back: false, ..head.clone() };
             self.link.stage_facts(|facts| names.put_head(facts, &head));
             let (steps, facts) = (Vec::new(), Vec::new());
             self.changes.push(Change::Anew { id, head, steps, facts, came, entries });
@@ -92,31 +85,14 @@ impl Pump {
     pub(super) fn holds_back(&mut self, id: WorkflowId, at: u32) {
         let names = self.domain.names(id);
         let anew = self.with_record(id, |record| {
-            let all: Vec<(Place, Vec<u8>)> =
-                record.entries().flatten().map(|(place, entry)| (place, entry.to_vec())).collect();
-            let (mut before, since) = (all[..at as usize].to_vec(), &all[at as usize..]);
-            let trigger = before.pop();
-            let order = trigger.as_ref().map_or(0, |(place, _)| place.order);
-            let (mut moved, mut rest) = (Vec::new(), Vec::new());
-            for (place, entry) in since {
-                let within = u8::try_from(moved.len()).unwrap_or(u8::MAX - 1).min(u8::MAX - 1);
-                match Entry::is_event(entry) {
-                    true => {
-                        let to = Place { order, within };
-                        self.link.stage_facts(|facts| {
-                            names.delete_entry(facts, *place);
-                            names.put_entry(facts, to, entry);
-                        });
-                        moved.push((to, entry.clone()));
-                    }
-                    false => rest.push((*place, entry.clone())),
-                }
-            }
-            before.extend(moved);
-            before.extend(trigger);
-            before.extend(rest);
+            let all = record.entries().flatten().map(|(place, entry)| (place, entry.to_vec()));
+            let entries = events_first(all.collect(), at);
+            self.link.stage_facts(|facts| {
+                let moved = at.saturating_sub(1) as usize;
+                entries[moved..].iter().for_each(|(to, entry)| names.put_entry(facts, *to, entry));
+            });
             let head = Head { held_back: true, ..(*record.head).clone() };
-            (head, record.steps.clone(), record.facts.clone(), record.came, before)
+            (head, record.steps.clone(), record.facts.clone(), record.came, entries)
         });
         let Some((head, steps, facts, came, entries)) = anew else { return };
         self.link.stage_facts(|facts| names.put_head(facts, &head));
@@ -127,24 +103,21 @@ impl Pump {
     pub(super) fn restart_from(&mut self, id: WorkflowId, step: u32) {
         let names = self.domain.names(id);
         let anew = self.with_record(id, |record| {
-            let begun = read_begun(&record.steps).unwrap_or_default();
-            let cut = begun.iter().find(|begun| begun.step >= step).map(|begun| begun.turn);
-            let kept: Vec<_> =
-                begun.into_iter().filter(|begun| cut.is_none_or(|cut| begun.turn < cut)).collect();
-            let is_kept = |step: u32| kept.iter().any(|begun| begun.step == step);
-            let stays = |entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
-                Ok(
-                    Entry::Done { step, .. } | Entry::Failed { step, .. } | Entry::Over { step },
-                ) => is_kept(step),
-                Ok(Entry::Came { .. }) => true,
-                Ok(Entry::Cancelled | Entry::Compensate) | Err(_) => false,
-            };
+            let numbers = &record.head.numbers;
+            let begun = Did::read(&record.steps).ok()?.begun;
+            let cancelled = record.entries().flatten().any(|(_, entry)| is_cancelled(entry));
+            let cut = cut(&begun, step, &numbers.restarts, cancelled)?;
+            let mut restarts = numbers.restarts.to_vec();
+            restarts.push(cut.restart);
+            let numbers = Numbers { restarts: restarts.into(), ..*numbers };
+            let head = Head { numbers, ..(*record.head).clone() };
             let mut steps = Vec::new();
-            kept.iter().for_each(|begun| begun.put(&mut steps));
-            let first = kept.first().map(|begun| begun.step);
+            cut.kept.iter().for_each(|begun| begun.put(&mut steps));
             let all = record.entries().flatten().map(|(place, entry)| (place, entry.to_vec()));
-            let (entries, gone): (Vec<_>, Vec<_>) = all.partition(|(_, entry)| stays(entry));
+            let (entries, gone): (Vec<_>, Vec<_>) = all.partition(|(_, entry)| cut.stays(entry));
+            let first = cut.kept.first().map(|begun| begun.step);
             self.link.stage_facts(|facts| {
+                names.put_head(facts, &head);
                 record.facts.iter().for_each(|first| names.delete_steps(facts, *first));
                 gone.iter().for_each(|(place, _)| names.delete_entry(facts, *place));
                 if let Some(first) = first {
@@ -152,9 +125,16 @@ impl Pump {
                 }
             });
             let facts = first.into_iter().collect();
-            ((*record.head).clone(), steps, facts, record.came, entries)
+            let of_cut = |open: &&Open| cut.gone.iter().any(|begun| begun.step == open.step);
+            let gone: Vec<Open> = record.open.iter().filter(of_cut).cloned().collect();
+            Some((Change::Anew { id, head, steps, facts, came: record.came, entries }, gone))
         });
-        let Some((head, steps, facts, came, entries)) = anew else { return };
-        self.changes.push(Change::Anew { id, head, steps, facts, came, entries });
+        let Some((anew, gone)) = anew.flatten() else { return };
+        gone.iter().for_each(|open| self.abandons(id, open.step, open.kind, &open.name));
+        self.changes.push(anew);
     }
+}
+
+fn is_cancelled(entry: &[u8]) -> bool {
+    matches!(Entry::read(&mut Bytes(entry)), Ok(Entry::Cancelled | Entry::Compensate))
 }

@@ -7,9 +7,13 @@ use tokio::sync::oneshot;
 
 use super::domain::Domain;
 use super::inbox::Arrival;
-use super::record::{Head, Place};
+use super::record::{Head, Names};
+use crate::clock::Timestamp;
+use crate::error::Outcome;
 use crate::queue::answer::Answer;
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
+use crate::workflow::history::Entry;
 
 /// A workflow begins. What follows from it can be derived from the event that began it.
 pub(crate) struct Began {
@@ -17,17 +21,21 @@ pub(crate) struct Began {
     id: WorkflowId,
     attempt: u64,
     head: Option<Head>,
+    runs_ahead: bool,
 }
 
 impl Began {
     pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, attempt: u64, head: Head) -> Self {
-        Self { domain, id, attempt, head: Some(head) }
+        // What another mediator does is not sure to come behind its parent's commit in the log.
+        let mut parents = head.parent.iter().map(|(parent, _)| parent.mediator());
+        let runs_ahead = parents.all(|mediator| mediator == domain.number());
+        Self { domain, id, attempt, head: Some(head), runs_ahead }
     }
 }
 
 impl Answer for Began {
     fn runs_ahead(&self) -> bool {
-        true
+        self.runs_ahead
     }
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
@@ -66,29 +74,39 @@ impl<T: Send> Answer for Kept<T> {
     }
 }
 
+/// Where what comes to workflows goes.
+pub(crate) trait Receives: Send + Sync + 'static {
+    /// The mediator's number.
+    fn number(&self) -> u32;
+
+    /// Something came. Whom to wake.
+    fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker>;
+}
+
 /// Something came to a workflow, to be told when it is kept, in the order in which it is.
-pub(crate) struct Told {
-    domain: Arc<Domain>,
+pub(crate) struct Told<To: Receives> {
+    to: Arc<To>,
     id: WorkflowId,
     entry: Vec<u8>,
     place: Place,
 }
 
-impl Told {
-    pub(crate) fn new(domain: Arc<Domain>, id: WorkflowId, entry: Vec<u8>) -> Self {
-        Self { domain, id, entry, place: Place::of(0) }
+impl<To: Receives> Told<To> {
+    pub(crate) fn new(to: Arc<To>, id: WorkflowId, entry: Vec<u8>) -> Self {
+        Self { to, id, entry, place: 0 }
     }
 
     fn arrives(&mut self, counted: bool) -> Option<Waker> {
         let (id, place, entry) = (self.id, self.place, std::mem::take(&mut self.entry));
-        self.domain.arrives(id, Arrival::Told { id, place, entry, counted })
+        self.to.arrives(id, Arrival::Told { id, place, entry, counted })
     }
 }
 
-impl Answer for Told {
+impl<To: Receives> Answer for Told<To> {
     fn record(&mut self, order: u64, into: &mut Vec<u8>) {
-        self.place = Place::of(order);
-        self.domain.names(self.id).put_entry(into, self.place, &self.entry);
+        self.place = order;
+        let names = Names { mediator: self.to.number(), id: self.id };
+        names.put_entry(into, self.place, &self.entry);
     }
 
     fn give(mut self: Box<Self>) -> Option<Waker> {
@@ -96,20 +114,60 @@ impl Answer for Told {
     }
 }
 
+/// An answer that tells a workflow that, once it is kept.
+pub(crate) fn tells<To: Receives>(
+    to: Arc<To>,
+    id: WorkflowId,
+    entry: &Entry<'_>,
+) -> Box<dyn Answer> {
+    let mut bytes = Vec::new();
+    entry.put(&mut bytes);
+    Box::new(Told::new(to, id, bytes))
+}
+
+/// An answer that tells it what became of one of its steps.
+pub(crate) fn tells_result<To: Receives>(
+    to: Arc<To>,
+    of: WorkflowId,
+    step: u32,
+    result: Outcome<Vec<u8>>,
+) -> Box<dyn Answer> {
+    match result {
+        Ok(result) => tells(to, of, &Entry::Done { step, result: &result }),
+        Err(failure) => {
+            let at = Timestamp::now().as_millis();
+            tells(to, of, &Entry::Failed { step, failure, at, again: false })
+        }
+    }
+}
+
+/// As [`tells_result`], of a result that is put where it belongs.
+pub(crate) fn tells_with<To: Receives>(
+    to: Arc<To>,
+    of: WorkflowId,
+    step: u32,
+    put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
+) -> Outcome<Box<dyn Answer>> {
+    let mut entry = Vec::with_capacity(32);
+    Entry::put_done(&mut entry, step);
+    put(&mut entry)?;
+    Ok(Box::new(Told::new(to, of, entry)))
+}
+
 /// As [`Told`], of an event that a workflow has to take before it may end.
 pub(crate) struct Event {
-    told: Told,
+    told: Told<Domain>,
     counted: bool,
 }
 
 impl Event {
-    pub(crate) fn new(told: Told) -> Self {
+    pub(crate) fn new(told: Told<Domain>) -> Self {
         Self::count(&told, 1);
         Self { told, counted: true }
     }
 
-    fn count(told: &Told, more: i32) {
-        if let Some(mut shard) = told.domain.shard(told.id)
+    fn count(told: &Told<Domain>, more: i32) {
+        if let Some(mut shard) = told.to.shard(told.id)
             && let Some(record) = shard.records.get_mut(&told.id)
         {
             record.arriving = record.arriving.saturating_add_signed(more);
@@ -132,6 +190,9 @@ impl Drop for Event {
     fn drop(&mut self) {
         if self.counted {
             Self::count(&self.told, -1);
+            let Told { to: domain, id, .. } = &self.told;
+            domain.shard(*id).into_iter().for_each(|mut shard| shard.queue(*id));
+            domain.put(domain.place_of(*id), |_| {}).into_iter().for_each(Waker::wake);
         }
     }
 }

@@ -17,8 +17,11 @@ use crate::store::file::bytes::put_number;
 use crate::workflow::WorkflowId;
 use crate::workflow::came::UNHANDLED;
 use crate::workflow::effect::{Effect, End};
-use crate::workflow::history::{Entry, Kind};
+use crate::workflow::history::{Entry, Kind, put_gone};
 use crate::workflow::replay::Advance;
+
+/// The number of a fact that begins no step.
+const GONE: u32 = 1 << 31;
 
 /// So often it has to fail to make up for something until somebody is to know.
 const STUCK: u32 = 5;
@@ -87,12 +90,12 @@ impl Pump {
             return None;
         }
         if advance.returned.is_some() && matches!(advance.end, Some((End::Completed(_), _))) {
-            let told = self.told(id);
-            let comes = !known.head.held_back && (known.arriving > 0 || self.comes_more(id, told));
-            if comes {
-                // It takes that first.
+            let comes = !known.head.held_back && self.comes_more(id, self.told(id));
+            if comes || (!known.head.held_back && known.arriving > 0) {
+                // It takes that first: what is there, or as soon as it is.
                 self.forget(id);
-                self.domain.shard(id).into_iter().for_each(|mut shard| shard.queue(id));
+                let shard = self.domain.shard(id).into_iter();
+                shard.filter(|_| comes).for_each(|mut shard| shard.queue(id));
                 return None;
             }
         }
@@ -144,14 +147,14 @@ impl Pump {
                 Effect::SendAgain { step, command, failures, at, backoff } => {
                     let wait = millis(backoff.wait(failures, fastrand::f64()));
                     let wait = at.saturating_add(wait).saturating_sub(wall);
-                    self.again.insert((now.after(Duration::from_millis(wait)), id, step), command);
+                    self.again.insert(now.after(Duration::from_millis(wait)), (id, step), command);
                     quiet = false;
                 }
                 Effect::Run { step, work } => self.spawn(id, step, work),
                 Effect::Child { step, workflow, input } => {
                     self.begins_child(id, &known.head, step, workflow, input);
                 }
-                Effect::Forget { step } => {
+                Effect::Forget { step, said } => {
                     if let Some(begun) = advance.begun.iter().find(|begun| begun.step == step) {
                         self.abandons(id, step, begun.kind, &begun.name);
                         over.push(step);
@@ -163,9 +166,10 @@ impl Pump {
                     };
                     if let Some((kind, name)) = self.with_record(id, open).flatten() {
                         self.abandons(id, step, kind, &name);
+                        over.extend((!said).then_some(step));
                     }
                     self.changes.push(Change::Closes { id, step });
-                    self.again.retain(|(_, of, at), _| (*of, *at) != (id, step));
+                    self.again.remove(id, step);
                 }
             }
         }
@@ -188,7 +192,13 @@ impl Pump {
                 self.domain.index.lock().waits(&begun.name, key, id);
             }
         }
-        let first = advance.begun.first().map(|begun| begun.step);
+        // Its code alone knows that, else.
+        if advance.end.is_some() {
+            over.clear();
+        }
+        over.iter().for_each(|step| put_gone(advance.turn, *step, &mut self.steps));
+        let begun = advance.begun.first().map(|begun| begun.step);
+        let first = begun.or_else(|| over.first().map(|step| GONE | step));
         if let Some(first) = first {
             let names = self.domain.names(id);
             self.link.stage_facts(|facts| {
@@ -275,7 +285,7 @@ impl Pump {
     }
 
     /// Nobody waits for that step any more.
-    fn abandons(&mut self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
+    pub(super) fn abandons(&mut self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
         if kind == Kind::Child
             && let Some(mediator) = self.seat.requests.mediators.of_workflow(name)
         {
@@ -300,7 +310,7 @@ impl Pump {
         }
         if sent.is_err() || self.link.take_room(messages).is_err() {
             let due = self.seat.broker.clock.now().after(Duration::from_millis(50));
-            self.again.insert((due, id, step), command);
+            self.again.insert(due, (id, step), command);
             return;
         }
         if self.link.send(command, id.step(step), &Self::origin(id, &head)).is_ok() {

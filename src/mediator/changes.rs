@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::domain::Domain;
-use super::record::{Ended, Head, Place};
+use super::record::{Ended, Head};
 use super::table::{Open, Shard, Status};
 use crate::clock::Moment;
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
-use crate::workflow::history::Kind;
 
 /// One change of one workflow.
 pub(crate) enum Change {
@@ -65,6 +65,20 @@ impl Domain {
         }
     }
 
+    /// These steps wait for events.
+    pub(super) fn waits(&self, id: WorkflowId, steps: &[Open]) {
+        for (name, key) in steps.iter().filter_map(Open::event) {
+            self.index.lock().waits(name, key, id);
+        }
+    }
+
+    /// And these do so no more.
+    fn waits_no_more(&self, id: WorkflowId, steps: &[Open]) {
+        for (name, key) in steps.iter().filter_map(Open::event) {
+            self.index.lock().waits_no_more(name, key, id);
+        }
+    }
+
     fn apply_one(&self, shard: &mut Shard, change: Change, all: &[u8], now: Moment) {
         match change {
             Change::Began { id, steps, first, told } => {
@@ -77,12 +91,7 @@ impl Domain {
             }
             Change::Opens { id, open } => shard.opens(id, open),
             Change::Closes { id, step } => {
-                if let Some(open) = shard.closes(id, step)
-                    && open.kind == Kind::WaitFor
-                    && let Some(key) = &open.key
-                {
-                    self.index.lock().waits_no_more(&open.name, key, id);
-                }
+                self.waits_no_more(id, shard.closes(id, step).as_slice());
             }
             Change::Status { id, status } => {
                 let Some(record) = shard.records.get_mut(&id) else { return };
@@ -107,19 +116,16 @@ impl Domain {
                 let late =
                     record.entries().flatten().skip(came as usize).map(|(place, _)| (id, place));
                 shard.late.extend(late);
-                let mut index = self.index.lock();
                 if let Some(key) = &record.head.key {
-                    index.removes(record.head.workflow, key, id);
+                    self.index.lock().removes(record.head.workflow, key, id);
                 }
-                for open in record.open.iter().filter(|open| open.kind == Kind::WaitFor) {
-                    open.key.iter().for_each(|key| index.waits_no_more(&open.name, key, id));
-                }
-                drop(index);
+                self.waits_no_more(id, &record.open);
                 shard.tell_who_waits(id, &ended);
                 shard.ended.remember(id, ended);
             }
             Change::Anew { id, head, steps, facts, came, mut entries } => {
                 let Some(before) = shard.removes(id) else { return };
+                self.waits_no_more(id, &before.open);
                 let since = before.entries().flatten().skip(came as usize);
                 entries.extend(since.map(|(place, entry)| (place, entry.to_vec())));
                 let mut record = super::table::Record::new(head);
@@ -128,6 +134,7 @@ impl Domain {
                 record.set_entries(&entries);
                 shard.records.insert(id, record);
                 shard.reopen(id, now);
+                self.waits(id, &shard.records[&id].open);
                 shard.queue(id);
             }
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::answers::{Began, Event, Told};
+use super::answers::{Began, Event, Receives, Told, tells, tells_result, tells_with};
 use super::inbox::{Arrival, Came, Inbox};
 use super::index::Index;
 use super::record::{Head, Names};
@@ -24,6 +24,7 @@ use crate::queue::Subscription;
 use crate::queue::answer::Answer;
 use crate::request::awaits::{Awaits, Beginning, Start};
 use crate::signal::{Signal, Signals};
+use crate::workflow::core::Numbers;
 use crate::workflow::history::Entry;
 use crate::workflow::{Code, WorkflowId};
 
@@ -87,10 +88,6 @@ impl Domain {
     pub(crate) fn settles(&self, number: u32, here: Here) -> bool {
         self.number.store(number, SeqCst);
         self.place.set(here).is_ok()
-    }
-
-    pub(crate) fn number(&self) -> u32 {
-        self.number.load(SeqCst)
     }
 
     pub(crate) fn names(&self, id: WorkflowId) -> Names {
@@ -170,18 +167,6 @@ impl Domain {
         waker
     }
 
-    /// Something came.
-    pub(crate) fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
-        self.put(self.place_of(id), |came| came.arrivals.push(arrival))
-    }
-
-    /// An answer that tells a workflow that, once it is kept.
-    pub(crate) fn tells(self: &Arc<Self>, id: WorkflowId, entry: &Entry<'_>) -> Box<dyn Answer> {
-        let mut bytes = Vec::new();
-        entry.put(&mut bytes);
-        Box::new(Told::new(self.clone(), id, bytes))
-    }
-
     /// An event came: whoever expects it is told, once that is kept. How many that are.
     pub(crate) fn expected(
         self: &Arc<Self>,
@@ -209,6 +194,15 @@ impl Domain {
         })
     }
 
+    /// The runtime has ended: whoever waits for something hears that.
+    pub(crate) fn close(&self) {
+        for at in 0..self.threads() {
+            let waiting = self.table(at).map(|mut shard| std::mem::take(&mut shard.waiting));
+            let came = self.inbox(at).map(|inbox| inbox.close());
+            drop((waiting, came));
+        }
+    }
+
     /// Somebody wants something of a workflow. False if it is not there.
     pub(crate) fn orders(
         &self,
@@ -223,6 +217,16 @@ impl Domain {
         let waker = self.put(self.place_of(id), |came| came.orders.push_back(ordered));
         waker.into_iter().for_each(Waker::wake);
         true
+    }
+}
+
+impl Receives for Domain {
+    fn number(&self) -> u32 {
+        self.number.load(SeqCst)
+    }
+
+    fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
+        self.put(self.place_of(id), |came| came.arrivals.push(arrival))
     }
 }
 
@@ -241,13 +245,7 @@ impl Awaits for Domain {
         step: u32,
         result: Outcome<Vec<u8>>,
     ) -> Box<dyn Answer> {
-        match result {
-            Ok(result) => self.tells(of, &Entry::Done { step, result: &result }),
-            Err(failure) => {
-                let at = Timestamp::now().as_millis();
-                self.tells(of, &Entry::Failed { step, failure, at, again: false })
-            }
-        }
+        tells_result(self, of, step, result)
     }
 
     fn answer_with(
@@ -256,10 +254,7 @@ impl Awaits for Domain {
         step: u32,
         put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
     ) -> Outcome<Box<dyn Answer>> {
-        let mut entry = Vec::with_capacity(32);
-        Entry::put_done(&mut entry, step);
-        put(&mut entry)?;
-        Ok(Box::new(Told::new(self, of, entry)))
+        tells_with(self, of, step, put)
     }
 
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
@@ -302,7 +297,7 @@ impl Awaits for Domain {
             parent,
             only_one,
             run: 0,
-            first: 0,
+            numbers: Numbers::default(),
             held_back: false,
         };
         if let Some(key) = &head.key {
@@ -316,7 +311,8 @@ impl Awaits for Domain {
     }
 
     fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
-        self.tells(WorkflowId::of_event(self.number(), workflow, from), &Entry::Cancelled)
+        let id = WorkflowId::of_event(self.number(), workflow, from);
+        tells(self, id, &Entry::Cancelled)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -8,8 +8,9 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::record::{Head, Place};
+use super::record::Head;
 use super::table::{Ordered, Record, Shard, Starts};
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
 
 /// Something that came, and is kept if anything is.
@@ -61,6 +62,12 @@ impl Inbox {
         (!std::mem::replace(&mut came.busy, true), came.waker.take())
     }
 
+    /// Nobody sees to what somebody wants any more: what that is.
+    pub(crate) fn close(&self) -> (VecDeque<Ordered>, VecDeque<Starts>) {
+        let mut came = self.came.lock();
+        (std::mem::take(&mut came.orders), std::mem::take(&mut came.starts))
+    }
+
     /// Gives what came in exchange for room for what comes.
     pub(crate) fn exchange(&self, room: &mut Vec<Arrival>) {
         if self.filled.load(SeqCst) && self.filled.swap(false, SeqCst) {
@@ -109,6 +116,7 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::message::EventId;
+    use crate::workflow::core::Numbers;
     use crate::workflow::history::Entry;
 
     fn head() -> Head {
@@ -122,7 +130,7 @@ mod tests {
             parent: None,
             only_one: false,
             run: 0,
-            first: 0,
+            numbers: Numbers::default(),
             held_back: false,
         }
     }
@@ -130,7 +138,7 @@ mod tests {
     fn told(id: WorkflowId) -> Arrival {
         let mut entry = Vec::new();
         Entry::Cancelled.put(&mut entry);
-        Arrival::Told { id, place: Place::of(1), entry, counted: false }
+        Arrival::Told { id, place: 1, entry, counted: false }
     }
 
     #[test]

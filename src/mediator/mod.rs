@@ -3,6 +3,8 @@
 //! threads a [`pump`] runs the workflows that live there and carries out what follows ([`carry`], [`anew`],
 //! [`changes`]). [`Mediator`] declares one.
 
+pub(crate) mod absent;
+mod again;
 mod anew;
 pub(crate) mod answers;
 mod carry;
@@ -34,6 +36,7 @@ use crate::processor::spec::{ProcessorSpec, processor};
 use crate::supervise::child::{Child, ChildOptions, Declaration, Memory, Seat};
 use crate::supervise::{ChildKind, DeclaredChild, IntoChild, into_child};
 use crate::workflow::{Code, Given, Workflow};
+use absent::Absent;
 use domain::{Domain, Here, Limits, Routes};
 use inbox::Inbox;
 use pump::Pump;
@@ -287,12 +290,14 @@ impl Child for Mediating {
             self.domain.codes.iter().map(|code| code.name()).collect();
         names.dedup();
         let added = requests.mediators.add(number, self.domain.clone(), &names);
-        added.map_err(|workflow| {
+        let before = added.map_err(|workflow| {
             Error::config(format!(
                 "two mediators own workflows `{workflow}`: give one of them another `NAME`, or put both into one \
                  mediator"
             ))
         })?;
+        let absent = before.and_then(|before| before.into_any().downcast::<Absent>().ok());
+        absent.into_iter().for_each(|absent| absent.gives_way(&self.domain));
         Ok(())
     }
 

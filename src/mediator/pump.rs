@@ -13,7 +13,8 @@ use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
-use super::answers::Kept;
+use super::again::Again;
+use super::answers::{Kept, tells};
 use super::changes::Change;
 use super::domain::Domain;
 use super::round::{Job, Round};
@@ -23,13 +24,12 @@ use crate::error::{Failure, Outcome};
 use crate::guard::Contained;
 use crate::processor::link::{Link, yield_now};
 use crate::queue::answer::Answer;
-use crate::queue::loose::Loose;
 use crate::request::awaits::{Awaits, Start};
 use crate::store::file::bytes::Bytes;
 use crate::supervise::child::Seat;
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::{Fault, Work};
-use crate::workflow::history::{Entry, read_begun};
+use crate::workflow::history::{Did, Entry};
 use crate::workflow::replay::{Advance, Live};
 
 /// So many workflows go on in one commit.
@@ -63,7 +63,7 @@ pub(super) struct Pump {
     /// What found no room, until when.
     pub(super) held: BTreeMap<WorkflowId, (Moment, Advance)>,
     /// Commands that are to be sent again.
-    pub(super) again: BTreeMap<(Moment, WorkflowId, u32), Box<dyn Loose>>,
+    pub(super) again: Again,
     /// What the table is to have with the next commit, and who is told by it.
     pub(super) changes: Vec<Change>,
     pub(super) answers: Vec<Box<dyn Answer>>,
@@ -83,7 +83,7 @@ impl Pump {
             works: FuturesUnordered::new(),
             running: HashSet::new(),
             held: BTreeMap::new(),
-            again: BTreeMap::new(),
+            again: Again::default(),
             changes: Vec::new(),
             answers: Vec::new(),
             steps: Vec::new(),
@@ -137,11 +137,11 @@ impl Pump {
                     resumes = true;
                 }
             }
-            while let Some(entry) = self.again.first_entry().filter(|entry| entry.key().0 <= now) {
-                let ((_, id, step), command) = entry.remove_entry();
+            while let Some((id, step, command)) = self.again.due(now) {
                 self.send_again(id, step, command);
                 resumes = true;
             }
+            self.commit(); // what follows is decided by what is there then
             let domain = self.domain.clone();
             let Some(inbox) = domain.inbox(self.shard) else { return Poll::Pending };
             let Some(mut shard) = domain.table(self.shard) else { return Poll::Pending };
@@ -155,8 +155,7 @@ impl Pump {
             }
             let timer = shard.timers.first().map(|(due, ..)| *due);
             let held = self.held.values().map(|(due, _)| *due).min();
-            let again = self.again.keys().next().map(|(due, ..)| *due);
-            let next = [timer, held, again].into_iter().flatten().min();
+            let next = [timer, held, self.again.next()].into_iter().flatten().min();
             came.waker = Some(task.waker().clone());
             // What waits for room goes on without anybody's help.
             let rests = self.held.is_empty() && std::mem::take(&mut came.busy);
@@ -181,7 +180,7 @@ impl Pump {
     fn carry_out(&mut self, round: Round) {
         round.took.into_iter().for_each(|took| self.says_step(took));
         for (id, step) in round.over {
-            let over = self.domain.tells(id, &Entry::Over { step });
+            let over = tells(self.domain.clone(), id, &Entry::Over { step });
             self.answers.push(over);
         }
         for (id, step, ran) in round.ran {
@@ -195,14 +194,17 @@ impl Pump {
             let names = self.domain.names(id);
             self.link.stage_facts(|facts| names.delete_ended(facts));
         }
+        let mut obeyed = Vec::new();
         for Ordered { id, order, kept } in round.orders {
+            obeyed.extend((!matches!(order, Order::Tell(_))).then_some(id));
             self.obey(id, order);
             self.answers.extend(kept.map(|kept| Box::new(Kept::new(kept, ())) as Box<dyn Answer>));
         }
         for Starts { start, kept } in round.starts {
             self.starts(start, kept);
         }
-        for job in round.jobs {
+        // Those are told what they are to be told when that is done.
+        for job in round.jobs.into_iter().filter(|job| !obeyed.contains(&job.id)) {
             let id = job.id;
             if let Some(advance) = self.tell(job, &round.bytes) {
                 self.follow(id, advance);
@@ -229,7 +231,7 @@ impl Pump {
         match order {
             Order::Tell(entry) => {
                 if let Ok(entry) = Entry::read(&mut Bytes(&entry)) {
-                    let told = self.domain.tells(id, &entry);
+                    let told = tells(self.domain.clone(), id, &entry);
                     self.answers.push(told);
                 }
             }
@@ -248,7 +250,7 @@ impl Pump {
     pub(super) fn forget(&mut self, id: WorkflowId) {
         self.loaded.remove(&id);
         self.held.remove(&id);
-        self.again.retain(|(_, of, _), _| *of != id);
+        self.again.forget(id);
     }
 
     /// Tells a workflow what came to it. What followed.
@@ -260,10 +262,9 @@ impl Pump {
                 self.changes.push(Change::Status { id, status: Status::NoCode });
                 return None;
             };
-            let Ok(recorded) = read_begun(&steps) else { return Some(Advance::damaged()) };
-            let holds_back = !head.held_back;
-            let live =
-                Live::begin(code, (id, head.first), &head.input, recorded.into(), holds_back);
+            let Ok(did) = Did::read(&steps) else { return Some(Advance::damaged()) };
+            let (of, holds_back) = ((id, head.numbers.clone()), !head.held_back);
+            let live = Live::begin(code, of, &head.input, did.begun.into(), holds_back);
             self.loaded.insert(id, Loaded { live, told: 0, used: self.uses });
         }
         let loaded = self.loaded.get_mut(&id)?;

@@ -6,8 +6,10 @@ use crate::message::{EventId, Key, interned};
 use crate::store::file::bytes::{Bytes, Malformed, Read, put_bytes, put_number};
 use crate::store::file::facts::{Facts, name_of};
 use crate::store::file::record::{FactKind, put_deleted, put_fact};
-use crate::store::file::workflows::PlaceBytes;
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
+use crate::workflow::anew::Restart;
+use crate::workflow::core::Numbers;
 use crate::workflow::effect::End;
 
 /// What began a workflow.
@@ -25,9 +27,9 @@ pub(crate) struct Head {
     pub(crate) parent: Option<(WorkflowId, u32)>,
     /// There is to be one of its key: that it was there is known when it has ended.
     pub(crate) only_one: bool,
-    /// How often it has begun anew, and the number of its first step since.
+    /// How often it has begun anew, and how its steps are numbered since.
     pub(crate) run: u32,
-    pub(crate) first: u32,
+    pub(crate) numbers: Numbers,
     /// It was not let go once, because something had come that it had not taken.
     pub(crate) held_back: bool,
 }
@@ -37,6 +39,7 @@ mod flag {
     pub(super) const PARENT: u8 = 2;
     pub(super) const ONLY_ONE: u8 = 4;
     pub(super) const HELD_BACK: u8 = 8;
+    pub(super) const RESTARTED: u8 = 16;
 }
 
 fn small(read: &mut Bytes<'_>) -> Read<u32> {
@@ -61,10 +64,11 @@ impl Head {
         let flags = self.key.as_ref().map_or(0, |_| flag::KEY)
             | self.parent.map_or(0, |_| flag::PARENT)
             | if self.only_one { flag::ONLY_ONE } else { 0 }
-            | if self.held_back { flag::HELD_BACK } else { 0 };
+            | if self.held_back { flag::HELD_BACK } else { 0 }
+            | if self.numbers.restarts.is_empty() { 0 } else { flag::RESTARTED };
         into.push(flags);
         put_bytes(&mut into, self.workflow.as_bytes());
-        for number in [self.version, self.run, self.first] {
+        for number in [self.version, self.run, self.numbers.first] {
             put_number(&mut into, u64::from(number));
         }
         put_id(&mut into, self.correlation.0);
@@ -75,6 +79,15 @@ impl Head {
         if let Some((parent, step)) = self.parent {
             put_id(&mut into, parent.0);
             put_number(&mut into, u64::from(step));
+        }
+        if let restarts @ [_, ..] = &*self.numbers.restarts {
+            put_number(&mut into, restarts.len() as u64);
+            for Restart { at, to, turn } in restarts {
+                let turn = turn.map_or(0, |turn| u64::from(turn) + 1);
+                [u64::from(*at), u64::from(*to), turn]
+                    .into_iter()
+                    .for_each(|number| put_number(&mut into, number));
+            }
         }
         into.extend_from_slice(&self.input);
         into
@@ -91,6 +104,16 @@ impl Head {
             0 => None,
             _ => Some((WorkflowId(id(read)?), small(read)?)),
         };
+        let restarts = match flags & flag::RESTARTED {
+            0 => 0,
+            _ => read.length(read.0.len())?,
+        };
+        let restart = |_| {
+            let (at, to, turn) = (small(read)?, small(read)?, read.number()?);
+            let turn = turn.checked_sub(1).and_then(|turn| u32::try_from(turn).ok());
+            Ok(Restart { at, to, turn })
+        };
+        let restarts = (0..restarts).map(restart).collect::<Read<_>>()?;
         Ok(Self {
             workflow,
             version,
@@ -101,7 +124,7 @@ impl Head {
             parent,
             only_one: flags & flag::ONLY_ONE != 0,
             run,
-            first,
+            numbers: Numbers { first, restarts },
             held_back: flags & flag::HELD_BACK != 0,
         })
     }
@@ -160,20 +183,6 @@ impl Ended {
     }
 }
 
-/// A place in the order of what came to a mediator's workflows: that of the answer, and what came before
-/// it although it was known later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) order: u64,
-    pub(crate) within: u8,
-}
-
-impl Place {
-    pub(crate) fn of(order: u64) -> Self {
-        Self { order, within: u8::MAX }
-    }
-}
-
 /// The names of one workflow's facts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names {
@@ -187,10 +196,7 @@ impl Names {
     }
 
     fn entry(self, place: Place) -> Vec<u8> {
-        let mut rest = [0; 9];
-        rest[..8].copy_from_slice(&place.order.to_be_bytes());
-        rest[8] = place.within;
-        self.name(FactKind::Entry, &rest)
+        self.name(FactKind::Entry, &place.to_be_bytes())
     }
 
     pub(crate) fn put_head(self, into: &mut Vec<u8>, head: &Head) {
@@ -226,16 +232,10 @@ impl Names {
     }
 }
 
-/// The place of an entry, as its name says.
-pub(crate) fn place(name: PlaceBytes) -> Place {
-    let [a, b, c, d, e, f, g, h, within] = name;
-    Place { order: u64::from_be_bytes([a, b, c, d, e, f, g, h]), within }
-}
-
-/// The place of the next answer in the order of all that a log knows.
-pub(crate) fn next_order(facts: &Facts) -> u64 {
+/// The place of the next answer, behind all that a log knows.
+pub(crate) fn next_place(facts: &Facts) -> Place {
     let entries = facts.workflows().flat_map(|workflow| &workflow.entries);
-    entries.map(|(name, _)| place(*name).order + 1).max().unwrap_or(0)
+    entries.map(|(place, _)| place + 1).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -248,7 +248,9 @@ mod tests {
         #[test]
         fn what_began_a_workflow_comes_back(
             name: String, input: Vec<u8>, key: Option<String>, numbers: [u32; 3], flags: [bool; 2], of: Option<(u128, u32)>,
+            restarts: Vec<(u32, u32, Option<u32>)>,
         ) {
+            let restarts = restarts.into_iter().map(|(at, to, turn)| Restart { at, to, turn }).collect();
             let head = Head {
                 workflow: interned(&name),
                 version: numbers[0],
@@ -259,7 +261,7 @@ mod tests {
                 parent: of.map(|(id, step)| (WorkflowId(id), step)),
                 only_one: flags[0],
                 run: numbers[1],
-                first: numbers[2],
+                numbers: Numbers { first: numbers[2], restarts },
                 held_back: flags[1],
             };
             prop_assert_eq!(Head::read(&head.write()), Ok(head));

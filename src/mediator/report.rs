@@ -9,7 +9,7 @@ use crate::clock::{Moment, Timestamp};
 use crate::message::Key;
 use crate::signal::WorkflowState;
 use crate::store::file::bytes::Bytes;
-use crate::workflow::history::{Entry, Kind, read_begun};
+use crate::workflow::history::{Did, Entry, Kind};
 use crate::workflow::{History, WorkflowId};
 
 /// How a workflow is; from [`WorkflowHandle::report`](crate::WorkflowHandle::report).
@@ -92,8 +92,8 @@ fn waiting(open: &Open, now: Moment) -> WaitingStep {
 }
 
 fn history(record: &Record) -> Vec<String> {
-    let begun = read_begun(&record.steps).unwrap_or_default();
-    let begun = begun.iter().map(|begun| format!("turn {}: {}", begun.turn, begun.said()));
+    let did = Did::read(&record.steps).unwrap_or_default();
+    let begun = did.begun.iter().map(|begun| format!("turn {}: {}", begun.turn, begun.said()));
     let came = record.entries().flatten().map(|(_, entry)| match Entry::read(&mut Bytes(entry)) {
         Ok(Entry::Done { step, result }) => format!("step {step} is done: {} bytes", result.len()),
         Ok(Entry::Failed { step, failure, .. }) => {
@@ -172,7 +172,8 @@ impl Domain {
             workflow: head.workflow.to_owned(),
             version: head.version,
             id,
-            first: head.first,
+            first: head.numbers.first,
+            restarts: head.numbers.restarts.to_vec(),
             held_back: head.held_back,
             input: head.input.to_vec(),
             steps: record.steps.clone(),
@@ -183,6 +184,13 @@ impl Domain {
                 .map(|(_, entry)| entry.to_vec())
                 .collect(),
         })
+    }
+
+    /// Whether it has begun that step.
+    pub(crate) fn has_begun(&self, id: WorkflowId, step: u32) -> Option<bool> {
+        let shard = self.shard(id)?;
+        let did = Did::read(&shard.records.get(&id)?.steps).ok()?;
+        Some(did.begun.iter().any(|begun| begun.step == step))
     }
 
     /// Those of some states, the oldest first.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::domain::Domain;
-use super::record::{Ended, Head, place};
+use super::record::{Ended, Head};
 use super::table::{Record, Shard, Status, Timer, open_of};
 use crate::clock::{Moment, Timestamp};
 use crate::store::file::bytes::{Bytes, Read};
 use crate::store::file::workflows::{Workflow, Workflows};
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::Fault;
-use crate::workflow::history::{Entry, Kind, read_begun};
+use crate::workflow::history::{Did, Entry};
 
 impl Shard {
     /// The steps that wait are worked out again.
@@ -32,19 +32,23 @@ impl Shard {
             now.after(Duration::from_millis(left)).before(Duration::from_millis(past))
         };
         let Some(record) = self.records.get_mut(&id) else { return };
-        let over = |entry: &[u8]| match Entry::read(&mut Bytes(entry)) {
-            Ok(Entry::Done { step, .. } | Entry::Over { step }) => Some(step),
-            _ => None,
-        };
-        let over: Vec<u32> =
-            record.entries().flatten().filter_map(|(_, entry)| over(entry)).collect();
-        let begun = read_begun(&record.steps).unwrap_or_default();
+        let did = Did::read(&record.steps).unwrap_or_default();
+        let mut over = did.gone;
+        over.extend(record.entries().flatten().filter_map(|(_, entry)| self::over(entry)));
         let since = record.head.started;
-        for begun in begun.into_iter().filter(|begun| !over.contains(&begun.step)) {
+        for begun in did.begun.into_iter().filter(|begun| !over.contains(&begun.step)) {
             let due = begun.due.map(moment);
             timers.extend(due.map(|due| (due, id, begun.step)));
             record.opens(open_of(&begun, due, since));
         }
+    }
+}
+
+/// The step that is over by that.
+fn over(entry: &[u8]) -> Option<u32> {
+    match Entry::read(&mut Bytes(entry)) {
+        Ok(Entry::Done { step, .. } | Entry::Over { step }) => Some(step),
+        _ => None,
     }
 }
 
@@ -63,7 +67,7 @@ fn record(kept: &Workflow) -> Option<Box<Record>> {
         // Of one part alone it does not matter.
         let turn = match kept.steps.len() {
             1 => 0,
-            _ => read_begun(bytes)?.first().map_or(0, |begun| begun.turn),
+            _ => Did::read(bytes)?.turn,
         };
         Ok((turn, *first, told, bytes))
     });
@@ -80,10 +84,9 @@ fn record(kept: &Workflow) -> Option<Box<Record>> {
     for (_, first, told, bytes) in parts {
         record.steps.extend_from_slice(bytes);
         record.facts.push(first);
-        record.told = Some(told);
+        record.told = record.told.max(Some(told));
     }
-    let mut entries: Vec<_> =
-        kept.entries.iter().map(|(name, entry)| (place(*name), entry)).collect();
+    let mut entries: Vec<_> = kept.entries.iter().map(|(place, entry)| (*place, entry)).collect();
     entries.sort_by_key(|(place, _)| *place);
     for (place, entry) in entries {
         if Entry::read(&mut Bytes(entry)).is_err() {
@@ -111,7 +114,7 @@ impl Domain {
             }
             let Some(mut record) = record(&kept) else {
                 // It has ended, and this came too late.
-                shard.late.extend(kept.entries.iter().map(|(name, _)| (id, place(*name))));
+                shard.late.extend(kept.entries.iter().map(|(place, _)| (id, *place)));
                 continue;
             };
             if self.code(record.head.workflow, Some(record.head.version)).is_none() {
@@ -122,10 +125,7 @@ impl Domain {
             }
             shard.records.insert(id, record);
             shard.reopens(id, now, &mut timers[at]);
-            let waits = shard.records[&id].open.iter().filter(|open| open.kind == Kind::WaitFor);
-            for open in waits {
-                open.key.iter().for_each(|key| self.index.lock().waits(&open.name, key, id));
-            }
+            self.waits(id, &shard.records[&id].open);
         }
         for (mut shard, timers) in self.tables().zip(timers) {
             shard.timers = timers.into_iter().collect();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pump::{Pump, TOGETHER};
-use super::record::{Head, Place};
+use super::record::Head;
 use super::table::{Ordered, Shard, Starts};
 use crate::clock::{Moment, Timestamp};
 use crate::error::Failure;
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
 
 /// What is to be told to a workflow.

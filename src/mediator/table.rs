@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 
 use super::endings::Endings;
 use super::inbox::{Arrival, Early};
-use super::record::{Ended, Head, Place};
+use super::record::{Ended, Head};
 use super::starting::Startings;
 use crate::clock::Moment;
 use crate::error::Outcome;
 use crate::message::{EventId, Key};
 use crate::request::awaits::Start;
 use crate::store::file::bytes::{Bytes, Read, put_bytes, put_number};
+use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
 use crate::workflow::effect::Fault;
 use crate::workflow::history::{Begun, Entry, Kind};
@@ -33,6 +34,14 @@ pub(crate) struct Open {
     pub(crate) since: u64,
     /// The same by this process's clock, if it is a command that was sent in this process.
     pub(crate) sent: Option<Moment>,
+}
+
+impl Open {
+    /// The event that it waits for, if it does: its name, and what it is about.
+    pub(super) fn event(&self) -> Option<(&str, &Key)> {
+        let key = self.key.as_ref().filter(|_| self.kind == Kind::WaitFor)?;
+        Some((&self.name, key))
+    }
 }
 
 /// How a workflow is.
@@ -108,8 +117,7 @@ impl Record {
 
     /// Something came.
     pub(crate) fn push(&mut self, place: Place, entry: &[u8]) {
-        put_number(&mut self.entries, place.order);
-        self.entries.push(place.within);
+        put_number(&mut self.entries, place);
         put_bytes(&mut self.entries, entry);
         self.came += 1;
     }
@@ -155,16 +163,12 @@ impl Record {
 
     /// Whether its code may have more to do than what waits to come.
     pub(crate) fn has_to_be_loaded(&self) -> bool {
-        let failed = self
-            .entries()
-            .flatten()
-            .any(|(_, entry)| matches!(Entry::read(&mut Bytes(entry)), Ok(Entry::Failed { .. })));
-        let runs = self.open.iter().any(|open| open.kind == Kind::Run);
-        // Which of its events were taken by which step only its code knows.
-        let waits = self.open.iter().any(|open| open.kind == Kind::WaitFor);
-        let takes = waits && self.entries().flatten().any(|(_, entry)| Entry::is_event(entry));
+        // It is tried again, or run: nobody but its code knows what that is.
+        let by_code = |open: &Open| open.kind == Kind::Run || self.failed(open.step).is_some();
         self.status.goes_on()
-            && (self.told != Some(self.came) || failed || runs || takes || self.open.is_empty())
+            && (self.told != Some(self.came)
+                || self.open.is_empty()
+                || self.open.iter().any(by_code))
     }
 
     /// What is put anew in another order.
@@ -185,9 +189,7 @@ pub(crate) struct Entries<'a>(pub(crate) Bytes<'a>);
 
 impl<'a> Entries<'a> {
     fn read(&mut self) -> Read<(Place, &'a [u8])> {
-        let order = self.0.number()?;
-        let within = self.0.byte()?;
-        Ok((Place { order, within }, self.0.bytes()?))
+        Ok((self.0.number()?, self.0.bytes()?))
     }
 }
 

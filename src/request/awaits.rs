@@ -78,24 +78,24 @@ struct All {
 }
 
 impl Mediators {
-    /// A mediator of that number is there, and begins these workflows. The one that another one begins
-    /// already, if there is one.
+    /// A mediator of that number is there, and begins these workflows. Who had the number before; fails with
+    /// the one that another one begins already, if there is one.
     pub(crate) fn add(
         &self,
         number: u32,
         mediator: Arc<dyn Awaits>,
         workflows: &[&'static str],
-    ) -> Result<(), &'static str> {
+    ) -> Result<Option<Arc<dyn Awaits>>, &'static str> {
         let all = &mut *self.all.write();
         let taken =
             |name: &&&'static str| all.by_workflow.get(**name).is_some_and(|of| *of != number);
         if let Some(taken) = workflows.iter().find(taken) {
             return Err(taken);
         }
-        all.by_number.insert(number, mediator);
+        let before = all.by_number.insert(number, mediator);
         all.by_workflow.extend(workflows.iter().map(|name| (*name, number)));
         self.any.store(true, Relaxed);
-        Ok(())
+        Ok(before)
     }
 
     /// It is gone.

@@ -195,6 +195,7 @@ impl Core {
         self.broker.close();
         self.requests.close();
         self.ended.set(gave_up).ok();
+        self.close_mediators();
         self.built.notify_waiters();
     }
 

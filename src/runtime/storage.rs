@@ -19,7 +19,7 @@ use crate::broker::reading::Reading;
 use crate::clock::Trusted;
 use crate::error::{Error, ErrorKind};
 use crate::inflight::{Deaths, InFlight};
-use crate::mediator::record::next_order;
+use crate::mediator::record::next_place;
 use crate::message::Seq;
 use crate::queue::once::Keyed;
 use crate::queue::{Restored, StartFrom, Subscription, Trial};
@@ -99,6 +99,11 @@ pub(crate) struct Subscriptions {
 const NICE: i32 = 10;
 
 impl Subscriptions {
+    /// The numbers of the mediators that have workflows.
+    pub(super) fn mediators(&self) -> impl Iterator<Item = u32> + '_ {
+        self.facts.mediators()
+    }
+
     /// Its processor does not come back. The number of a subscription that nobody has taken up.
     pub(super) fn forget(&mut self, name: &str) -> Option<u32> {
         self.numbers.remove(name).map(|(number, _)| number)
@@ -225,7 +230,7 @@ impl Storage {
         let keeping = (keeper, full, floor, tell, trusted);
         let frames = found.lost.iter().map(|lost| lost.gap.frames.1 - lost.gap.frames.0);
         let (bell, damaged, recovery) = ((bell, rung), frames.sum(), begun.elapsed());
-        let answered = next_order(&facts);
+        let answered = next_place(&facts);
         Ok(Self {
             log,
             bell,

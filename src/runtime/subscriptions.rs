@@ -85,6 +85,7 @@ impl Runtime {
                 format!("the log knows no subscription `{name}` of a processor that is gone");
             return Err(Error::not_found(text));
         };
+        self.core.requests.mediators.remove(number);
         if let Some(journal) = &self.core.broker.journal {
             journal.forget(number);
         }

@@ -77,6 +77,7 @@ pub(super) fn start(builder: RuntimeBuilder) -> Result<Runtime, Error> {
         core.broker.signals.contain(During::Observer, None, || core.recorder.add_log());
         let (writing, subscriptions) = storage.start(&core.broker)?;
         *core.writing.lock() = Some(writing);
+        core.expects_mediators(subscriptions.mediators());
         *core.subscriptions.lock() = Some(subscriptions);
     }
     plans.iter().for_each(|plan| add_metrics(&core, plan, &plan.name));

@@ -12,6 +12,8 @@ use super::core::{Core, Running};
 use super::handle::Runtime;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Failure};
+use crate::mediator::absent::Absent;
+use crate::mediator::answers::Receives;
 use crate::mediator::domain::Domain;
 use crate::mediator::record::Ended;
 use crate::mediator::report::{Census, Task, WorkflowReport};
@@ -43,6 +45,25 @@ fn gone(id: WorkflowId) -> Error {
 impl Core {
     fn domains(&self) -> Vec<Arc<Domain>> {
         self.requests.mediators.all().into_iter().filter_map(domain).collect()
+    }
+
+    /// The log has workflows of these mediators, which may be there later, or not at all.
+    pub(super) fn expects_mediators(&self, numbers: impl Iterator<Item = u32>) {
+        for number in numbers {
+            self.requests.mediators.add(number, Arc::new(Absent::new(number)), &[]).ok();
+        }
+    }
+
+    /// Nothing comes of what anybody asked of workflows.
+    pub(super) fn close_mediators(&self) {
+        self.domains().iter().for_each(|domain| domain.close());
+    }
+
+    /// Somebody has asked something just now.
+    fn close_if_ended(&self, domain: &Domain) {
+        if self.has_ended().is_some() {
+            domain.close();
+        }
     }
 
     /// The metrics of a mediator are there from the start, if it is one.
@@ -130,6 +151,7 @@ impl Runtime {
         let waker = domain.put(0, |came| came.starts.push_back(Starts { start, kept }));
         waker.into_iter().for_each(Waker::wake);
         let core = self.core.clone();
+        core.close_if_ended(&domain);
         Asked::new(async move {
             let id = told.await.map_err(|_| Error::closed())?;
             let id = id.map_err(|failure| Error::config(failure.chain().join(": ")))?;
@@ -227,8 +249,22 @@ impl WorkflowHandle {
         self.orders(Order::Resume)
     }
 
-    /// Does that step and all that followed from it anew; what it did before that is kept.
+    /// Does that step and all that was begun after it anew, whatever state it is in; what it did before that
+    /// is kept. Commands that it sends again are other ones, with ids of their own: whoever handled those
+    /// before does so once more, and whoever still answers one is too late. Children of it are cancelled.
+    /// [`WorkflowReport::history`] numbers the steps.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it has begun no such step, or has ended.
     pub fn restart_from(&self, step: u32) -> Asked<()> {
+        if self.domain.has_begun(self.id, step) == Some(false) {
+            let text = format!(
+                "workflow {} has begun no step {step}: its report's `history` numbers its steps",
+                self.id
+            );
+            return Asked::refused(Error::not_found(text));
+        }
         self.orders(Order::RestartFrom(step))
     }
 
@@ -251,6 +287,7 @@ impl WorkflowHandle {
         let (tell, told) = oneshot::channel();
         shard.waiting.entry(id).or_default().push(tell);
         drop(shard);
+        self.core.close_if_ended(&self.domain);
         Asked::new(async move { output(told.await.map_err(|_| Error::closed())?) })
     }
 
@@ -265,6 +302,7 @@ impl WorkflowHandle {
         if !self.domain.orders(self.id, order, Some(kept)) {
             return Asked::refused(gone(self.id));
         }
+        self.core.close_if_ended(&self.domain);
         Asked::new(async move { told.await.map_err(|_| Error::closed()) })
     }
 }

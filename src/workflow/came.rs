@@ -42,7 +42,7 @@ impl Core {
             Entry::Over { step } => {
                 let waits = self.waits(step).is_some();
                 if waits {
-                    self.effects.push(Effect::Forget { step });
+                    self.effects.push(Effect::Forget { step, said: true });
                     self.ends(step, Ended::Over);
                 }
                 waits
@@ -83,7 +83,7 @@ impl Core {
         let failures = waits.failures;
         let retried = waits.again.as_ref().filter(|(_, retry)| {
             let more = failures < retry.attempts && !failure.is_permanent();
-            unhandled || more || retry.attempts == u32::MAX
+            unhandled || more || waits.is_owed
         });
         if let Some((command, retry)) = retried {
             let backoff = if unhandled { FOR_HANDLER } else { retry.backoff };
@@ -94,7 +94,7 @@ impl Core {
                     return false;
                 }
                 Err(undecodable) => {
-                    self.effects.push(Effect::Forget { step });
+                    self.effects.push(Effect::Forget { step, said: false });
                     self.ends(step, Ended::Failed(undecodable));
                     return true;
                 }
@@ -104,7 +104,7 @@ impl Core {
             // Whoever handled it says so, and so nothing of it was kept.
             self.owed.retain(|owed| owed.step != step || owed.known != Known::Unknown);
         }
-        self.effects.push(Effect::Forget { step });
+        self.effects.push(Effect::Forget { step, said: false });
         self.ends(step, Ended::Failed(failure));
         true
     }
@@ -118,7 +118,7 @@ impl Core {
     pub(super) fn forgets_all(&mut self) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             if let Slot::Waits(_) = std::mem::replace(slot, Slot::Gone) {
-                self.effects.push(Effect::Forget { step: self.first + place as u32 });
+                self.effects.push(Effect::Forget { step: self.first + place as u32, said: false });
             }
         }
         self.outstanding = 0;
@@ -131,7 +131,7 @@ impl Core {
         let waiting = |slot: &Slot| matches!(slot, Slot::Waits(_));
         let all = (0..self.slots.len()).filter(|place| waiting(&self.slots[*place]));
         for step in all.map(|place| self.first + place as u32).collect::<Vec<_>>() {
-            self.effects.push(Effect::Forget { step });
+            self.effects.push(Effect::Forget { step, said: false });
             self.ends(step, Ended::Cancelled);
         }
         true
@@ -151,7 +151,7 @@ impl Core {
                 && let Some(came) = self.inbox.remove(at)
             {
                 let step = self.first + place as u32;
-                self.effects.push(Effect::Forget { step });
+                self.effects.push(Effect::Forget { step, said: false });
                 self.ends(step, Ended::Done(came.payload));
                 return true;
             }

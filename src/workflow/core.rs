@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::Code;
+use super::anew::Restart;
 use super::came::Came;
 use super::effect::{Effect, Fault, Work};
 use super::history::{Begun, Kind};
@@ -33,6 +34,8 @@ pub(crate) struct Waits {
     pub(super) failures: u32,
     /// If it fails, that is sent again.
     pub(super) again: Option<(Box<dyn Loose>, Retry)>,
+    /// And however it fails.
+    pub(super) is_owed: bool,
     /// It waits if nobody handles it.
     pub(super) for_handler: bool,
     /// The event that it waits for.
@@ -60,11 +63,20 @@ pub(crate) enum Begin {
     Never,
 }
 
+/// How the steps of a workflow are numbered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// The number of the first one.
+    pub(crate) first: u32,
+    pub(crate) restarts: Box<[Restart]>,
+}
+
 pub(crate) struct Core {
     pub(crate) id: WorkflowId,
     code: Arc<dyn Code>,
-    /// The number of the first step.
+    /// The number of the first step, and from where on it was restarted.
     pub(super) first: u32,
+    restarts: Box<[Restart]>,
     pub(super) slots: Vec<Slot>,
     /// How many wait.
     pub(super) outstanding: u32,
@@ -92,13 +104,15 @@ pub(crate) struct Core {
 impl Core {
     pub(super) fn new(
         code: Arc<dyn Code>,
-        (id, first): (WorkflowId, u32),
+        (id, numbers): (WorkflowId, Numbers),
         recorded: VecDeque<Begun>,
     ) -> Self {
+        let Numbers { first, restarts } = numbers;
         Self {
             id,
             code,
             first,
+            restarts,
             slots: Vec::new(),
             outstanding: 0,
             turn: 0,
@@ -132,22 +146,37 @@ impl Core {
 
     /// The number of the next step.
     pub(super) fn number(&mut self) -> u32 {
+        let goes_on = |core: &Self| {
+            let restart = core.restarts.iter().find(|restart| restart.at == core.next())?;
+            Some((restart.to - core.first) as usize)
+        };
+        // One may have been restarted where it went on before.
+        while let Some(place) = goes_on(self) {
+            self.slots.resize_with(place, || Slot::Gone);
+        }
+        let number = self.next();
         self.slots.push(Slot::Made);
-        self.first + self.slots.len() as u32 - 1
+        number
     }
 
-    /// The number of the step that comes next.
-    pub(super) fn next(&self) -> u32 {
+    fn next(&self) -> u32 {
         self.first + self.slots.len() as u32
+    }
+
+    /// The first number that no step has had.
+    pub(super) fn unused(&self) -> u32 {
+        self.restarts.iter().map(|restart| restart.to).fold(self.next(), u32::max)
     }
 
     pub(super) fn place(&self, step: u32) -> usize {
         step.wrapping_sub(self.first) as usize
     }
 
-    /// Its history says that it has begun that step: one of this run.
+    /// Its history says that it has begun that step: one of this run, that was not done anew.
     pub(super) fn has_begun(&self, step: u32) -> bool {
+        let is_anew = |restart: &Restart| (restart.at..restart.to).contains(&step);
         self.last.is_some_and(|last| (self.first..=last).contains(&step))
+            && !self.restarts.iter().any(is_anew)
     }
 
     /// What it does has all been done before, up to now.
@@ -157,7 +186,8 @@ impl Core {
 
     /// What it does in this turn has all been done before.
     pub(super) fn is_known_turn(&self) -> bool {
-        self.known.is_some_and(|known| self.turn <= known)
+        let restarted = self.restarts.last().and_then(|restart| restart.turn);
+        restarted != Some(self.turn) && self.known.is_some_and(|known| self.turn <= known)
     }
 
     /// Code comes to a step.
@@ -278,7 +308,7 @@ impl Core {
         let before = std::mem::replace(&mut self.slots[place], Slot::Gone);
         if let Slot::Waits(_) = before {
             self.outstanding -= 1;
-            self.effects.push(Effect::Forget { step });
+            self.effects.push(Effect::Forget { step, said: false });
             self.owed
                 .iter_mut()
                 .filter(|owed| owed.step == step)

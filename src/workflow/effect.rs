@@ -46,9 +46,10 @@ pub(crate) enum Effect {
         workflow: &'static str,
         input: Vec<u8>,
     },
-    /// Nobody waits for the step's result any more.
+    /// Nobody waits for the step's result any more; what came may say so itself.
     Forget {
         step: u32,
+        said: bool,
     },
 }
 

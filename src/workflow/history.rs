@@ -112,10 +112,8 @@ impl Begun {
         }
     }
 
-    pub(crate) fn read(read: &mut Bytes<'_>) -> Read<Self> {
-        let turn = read.length(u32::MAX as usize)? as u32;
-        let step = read.length(MOST_STEPS as usize)? as u32;
-        let (kind, flags) = (read.byte()?, read.byte()?);
+    fn read((turn, step, kind): (u32, u32, u8), read: &mut Bytes<'_>) -> Read<Self> {
+        let flags = read.byte()?;
         let kind = Kind::ALL.into_iter().find(|of| *of as u8 == kind).ok_or(Malformed)?;
         let name = text(read.bytes()?)?;
         let name = match kind {
@@ -251,13 +249,41 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// All steps of a record, in their order.
-pub(crate) fn read_begun(bytes: &[u8]) -> Read<Vec<Begun>> {
-    let (mut read, mut begun) = (Bytes(bytes), Vec::new());
-    while !read.is_empty() {
-        begun.push(Begun::read(&mut read)?);
+/// Nobody waits for a step any more.
+const GONE: u8 = 0;
+
+/// Says that nobody waits for that step any more, after that turn; for whoever does not know the code.
+pub(crate) fn put_gone(turn: u32, step: u32, into: &mut Vec<u8>) {
+    put_number(into, u64::from(turn));
+    put_number(into, u64::from(step));
+    into.push(GONE);
+}
+
+/// What a workflow did, as it is kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Did {
+    /// The steps that it began, in their order.
+    pub(crate) begun: Vec<Begun>,
+    /// Those for which it waits no more, although nothing came that says so.
+    pub(crate) gone: Vec<u32>,
+    /// The first turn of all that.
+    pub(crate) turn: u32,
+}
+
+impl Did {
+    pub(crate) fn read(bytes: &[u8]) -> Read<Self> {
+        let (mut read, mut did) = (Bytes(bytes), Self { turn: u32::MAX, ..Self::default() });
+        while !read.is_empty() {
+            let turn = read.length(u32::MAX as usize)? as u32;
+            let step = read.length(MOST_STEPS as usize)? as u32;
+            did.turn = did.turn.min(turn);
+            match read.byte()? {
+                GONE => did.gone.push(step),
+                kind => did.begun.push(Begun::read((turn, step, kind), &mut read)?),
+            }
+        }
+        Ok(did)
     }
-    Ok(begun)
 }
 
 #[cfg(test)]
@@ -286,7 +312,9 @@ mod tests {
         fn steps_come_back(steps in prop::collection::vec(begun(), 0..6)) {
             let mut bytes = Vec::new();
             steps.iter().for_each(|step| step.put(&mut bytes));
-            prop_assert_eq!(read_begun(&bytes), Ok(steps));
+            let turn = steps.iter().map(|step| step.turn).min().unwrap_or(u32::MAX);
+            put_gone(u32::MAX, 7, &mut bytes);
+            prop_assert_eq!(Did::read(&bytes), Ok(Did { begun: steps, gone: vec![7], turn }));
         }
 
         #[test]
@@ -310,7 +338,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_to_an_end(bytes: Vec<u8>) {
-            let _ = read_begun(&bytes);
+            let _ = Did::read(&bytes);
             let _ = Entry::read(&mut Bytes(&bytes));
         }
     }

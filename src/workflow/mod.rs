@@ -1,8 +1,10 @@
 //! Durable workflows: what one is ([`Workflow`]), what it may do ([`Steps`]), and the state machine that
 //! tells its code what came, one thing at a time, live and after a crash alike. [`history`] is what is kept
-//! of one, [`core`] decides what follows from a result, [`replay`] runs the code, [`effect`] is what is to be
+//! of one, [`core`] decides what follows from a result, [`replay`] runs the code, [`anew`] what
+//! stays of it when it begins anew, [`effect`] is what is to be
 //! done by whoever carries it. Nothing here knows a clock, a log or an actor.
 
+pub(crate) mod anew;
 pub(crate) mod came;
 pub(crate) mod core;
 pub(crate) mod effect;

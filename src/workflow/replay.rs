@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::Code;
-use super::core::{Begin, Core, Waits};
+use super::core::{Begin, Core, Numbers, Waits};
 use super::effect::{Effect, End, Fault};
 use super::history::{Begun, Entry, Kind};
 use super::id::WorkflowId;
@@ -51,7 +51,9 @@ pub(crate) struct Advance {
     /// What it shows, if that is new.
     pub(crate) shows: Option<Vec<u8>>,
     pub(crate) late: u32,
-    /// The number of the step that comes next.
+    /// The turn that comes next.
+    pub(crate) turn: u32,
+    /// The first number that no step has had.
     pub(crate) next: u32,
 }
 
@@ -89,16 +91,16 @@ const UNDO: Retry = Retry {
 };
 
 impl Live {
-    /// Begins it with that input, its steps numbered from `first` on; whatever stands in `recorded` has been
-    /// begun before.
+    /// Begins it with that input, its steps numbered like that; whatever stands in `recorded` has been begun
+    /// before.
     pub(crate) fn begin(
         code: &Arc<dyn Code>,
-        (id, first): (WorkflowId, u32),
+        (id, numbers): (WorkflowId, Numbers),
         input: &[u8],
         recorded: VecDeque<Begun>,
         holds_back: bool,
     ) -> Self {
-        let core = Rc::new(RefCell::new(Core::new(code.clone(), (id, first), recorded)));
+        let core = Rc::new(RefCell::new(Core::new(code.clone(), (id, numbers), recorded)));
         let steps = Steps::new(core.clone());
         let running = contain(|| code.begin(input, steps));
         let phase = match running {
@@ -316,7 +318,7 @@ impl Live {
         let again = command.another().ok().map(|another| (another, UNDO));
         self.undoes = Some(step);
         self.returned = None;
-        let waits = Waits { again, for_handler: true, ..Waits::default() };
+        let waits = Waits { again, is_owed: true, for_handler: true, ..Waits::default() };
         if let Begin::New = core.begin(begun, waits) {
             core.effects.push(Effect::Send { step, command, for_handler: true });
         }
@@ -370,7 +372,8 @@ impl Live {
             stuck,
             shows: core.shows.take(),
             late: std::mem::take(&mut core.late),
-            next: core.next(),
+            turn: core.turn,
+            next: core.unused(),
         }
     }
 }

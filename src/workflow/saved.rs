@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{Entry, read_begun};
+use super::anew::Restart;
+use super::core::Numbers;
+use super::history::{Did, Entry};
 use super::replay::Live;
 use super::{Code, Given, Workflow, WorkflowId};
 use crate::error::Error;
@@ -55,6 +57,8 @@ pub struct History {
     pub(crate) version: u32,
     pub(crate) id: WorkflowId,
     pub(crate) first: u32,
+    #[serde(default)]
+    pub(crate) restarts: Vec<Restart>,
     pub(crate) held_back: bool,
     pub(crate) input: Vec<u8>,
     /// The steps that it began, as the log has them.
@@ -101,12 +105,13 @@ impl History {
                 W::VERSION
             ));
         }
-        let Ok(recorded) = read_begun(&self.steps) else {
+        let Ok(kept) = Did::read(&self.steps) else {
             return fails("its steps cannot be read".to_owned());
         };
         let code: Arc<dyn Code> = Arc::new(Given::new(workflow));
-        let first = (self.id, self.first);
-        let mut live = Live::begin(&code, first, &self.input, recorded.into(), !self.held_back);
+        let numbers = Numbers { first: self.first, restarts: self.restarts.clone().into() };
+        let (of, recorded) = ((self.id, numbers), kept.begun.into());
+        let mut live = Live::begin(&code, of, &self.input, recorded, !self.held_back);
         for (number, entry) in self.entries.iter().enumerate() {
             match Entry::read(&mut Bytes(entry)) {
                 Ok(entry) => live.tell(entry),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::core::Numbers;
 use super::effect::{Effect, End};
 use super::history::Entry;
 use super::id::WorkflowId;
@@ -50,7 +51,8 @@ fn sends(advance: &Advance) -> Vec<(u32, &'static str, bool)> {
 fn again_and_again_and_counted() {
     let code: Arc<dyn Code> = Arc::new(Given::new(Fails));
     let (id, none) = (WorkflowId(1 << 79), VecDeque::new());
-    let mut live = Live::begin(&code, (id, 0), &codec::encode(&()).unwrap(), none, true);
+    let mut live =
+        Live::begin(&code, (id, Numbers::default()), &codec::encode(&()).unwrap(), none, true);
     let result = codec::encode(&7u32).unwrap();
     let done = |step| Entry::Done { step, result: &result };
     assert_eq!(sends(&live.take()), [(0, "do", false)]);

@@ -60,14 +60,17 @@ fn fill(runtime: &Runtime, directory: &Path) {
 fn strip(directory: &Path) {
     for name in names(directory).collect::<Vec<_>>() {
         let path = directory.join(&name);
-        if name.strip_suffix(".log").is_none() && !is_checkpoint(&name) {
+        if is_checkpoint(&name) {
+            continue;
+        }
+        if name.strip_suffix(".log").is_none() {
             std::fs::remove_file(path).unwrap();
             continue;
         }
-        // What is behind the last frame was reserved.
+        // What is behind the last frame was reserved; that may end with zeros as well.
         let bytes = std::fs::read(&path).unwrap();
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        std::fs::write(&path, &bytes[..used]).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 64);
+        std::fs::write(&path, &bytes[..used.min(bytes.len())]).unwrap();
     }
 }
 

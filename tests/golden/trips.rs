@@ -57,7 +57,7 @@ pub fn unleg(what: &'static str) -> impl FnOnce(EventId, Option<&String>) -> Unl
 pub struct Trip;
 
 /// All that a trip can be, and what it waits for where it is left.
-pub const TRIPS: [(&str, &str); 15] = [
+pub const TRIPS: [(&str, &str); 16] = [
     ("sequence", "trip.finish"),
     ("joins", "trip.finish"),
     ("races", "trip.finish"),
@@ -71,6 +71,7 @@ pub const TRIPS: [(&str, &str); 15] = [
     ("continues", "trip.finish"),
     ("asks", "how many now?"),
     ("drops", "trip.finish"),
+    ("restarts", "trip.finish"),
     ("undoes", "trip.unleg"),
     ("cancelled", "trip.unleg"),
 ];
@@ -151,6 +152,10 @@ impl Workflow for Trip {
                 match steps.race(steps.call(leg("b")), dropped).await {
                     Winner::First(did) | Winner::Second(did) => said.push(did?),
                 }
+            }
+            "restarts" => {
+                let (a, b) = tokio::try_join!(steps.call(leg("a")), steps.call(leg("b")))?;
+                said.extend([a, b]);
             }
             "undoes" => {
                 steps.call(leg("a")).undo_with(unleg("a")).await?;

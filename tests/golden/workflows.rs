@@ -67,6 +67,11 @@ pub fn make(log: &Path, histories: &Path) {
             trip.cancel().wait().unwrap();
         }
         until(|| waits_for(trip, waits));
+        if what == "restarts" {
+            trip.restart_from(1).wait().unwrap();
+            let is_anew = |trip: &WorkflowHandle| trip.report().unwrap().waits_for[0].step > 2;
+            until(|| waits_for(trip, waits) && is_anew(trip));
+        }
         (what, trip.clone())
     });
     for (what, trip) in trips.iter().chain(&[("family", family)]) {
@@ -124,6 +129,7 @@ fn check(log: &Path) {
         trip("inbox", &["news for inbox"]),
         trip("joins", &["FLAKY", "B", "FLAKY", "D"]),
         trip("races", &["A", "slept"]),
+        trip("restarts", &ab),
         trip("retries", &["FLAKY"]),
         trip("runs", &["4"]),
         trip("sequence", &ab),
@@ -135,7 +141,11 @@ fn check(log: &Path) {
     let mut undone = runtime.state::<Vec<String>>("driver", "undone").unwrap();
     undone.sort();
     assert_eq!(undone, ["a", "dropped", "stuck, cancelled", "stuck, failed"]);
-    assert_eq!(runtime.state::<u32>("driver", "legs"), Some(15), "none was done again");
+    assert_eq!(
+        runtime.state::<u32>("driver", "legs"),
+        Some(18),
+        "none was done again but what was restarted"
+    );
     runtime.shutdown(secs(5)).wait().unwrap();
     // And it is a log that this version writes on.
     let runtime = start(&copy.0, false);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use cueline::prelude::*;
 
 use crate::support::quick;
-use crate::world::{Directory, World, does, work};
+use crate::world::{Directory, World, does, obliging, work};
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Strange;
@@ -217,4 +217,46 @@ fn a_timeout_says_that_nobody_knows() {
     handle.ended::<String>().wait().unwrap_err();
     assert_eq!(world.log.all(), ["slow", "undo slow None"]);
     world.stop();
+}
+
+/// However often it may be tried.
+#[test]
+fn what_is_said_for_good_is_not_tried_again() {
+    let calls = does(|_, steps| async move {
+        let called = steps.call(work("a")).retry(Retry::attempts(u32::MAX)).await;
+        Ok(called.unwrap_err().chain().join(": "))
+    });
+    let world = World::new(Store::memory(), calls, |_, _| Err(Failure::permanent("never")));
+    assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "never");
+    world.stop();
+}
+
+struct Sets;
+impl Processor for Sets {}
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Set(bool);
+cueline::command!(Set, "set" => Done);
+impl Handle<Set> for Sets {
+    async fn handle(&mut self, set: &Set, cx: &mut Context) -> Outcome<Done> {
+        *cx.state::<u32>("set")? += 1;
+        if set.0 { Ok(Done) } else { Err(Failure::permanent("no")) }
+    }
+}
+
+/// R-set-then-fail.
+#[test]
+fn what_a_handler_keeps_before_it_fails_is_not_kept() {
+    for store in [Store::memory(), Directory::new().store()] {
+        let sets = does(|_, steps| async move {
+            steps.call(Set(true)).await?;
+            steps.call(Set(false)).await.unwrap_err();
+            Ok(String::new())
+        });
+        let mediator = Mediator::for_domain("domain").workflow(sets);
+        let world = World::with(store, mediator, obliging);
+        world.runtime.add("tests", processor("sets", || Sets).serves::<Set>()).wait().unwrap();
+        world.begin(1).ended::<String>().wait().unwrap();
+        assert_eq!(world.runtime.state::<u32>("sets", "set"), Some(1));
+        world.stop();
+    }
 }

@@ -87,3 +87,42 @@ fn a_child_is_cancelled_when_its_time_is_over() {
         world.stop();
     }
 }
+
+/// Whatever it waits for: a time, a person, a command that somebody is at.
+#[test]
+fn whatever_it_waits_for() {
+    for store in [Store::memory(), Directory::new().store()] {
+        for what in ["sleep", "ask", "call"] {
+            let gate = crate::support::Gate::default();
+            let held = gate.clone();
+            let waits = does(move |_, steps| async move {
+                match what {
+                    "sleep" => steps.sleep(hours(1)).await.map(|()| String::new()),
+                    "ask" => steps.ask_person("what now?").await,
+                    _ => steps.call(work("slow")).undo_with(undo("slow")).await,
+                }
+            });
+            let world = World::new(store.clone(), waits, move |what, _| {
+                held.pass();
+                Ok(what.to_owned())
+            });
+            let handle = world.begin(1);
+            match what {
+                "call" => gate.is_reached(),
+                _ => world.idle(),
+            }
+            let ended = handle.ended::<String>();
+            handle.cancel().wait().unwrap();
+            gate.open();
+            let error = ended.wait().unwrap_err();
+            assert_eq!(error.failure().unwrap().named_reason(), Some("cancelled"), "{what}");
+            world.idle();
+            assert!(
+                world.runtime.tasks().is_empty() && world.runtime.workflows(|_| true).is_empty()
+            );
+            let did = if what == "call" { vec!["slow", "undo slow None"] } else { Vec::new() };
+            assert_eq!(world.log.all(), did);
+            world.stop();
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod a_mediator_is_no_single_point_of_failure;
 mod a_step_that_fails_says_so;
 mod a_workflow_comes_to_its_end;
 mod it_is_cancelled;
+mod it_is_restarted;
 mod it_makes_up_for_what_it_did;
 mod it_waits_for_events;
 mod mediators_hand_on;

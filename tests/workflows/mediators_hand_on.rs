@@ -3,8 +3,8 @@
 use cueline::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{idle, supervisor};
-use crate::world::{Begin, Directory, World, does, mediator, obliging};
+use crate::support::{Log, idle, quick, supervisor};
+use crate::world::{Approved, Begin, Directory, World, does, mediator, obliging, work, worker};
 
 macro_rules! kinds {
     ($($kind:ident, $workflow:ident, $event:literal, $name:literal;)*) => {$(
@@ -125,5 +125,56 @@ fn one_with_workflows_stays_and_without_them_it_may_go_and_come_back() {
         world.idle();
         assert_eq!(world.runtime.workflows(|_| true).len(), 1);
         world.stop();
+    }
+}
+
+/// Its commands lie in the log, and are handled whether it is there or not.
+#[test]
+fn one_that_is_added_later_hears_what_was_answered_before() {
+    let calls = || {
+        does(|begin, steps| async move {
+            let did = steps.call(work("a")).await?;
+            let by = steps.wait_for::<Approved>(begin.order).await?.by;
+            Ok(format!("{did} for {by}"))
+        })
+    };
+    for in_same_process in [true, false] {
+        let directory = Directory::new();
+        let seldom = Retry::attempts(9).backoff(Backoff::new(millis(200), millis(200)));
+        let log = Log::default();
+        let failed = log.clone();
+        let fails = move |_: &str, attempt: u32| {
+            failed.push(attempt);
+            Err(Failure::transient("not now"))
+        };
+        let tree =
+            supervisor().child(worker(Log::default(), seldom, fails)).child(mediator(calls()));
+        let runtime =
+            Runtime::builder("test").store(directory.store()).supervise(tree).start().unwrap();
+        let id = runtime.start::<crate::world::Does>(Begin { order: 1 }).wait().unwrap().id();
+        while log.all().is_empty() {
+            std::thread::yield_now();
+        }
+        runtime.shutdown(secs(20)).wait().unwrap();
+        // Somebody handles the command, and its mediator is not there.
+        let alone = || {
+            let tree = supervisor().child(worker(Log::default(), quick(3), obliging));
+            Runtime::builder("test").store(directory.store()).supervise(tree).start().unwrap()
+        };
+        let mut runtime = alone();
+        while runtime.state::<u32>("worker", "works") != Some(1) {
+            std::thread::yield_now();
+        }
+        if !in_same_process {
+            runtime.shutdown(secs(20)).wait().unwrap();
+            runtime = alone();
+        }
+        runtime.add("tests", mediator(calls())).wait().unwrap();
+        idle(&runtime);
+        let ended = runtime.workflow(id).unwrap().ended::<String>();
+        runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
+        assert_eq!(ended.wait().unwrap(), "did a for ann");
+        assert_eq!(runtime.state::<u32>("worker", "works"), Some(1), "it was done once");
+        runtime.shutdown(secs(20)).wait().unwrap();
     }
 }

@@ -181,6 +181,117 @@ fn one_key_starts_one() {
     }
 }
 
+/// R-idem: however many want it at once; and another workflow of that key is another one.
+#[test]
+fn one_key_starts_one_of_each_kind_at_once() {
+    struct Of<const KIND: usize>;
+    impl<const KIND: usize> Workflow for Of<KIND> {
+        const NAME: &'static str = ["keyed.one", "keyed.other"][KIND];
+        type Input = u32;
+        type Output = String;
+        type Expects = ();
+        fn key(order: &u32) -> Option<Key> {
+            Some((*order).into())
+        }
+        async fn run(&self, order: u32, steps: Steps) -> Outcome<String> {
+            steps.call(work(format!("{KIND} {order}"))).await
+        }
+    }
+    for store in [Store::memory(), Directory::new().store()] {
+        let mediator = Mediator::for_domain("domain").workflow(Of::<0>).workflow(Of::<1>);
+        let world = World::with(store, mediator.shards(2), obliging);
+        let start = || {
+            let one = (0..20).map(|order| world.runtime.start::<Of<0>>(order)).collect::<Vec<_>>();
+            let other = world.runtime.start::<Of<1>>(7).wait().unwrap();
+            let ids = one.into_iter().map(|asked| asked.wait().unwrap().id());
+            ids.chain([other.id()]).collect::<Vec<_>>()
+        };
+        let ids = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(start));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(ids.iter().all(|of| *of == ids[0]));
+        world.idle();
+        assert_eq!(world.works(), 21, "each is done once");
+        world.stop();
+    }
+}
+
+/// It was asked before an earlier process ended, and nobody waits for the answer any more.
+#[test]
+fn a_question_that_lost_its_race_is_not_asked_again() {
+    let asks = || {
+        does(|_, steps| async move {
+            let late = steps.race(steps.ask_person::<u32>("first?"), steps.sleep(millis(1))).await;
+            assert!(matches!(late, Winner::Second(Ok(()))));
+            steps.ask_person::<String>("second?").await
+        })
+    };
+    let directory = Directory::new();
+    let world = World::new(directory.store(), asks(), obliging);
+    world.begin(1);
+    let questions = |world: &World| -> Vec<String> {
+        world.runtime.tasks().into_iter().map(|task| task.question).collect()
+    };
+    while questions(&world) != ["second?"] {
+        std::thread::yield_now();
+    }
+    world.idle();
+    world.stop();
+    let world = World::new(directory.store(), asks(), obliging);
+    assert_eq!(questions(&world), ["second?"]);
+    world.stop();
+}
+
+/// R-flush: what a step did is kept before the next one begins.
+#[test]
+fn nothing_that_was_run_is_run_again() {
+    let runs = crate::support::Log::default();
+    let three = || {
+        let runs = runs.clone();
+        does(move |begin, steps| {
+            let runs = runs.clone();
+            async move {
+                for number in 0..3 {
+                    let runs = runs.clone();
+                    steps.run("number", move || async move { Ok(runs.push(number)) }).await?;
+                }
+                Ok(steps.wait_for::<Approved>(begin.order).await?.by)
+            }
+        })
+    };
+    let directory = Directory::new();
+    let world = World::new(directory.store(), three(), obliging);
+    let id = world.begin(1).id();
+    world.idle();
+    assert_eq!(runs.all(), [0, 1, 2]);
+    world.stop();
+    let world = World::new(directory.store(), three(), obliging);
+    let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+    world.runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
+    assert_eq!(ended.wait().unwrap(), "ann");
+    assert_eq!(runs.all(), [0, 1, 2]);
+    world.stop();
+}
+
+/// Whoever asks when it is too late hears that as well.
+#[test]
+fn whoever_waits_for_its_end_hears_that_the_runtime_has_stopped() {
+    let waits =
+        does(|begin, steps| async move { Ok(steps.wait_for::<Approved>(begin.order).await?.by) });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits.clone(), obliging);
+        let (runtime, handle) = (world.runtime.clone(), world.begin(1));
+        let before = handle.ended::<String>();
+        world.stop();
+        let closed = |error: cueline::Error| error.kind() == cueline::ErrorKind::Closed;
+        assert!(closed(before.wait().unwrap_err()));
+        assert!(closed(handle.ended::<String>().wait().unwrap_err()));
+        assert!(closed(handle.cancel().wait().unwrap_err()));
+        assert!(closed(runtime.start::<Does>(Begin { order: 2 }).wait().err().unwrap()));
+    }
+}
+
 struct Keyless;
 impl Workflow for Keyless {
     const NAME: &'static str = "keyless";

@@ -178,6 +178,40 @@ fn one_goes_on_with_the_version_that_it_began_with() {
     world.stop();
 }
 
+/// R-upgrade: it waits for a command that is tried again, in both versions.
+#[test]
+fn one_that_waits_for_a_command_goes_on_in_its_version() {
+    let directory = Directory::new();
+    let of = Mediator::for_domain;
+    let refuses = |_: &str, _: u32| Err(Failure::transient("not now"));
+    let calls = |world: &World| !world.failed.all().is_empty();
+    let world = World::with(directory.store(), of("domain").workflow(Called::<1>), refuses);
+    let id = world.runtime.start::<Called<1>>(Begin { order: 1 }).wait().unwrap().id();
+    while !calls(&world) {
+        std::thread::yield_now();
+    }
+    world.stop();
+    let both = of("domain").workflow(Called::<1>).workflow(Called::<2>);
+    let world = World::with(directory.store(), both, obliging);
+    let ended = world.runtime.workflow(id).unwrap().ended::<String>();
+    assert_eq!(ended.wait().unwrap(), "did as version 1");
+    world.stop();
+}
+
+struct Called<const N: u32>;
+impl<const N: u32> Workflow for Called<N> {
+    const NAME: &'static str = "called";
+    const VERSION: u32 = N;
+    type Input = Begin;
+    type Output = String;
+    type Expects = ();
+    async fn run(&self, _: Begin, steps: Steps) -> Outcome<String> {
+        let seldom = Backoff::new(millis(100), millis(100));
+        let retry = Retry::attempts(100).backoff(seldom);
+        steps.call(work(format!("as version {N}"))).retry(retry).await
+    }
+}
+
 #[test]
 fn a_branch_is_remembered() {
     let old = || {
@@ -228,6 +262,32 @@ fn a_history_has_a_limit() {
     world.stop();
 }
 
+/// R-memory: what comes to it counts, and others go on.
+#[test]
+fn a_history_has_a_limit_in_bytes() {
+    let talks = does(|begin, steps| async move {
+        let size = if begin.order == 0 { "100000" } else { "100" };
+        for _ in 0..20 {
+            steps.call(work(size)).await?;
+        }
+        Ok("done".into())
+    });
+    for store in [Store::memory(), Directory::new().store()] {
+        let mediator = Mediator::for_domain("domain").history_limit(1_000, 64 << 10);
+        let world = World::with(store, mediator.workflow(talks.clone()), |size, _| {
+            Ok("x".repeat(size.parse()?))
+        });
+        let all: Vec<_> = (0..50).map(|order| world.begin(order)).collect();
+        world.idle();
+        let report = all[0].report().unwrap();
+        assert_eq!(report.state, WorkflowState::TooLong);
+        assert!(report.why.contains("history_limit"), "{}", report.why);
+        assert!(all[1..].iter().all(|handle| handle.report().is_none()), "they have ended");
+        assert_eq!(world.works(), 2 + 49 * 20, "it stops when it is over its limit");
+        world.stop();
+    }
+}
+
 /// What it owes does not count against its limit.
 #[test]
 fn one_that_is_too_long_makes_up_for_all_it_did() {
@@ -250,29 +310,6 @@ fn one_that_is_too_long_makes_up_for_all_it_did() {
         world.log.all().into_iter().filter(|what| what.starts_with("undo")).collect();
     assert_eq!(undone, ["undo b Some(\"did b\")", "undo a Some(\"did a\")"]);
     world.stop();
-}
-
-/// R-restart-from-prefix.
-#[test]
-fn one_is_done_anew_from_a_step_on() {
-    for store in [Store::memory(), Directory::new().store()] {
-        let steps = does(|begin, steps| async move {
-            for what in ["a", "b", "c"] {
-                steps.call(work(what)).await?;
-            }
-            Ok(steps.wait_for::<Approved>(begin.order).await?.by)
-        });
-        let world = World::new(store, steps, obliging);
-        let handle = world.begin(1);
-        world.idle();
-        handle.restart_from(1).wait().unwrap();
-        world.idle();
-        assert_eq!(world.log.all(), ["a", "b", "c", "b", "c"]);
-        let ended = handle.ended::<String>();
-        approve(&world);
-        assert_eq!(ended.wait().unwrap(), "ann");
-        world.stop();
-    }
 }
 
 /// T-signal_prevent_close.

@@ -89,6 +89,17 @@ impl Handle<Undo> for Worker {
     }
 }
 
+/// A worker that writes down there what it did.
+pub fn worker(
+    log: Log<String>,
+    retry: Retry,
+    handle: impl Fn(&str, u32) -> Outcome<String> + Send + Sync + 'static,
+) -> impl IntoChild {
+    let handle: Arc<Handles> = Arc::new(handle);
+    let worker = processor("worker", move || Worker { handle: handle.clone(), log: log.clone() });
+    worker.serves::<Work>().serves::<Undo>().retry(retry)
+}
+
 pub fn work(what: impl Into<String>) -> Work {
     Work { what: what.into() }
 }
@@ -150,12 +161,7 @@ impl World {
         handle: impl Fn(&str, u32) -> Outcome<String> + Send + Sync + 'static,
     ) -> Self {
         let log = Log::default();
-        let handle: Arc<Handles> = Arc::new(handle);
-        let worker = processor("worker", {
-            let log = log.clone();
-            move || Worker { handle: handle.clone(), log: log.clone() }
-        });
-        let worker = worker.serves::<Work>().serves::<Undo>().retry(quick(3));
+        let worker = worker(log.clone(), quick(3), handle);
         let tree = supervisor().child(worker).child(mediator);
         let failed = Log::default();
         let runtime = builder.supervise(tree).observe(Failures(failed.clone())).start().unwrap();

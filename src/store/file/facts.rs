@@ -48,6 +48,11 @@ impl Facts {
         self.workflows.remove(&number).unwrap_or_default()
     }
 
+    /// The numbers of all mediators that have workflows.
+    pub(crate) fn mediators(&self) -> impl Iterator<Item = u32> + '_ {
+        self.workflows.iter().filter(|(_, all)| !all.is_empty()).map(|(number, _)| *number)
+    }
+
     /// All workflows of all mediators.
     pub(crate) fn workflows(&self) -> impl Iterator<Item = &Workflow> {
         self.workflows.values().flat_map(Workflows::values)

@@ -14,13 +14,13 @@ pub(crate) struct Workflow {
     pub(crate) head: Option<Box<[u8]>>,
     /// By the number of the first step of each.
     pub(crate) steps: Vec<(u32, Box<[u8]>)>,
-    /// By their places in the order.
-    pub(crate) entries: Vec<(PlaceBytes, Box<[u8]>)>,
+    /// By their places.
+    pub(crate) entries: Vec<(Place, Box<[u8]>)>,
     pub(crate) ended: Option<Box<[u8]>>,
 }
 
-/// A place in the order of what came to workflows, as it stands in a name.
-pub(crate) type PlaceBytes = [u8; 9];
+/// A place in the one order of all that came to workflows.
+pub(crate) type Place = u64;
 
 /// A fact about a workflow: of what kind, of which mediator, of which workflow, and the rest of its name.
 pub(super) fn of_workflow(name: &[u8]) -> Option<(FactKind, u32, u128, &[u8])> {
@@ -58,7 +58,7 @@ impl Workflow {
                 }
             }
             FactKind::Entry => {
-                if let Ok(place) = PlaceBytes::try_from(rest) {
+                if let Ok(place) = rest.try_into().map(Place::from_be_bytes) {
                     put(&mut self.entries, place, value);
                 }
             }
@@ -89,11 +89,11 @@ mod tests {
     #[test]
     fn what_is_known_of_a_workflow_is_together_until_all_of_it_is_gone() {
         let mut facts = Facts::default();
-        let place = [1; 9];
+        let place: Place = 0x0102;
         let names = [
             name(FactKind::Workflow, &[]),
             name(FactKind::Steps, &3u32.to_be_bytes()),
-            name(FactKind::Entry, &place),
+            name(FactKind::Entry, &place.to_be_bytes()),
         ];
         for value in [b"old", b"new"] {
             names.iter().for_each(|name| facts.apply(&Record::Put { name, value }));

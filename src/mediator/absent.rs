@@ -1,0 +1,100 @@
+//! A mediator of an earlier program whose workflows lie in the log: it is not there, or not yet. What comes to
+//! them is kept for whoever takes its place.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::answers::{Receives, tells, tells_result, tells_with};
+use super::domain::Domain;
+use super::inbox::Arrival;
+use crate::error::{Failure, Outcome};
+use crate::message::EventId;
+use crate::queue::answer::Answer;
+use crate::request::awaits::{Awaits, Beginning, Start};
+use crate::workflow::WorkflowId;
+use crate::workflow::history::Entry;
+
+/// A mediator that is not there.
+pub(crate) struct Absent {
+    number: u32,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// What came since the log was opened.
+    Absent(Vec<(WorkflowId, Arrival)>),
+    /// It is there now.
+    There(Arc<Domain>),
+}
+
+impl Absent {
+    pub(crate) fn new(number: u32) -> Self {
+        Self { number, state: Mutex::new(State::Absent(Vec::new())) }
+    }
+
+    /// It is there from now on, and gets what came.
+    pub(super) fn gives_way(&self, to: &Arc<Domain>) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::There(to.clone()));
+        if let State::Absent(came) = before {
+            let wakers = came.into_iter().filter_map(|(id, arrival)| to.arrives(id, arrival));
+            wakers.for_each(Waker::wake);
+        }
+    }
+}
+
+impl Receives for Absent {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
+        match &mut *self.state.lock() {
+            State::Absent(came) => {
+                came.push((id, arrival));
+                None
+            }
+            State::There(domain) => domain.arrives(id, arrival),
+        }
+    }
+}
+
+impl Awaits for Absent {
+    fn awaits(&self, _: WorkflowId, _: u32) -> bool {
+        true // as far as anybody knows
+    }
+
+    fn answer(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        result: Outcome<Vec<u8>>,
+    ) -> Box<dyn Answer> {
+        tells_result(self, of, step, result)
+    }
+
+    fn answer_with(
+        self: Arc<Self>,
+        of: WorkflowId,
+        step: u32,
+        put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
+    ) -> Outcome<Box<dyn Answer>> {
+        tells_with(self, of, step, put)
+    }
+
+    fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
+        let text = format!("the mediator of the workflow `{}` is not there", start.workflow);
+        Err(Failure::transient(text))
+    }
+
+    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
+        let id = WorkflowId::of_event(self.number, workflow, from);
+        tells(self, id, &Entry::Cancelled)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
