@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use cueline::prelude::*;
 use cueline::{Observer, Signal};
 use serde::{Deserialize, Serialize};
+use support::plain::PlainWriter;
 use support::{median, runs, wanted};
 
 #[derive(Serialize, Deserialize)]
@@ -163,6 +164,13 @@ struct Latency {
     beside: f64,
 }
 
+impl Latency {
+    fn of(mut took: Vec<f64>, beside: f64) -> Self {
+        took.sort_by(f64::total_cmp);
+        Self { p50: took[took.len() / 2], p99: took[took.len() * 99 / 100], beside }
+    }
+}
+
 fn latency(beside: Beside, on_disk: bool, times: u64) -> Latency {
     let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation");
     std::fs::remove_dir_all(&path).ok();
@@ -185,12 +193,56 @@ fn latency(beside: Beside, on_disk: bool, times: u64) -> Latency {
     let beside = (loud.load(SeqCst) - before) as f64 / all;
     runtime.shutdown(secs(0)).wait().unwrap();
     std::fs::remove_dir_all(&path).ok();
-    took.sort_by(f64::total_cmp);
-    Latency { p50: took[took.len() / 2], p99: took[took.len() * 99 / 100], beside }
+    Latency::of(took, beside)
+}
+
+/// Two commits in a row through a plain writer, while so many threads compute: what the machine does to whoever
+/// waits for a disk, whatever is written beside it.
+fn plain(computing: usize, times: u64) -> Latency {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation-plain");
+    std::fs::remove_dir_all(&path).ok();
+    std::fs::create_dir_all(&path).unwrap();
+    let (writer, ends) = (PlainWriter::begin(path, true), Arc::new(AtomicBool::new(false)));
+    let compute = |_| {
+        let ends = ends.clone();
+        std::thread::spawn(move || {
+            let mut sum = 0u64;
+            while !ends.load(SeqCst) {
+                (0..1_000).for_each(|n| sum = std::hint::black_box(sum.wrapping_mul(31) + n));
+            }
+        })
+    };
+    let computing: Vec<_> = (0..computing).map(compute).collect();
+    let two = |_| {
+        let began = Instant::now();
+        for _ in 0..2 {
+            pollster::block_on(writer.write([vec![7; 200]])).unwrap();
+        }
+        began.elapsed().as_secs_f64() * 1e6
+    };
+    let took = (0..times).map(two).collect();
+    ends.store(true, SeqCst);
+    computing.into_iter().for_each(|thread| thread.join().unwrap());
+    writer.end();
+    Latency::of(took, 0.0)
 }
 
 fn main() {
     let times = std::env::var("TIMES").ok().and_then(|of| of.parse().ok()).unwrap_or(2000);
+    if wanted("plain") {
+        let mut ratios = Vec::new();
+        for _ in 0..runs() {
+            let (alone, with) = (plain(0, times), plain(2, times));
+            let ratio = with.p99 / alone.p99;
+            println!(
+                "plain, two commits alone: p50 {:.0} us, p99 {:.0} us; beside two threads that compute: p50 {:.0} us, \
+                 p99 {:.0} us: {ratio:.2} x",
+                alone.p50, alone.p99, with.p50, with.p99
+            );
+            ratios.push(ratio);
+        }
+        println!("plain: p99 beside two threads that compute: {:.2} x", median(ratios));
+    }
     for (name, on_disk) in [("on disk", true), ("in memory", false)] {
         if !wanted(name) {
             continue;

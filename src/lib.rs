@@ -90,6 +90,7 @@ mod queue;
 mod request;
 mod runtime;
 mod signal;
+mod slice;
 mod store;
 mod supervise;
 #[cfg(any(test, feature = "testkit"))]

@@ -14,6 +14,7 @@ const FLOORS: &[&str] = &[
     "inflight",
     "message",
     "pulse",
+    "slice",
     "signal", // 0 words
     "store",
     "queue", // 1 kept
@@ -70,6 +71,7 @@ const PURE: &[&str] = &[
     "broker/holders.rs",
     "broker/routes.rs",
     "broker/topics.rs",
+    "workflow/anew.rs",
     "workflow/came.rs",
     "workflow/core.rs",
     "workflow/effect.rs",
@@ -81,7 +83,9 @@ const PURE: &[&str] = &[
     "workflow/step.rs",
     "workflow/steps.rs",
     "mediator/endings.rs",
+    "mediator/again.rs",
     "mediator/index.rs",
+    "mediator/recent.rs",
     "mediator/starting.rs",
     "mediator/record.rs",
     "queue/loose.rs",

@@ -16,7 +16,7 @@ use super::inbox::{Arrival, Came, Inbox};
 use super::index::Index;
 use super::record::{Head, Names};
 use super::table::{Order, Ordered, Shard};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::error::{Failure, Outcome};
 use crate::guard::contain;
 use crate::message::{EventId, Key, Message};
@@ -51,7 +51,8 @@ pub(crate) struct Here {
     pub(crate) signals: Arc<Signals>,
 }
 
-/// So many workflows may have something to do on one thread before no more events are taken.
+/// So many workflows may have something to do on one thread, and so many commands may have been sent for them
+/// lately, before no more events are taken: what was begun is finished first.
 const ENOUGH: usize = 4096;
 
 /// A mediator.
@@ -144,8 +145,11 @@ impl Domain {
     }
 
     /// So many workflows have something to do that no more should begin before.
-    pub(crate) fn has_enough_to_do(&self) -> bool {
-        self.tables().any(|shard| shard.to_do() >= ENOUGH)
+    pub(crate) fn has_enough_to_do(&self, now: Moment) -> bool {
+        self.tables().any(|mut shard| {
+            let (ready, sent) = shard.busy_with(now);
+            ready >= ENOUGH || sent >= ENOUGH
+        })
     }
 
     /// A workflow begins.
@@ -198,7 +202,7 @@ impl Domain {
     pub(crate) fn close(&self) {
         for at in 0..self.threads() {
             let waiting = self.table(at).map(|mut shard| std::mem::take(&mut shard.waiting));
-            let came = self.inbox(at).map(|inbox| inbox.close());
+            let came = self.inbox(at).map(Inbox::close);
             drop((waiting, came));
         }
     }

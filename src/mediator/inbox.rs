@@ -177,4 +177,27 @@ mod tests {
         shard.sets_timers();
         assert_eq!(shard.timers.first(), Some(&(due, id, 3)));
     }
+
+    #[test]
+    fn commands_count_from_when_they_are_sent_until_nobody_waits_for_them() {
+        let (mut shard, inbox) = (Shard::default(), Inbox::default());
+        let (ids, now) = ([WorkflowId(7), WorkflowId(8)], crate::clock::Moment(9));
+        for id in ids {
+            inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt: 1, head: head() }));
+        }
+        shard.takes_in(&inbox, true);
+        for (id, step, sent) in [(ids[0], 0, Some(now)), (ids[0], 1, None), (ids[1], 0, Some(now))]
+        {
+            let (kind, name) = (crate::workflow::history::Kind::Call, "call".into());
+            let (key, due, since) = (None, None, 0);
+            let open = super::super::table::Open { step, kind, name, key, due, since, sent };
+            shard.opens(id, open);
+        }
+        assert_eq!(shard.busy_with(now), (2, 2), "one was sent by an earlier process");
+        shard.closes(ids[0], 1);
+        shard.closes(ids[0], 0);
+        assert_eq!(shard.busy_with(now), (2, 1));
+        shard.removes(ids[1]);
+        assert_eq!(shard.busy_with(now).1, 0);
+    }
 }

@@ -14,6 +14,7 @@ mod endings;
 mod inbox;
 mod index;
 mod pump;
+mod recent;
 pub(crate) mod record;
 pub(crate) mod report;
 mod restore;

@@ -83,7 +83,7 @@ impl HandlerList<Router> for Events {
     ) -> Ran {
         let Stretch { batch, run, from, to, asked, budget, tick, .. } = stretch;
         let link = cx.link.clone();
-        if self.domain.has_enough_to_do() {
+        if self.domain.has_enough_to_do(link.broker.clock.now()) {
             link.pause.set(Some(PAUSE));
             return Ran::Yield(from);
         }
@@ -105,7 +105,7 @@ impl HandlerList<Router> for Events {
                 return Ran::Ended(index, Box::new(Ended::Failed(failure)));
             }
             link.reached(Cursor { run, index: index + 1 });
-            *budget -= 1;
+            *budget = budget.saturating_sub(COST);
             if *budget == 0 || link.broker.clock.tick() > tick + 1 || link.staged_bytes() > HEAVY {
                 return Ran::Yield(index + 1);
             }
@@ -129,5 +129,7 @@ impl HandlerList<Router> for Events {
 
 /// How long workflows have the thread for themselves, if so many have something to do that no more should begin.
 const PAUSE: Duration = Duration::from_millis(1);
+/// What begins, or is told, is as much work as so many events that somebody handles.
+const COST: u32 = 4;
 /// So many bytes are committed without waiting for more.
 const HEAVY: usize = 1 << 20;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::endings::Endings;
 use super::inbox::{Arrival, Early};
+use super::recent::Recent;
 use super::record::{Ended, Head};
 use super::starting::Startings;
 use crate::clock::Moment;
@@ -237,6 +238,7 @@ pub(crate) struct Shard {
     /// How many more find no room for what they send.
     pub(crate) held: usize,
     pub(crate) timers: BTreeSet<Timer>,
+    recent: Recent,
     /// About to begin.
     pub(crate) starting: Startings,
     /// How those ended that may be asked for.
@@ -282,9 +284,10 @@ impl Shard {
         record.or_else(|| self.starting.begins_before(id, event))
     }
 
-    /// How many have something to do.
-    pub(crate) fn to_do(&self) -> usize {
-        self.ready.len() + self.held
+    /// How many have something to do; and how many commands have been sent for them that should be answered
+    /// soon.
+    pub(crate) fn busy_with(&mut self, now: Moment) -> (usize, usize) {
+        (self.ready.len() + self.held, self.recent.count(now))
     }
 
     /// It has something to do.
@@ -335,6 +338,7 @@ impl Shard {
         if let Some(due) = open.due {
             self.timers.insert((due, id, open.step));
         }
+        open.sent.into_iter().for_each(|sent| self.recent.sent(sent));
         record.opens(Some(open));
     }
 
@@ -346,6 +350,7 @@ impl Shard {
         if let Some(due) = open.due {
             self.timers.remove(&(due, id, step));
         }
+        open.sent.into_iter().for_each(|sent| self.recent.answered(sent));
         Some(open)
     }
 
@@ -356,6 +361,7 @@ impl Shard {
             if let Some(due) = open.due {
                 self.timers.remove(&(due, id, open.step));
             }
+            open.sent.into_iter().for_each(|sent| self.recent.answered(sent));
         }
         Some(record)
     }

@@ -19,6 +19,7 @@ use super::plan::Specs;
 use super::threads::Threads;
 use crate::broker::actor::BrokerActor;
 use crate::error::{Error, ErrorKind};
+use crate::slice::ask_for_short_slices;
 use crate::supervise::actor::{Ask, ThreadStuck, TreeActor};
 use crate::supervise::tree::{Plan, Tree};
 
@@ -114,7 +115,10 @@ impl Control {
         let threads = Rc::new(RefCell::new(threads));
         let broker = Arbiter::new();
         let sequencer = core.broker.sequencer.clone();
-        broker.spawn_fn(move || drop(BrokerActor(Arc::downgrade(&sequencer)).start()));
+        broker.spawn_fn(move || {
+            ask_for_short_slices();
+            drop(BrokerActor(Arc::downgrade(&sequencer)).start());
+        });
         let leaves = Processors::new(core.clone(), threads.clone(), specs, ready);
         let clock = core.broker.clock.clone();
         let tree = TreeActor::new(Tree::new(plans), leaves, clock).start();

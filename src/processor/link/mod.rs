@@ -7,12 +7,13 @@ mod chunk;
 mod commit;
 pub(crate) mod loose;
 mod publications;
+pub(crate) mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -281,16 +282,3 @@ impl Drop for Link {
 }
 
 type Leases = Vec<(TopicId, Lease)>;
-
-/// Lets others on the thread have their turn.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|task| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        Waker::wake_by_ref(task.waker());
-        Poll::Pending
-    })
-    .await;
-}

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::log::{Commit, Log};
 use crate::clock::Timestamp;
+use crate::slice::ask_for_short_slices;
 
 /// What is not on disk yet: records, commit by commit.
 #[derive(Debug, Default)]
@@ -184,6 +185,7 @@ fn run(
     rung: &Receiver<()>,
     ends: &AtomicBool,
 ) -> Log {
+    ask_for_short_slices();
     let mut group = Group::default();
     // So many commits were written before it.
     let mut after = log.commits();
