@@ -37,11 +37,14 @@ impl Absent {
 
     /// It is there from now on, and gets what came.
     pub(super) fn gives_way(&self, to: &Arc<Domain>) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::There(to.clone()));
-        if let State::Absent(came) = before {
-            let wakers = came.into_iter().filter_map(|(id, arrival)| to.arrives(id, arrival));
-            wakers.for_each(Waker::wake);
-        }
+        let mut state = self.state.lock();
+        let State::Absent(came) = &mut *state else { return };
+        // All in its order, before anything else comes.
+        let came = std::mem::take(came).into_iter();
+        let wakers: Vec<Waker> = came.filter_map(|(id, came)| to.arrives(id, came)).collect();
+        *state = State::There(to.clone());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

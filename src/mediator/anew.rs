@@ -129,7 +129,11 @@ impl Pump {
             let gone: Vec<Open> = record.open.iter().filter(of_cut).cloned().collect();
             Some((Change::Anew { id, head, steps, facts, came: record.came, entries }, gone))
         });
-        let Some((anew, gone)) = anew.flatten() else { return };
+        let Some((anew, gone)) = anew.flatten() else {
+            // There is no such step any more: it goes on as it is.
+            self.domain.shard(id).into_iter().for_each(|mut shard| shard.queue(id));
+            return;
+        };
         gone.iter().for_each(|open| self.abandons(id, open.step, open.kind, &open.name));
         self.changes.push(anew);
     }

@@ -1,7 +1,9 @@
 //! What follows from what a workflow was told: staged for one commit, as far as there is room for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::absent::Absent;
 use super::changes::Change;
 use super::pump::Pump;
 use super::record::Head;
@@ -28,7 +30,7 @@ const STUCK: u32 = 5;
 
 /// What is known of a workflow from the table.
 struct Known {
-    head: std::sync::Arc<Head>,
+    head: Arc<Head>,
     came: u32,
     arriving: u32,
     quiet: bool,
@@ -286,11 +288,17 @@ impl Pump {
 
     /// Nobody waits for that step any more.
     pub(super) fn abandons(&mut self, id: WorkflowId, step: u32, kind: Kind, name: &str) {
-        if kind == Kind::Child
-            && let Some(mediator) = self.seat.requests.mediators.of_workflow(name)
-        {
-            self.answers.push(mediator.cancels_child(name, id.step(step)));
+        if kind != Kind::Child {
+            return;
         }
+        let mediators = &self.seat.requests.mediators;
+        let perhaps = match mediators.of_workflow(name) {
+            Some(mediator) => vec![mediator],
+            // One of those that are not there, if any: who knows nothing of it makes nothing of it.
+            None => mediators.all().into_iter().filter(is_absent).collect(),
+        };
+        let from = id.step(step);
+        self.answers.extend(perhaps.into_iter().map(|of| of.cancels_child(name, from)));
     }
 
     /// A command is sent again that failed.
@@ -319,6 +327,10 @@ impl Pump {
             self.changes.push(Change::TriedAgain { id, step });
         }
     }
+}
+
+fn is_absent(mediator: &Arc<dyn Awaits>) -> bool {
+    mediator.clone().into_any().is::<Absent>()
 }
 
 fn no_handler(message: &dyn Loose, waits: bool) -> Failure {

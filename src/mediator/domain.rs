@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub(crate) struct Domain {
     /// Which workflows expect which events.
     expected: Vec<(&'static str, Vec<&'static str>)>,
     number: AtomicU32,
+    closed: AtomicBool,
     place: OnceLock<Here>,
     pub(crate) index: Mutex<Index>,
 }
@@ -80,6 +81,7 @@ impl Domain {
             limits,
             expected,
             number: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
             place: OnceLock::new(),
             index: Mutex::new(index),
         })
@@ -198,13 +200,18 @@ impl Domain {
         })
     }
 
-    /// The runtime has ended: whoever waits for something hears that.
+    /// The runtime has ended, or it is not there any more: whoever waits for something hears that.
     pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
         for at in 0..self.threads() {
             let waiting = self.table(at).map(|mut shard| std::mem::take(&mut shard.waiting));
             let came = self.inbox(at).map(Inbox::close);
             drop((waiting, came));
         }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
     }
 
     /// Somebody wants something of a workflow. False if it is not there.

@@ -34,6 +34,7 @@ use crate::error::Error;
 use crate::message::{Declared, Event};
 use crate::processor::link::Link;
 use crate::processor::spec::{ProcessorSpec, processor};
+use crate::request::awaits::Awaits;
 use crate::supervise::child::{Child, ChildOptions, Declaration, Memory, Seat};
 use crate::supervise::{ChildKind, DeclaredChild, IntoChild, into_child};
 use crate::workflow::{Code, Given, Workflow};
@@ -290,15 +291,17 @@ impl Child for Mediating {
         let mut names: Vec<&'static str> =
             self.domain.codes.iter().map(|code| code.name()).collect();
         names.dedup();
-        let added = requests.mediators.add(number, self.domain.clone(), &names);
-        let before = added.map_err(|workflow| {
+        let gives_way = |before: Arc<dyn Awaits>| {
+            let absent = before.into_any().downcast::<Absent>();
+            absent.into_iter().for_each(|absent| absent.gives_way(&self.domain));
+        };
+        let added = requests.mediators.add(number, self.domain.clone(), &names, gives_way);
+        added.map_err(|workflow| {
             Error::config(format!(
                 "two mediators own workflows `{workflow}`: give one of them another `NAME`, or put both into one \
                  mediator"
             ))
         })?;
-        let absent = before.and_then(|before| before.into_any().downcast::<Absent>().ok());
-        absent.into_iter().for_each(|absent| absent.gives_way(&self.domain));
         Ok(())
     }
 

@@ -197,7 +197,12 @@ impl Pump {
         }
         let mut obeyed = Vec::new();
         for Ordered { id, order, kept } in round.orders {
-            obeyed.extend((!matches!(order, Order::Tell(_))).then_some(id));
+            if !matches!(order, Order::Tell(_)) {
+                if obeyed.contains(&id) {
+                    self.commit(); // what follows is decided by what is there then
+                }
+                obeyed.push(id);
+            }
             self.obey(id, order);
             self.answers.extend(kept.map(|kept| Box::new(Kept::new(kept, ())) as Box<dyn Answer>));
         }

@@ -86,6 +86,12 @@ fn record(kept: &Workflow) -> Option<Box<Record>> {
         record.facts.push(first);
         record.told = record.told.max(Some(told));
     }
+    if let Some(restart) = record.head.numbers.restarts.last() {
+        let did = Did::read(&record.steps).unwrap_or_default();
+        if !did.begun.iter().any(|begun| begun.step >= restart.to) {
+            record.told = None; // nothing has been done anew yet
+        }
+    }
     let mut entries: Vec<_> = kept.entries.iter().map(|(place, entry)| (*place, entry)).collect();
     entries.sort_by_key(|(place, _)| *place);
     for (place, entry) in entries {
@@ -137,4 +143,53 @@ impl Domain {
 fn damaged() -> Status {
     let text = "what the log has of it cannot be read: restore it from a backup, or cancel it";
     Status::Faulted(Fault::BadInput(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::EventId;
+    use crate::workflow::anew::Restart;
+    use crate::workflow::core::Numbers;
+    use crate::workflow::history::{Begun, Kind};
+
+    fn kept(steps: &[u32]) -> Workflow {
+        let restart = Restart { at: 1, to: 2, turn: Some(0) };
+        let head = Head {
+            workflow: "rebook",
+            version: 1,
+            input: Box::default(),
+            key: None,
+            correlation: EventId(1),
+            started: 0,
+            parent: None,
+            only_one: false,
+            run: 0,
+            numbers: Numbers { first: 0, restarts: [restart].into() },
+            held_back: false,
+        };
+        let part = |step: &u32| {
+            let (turn, kind, name) = (*step, Kind::Sleep, "sleep".into());
+            let begun = Begun { turn, step: *step, kind, name, digest: 0, key: None, due: None };
+            let mut value = vec![0];
+            begun.put(&mut value);
+            (*step, value.into())
+        };
+        let steps = steps.iter().map(part).collect();
+        Workflow { head: Some(head.write().into()), steps, ..Workflow::default() }
+    }
+
+    /// The process may have ended before it went on.
+    #[test]
+    fn one_that_was_restarted_is_loaded_until_it_has_done_something_anew() {
+        let has_to_be_loaded = |steps: &[u32]| {
+            let id = WorkflowId(7);
+            let mut shard = Shard::default();
+            shard.records.extend(record(&kept(steps)).map(|record| (id, record)));
+            shard.reopen(id, Moment::default());
+            shard.records[&id].has_to_be_loaded()
+        };
+        assert!(has_to_be_loaded(&[0]));
+        assert!(!has_to_be_loaded(&[0, 2]));
+    }
 }

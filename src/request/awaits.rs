@@ -78,24 +78,26 @@ struct All {
 }
 
 impl Mediators {
-    /// A mediator of that number is there, and begins these workflows. Who had the number before; fails with
-    /// the one that another one begins already, if there is one.
+    /// A mediator of that number is there, and begins these workflows. Whoever had the number gives way before
+    /// anybody finds the new one. Fails with the one that another one begins already, if there is one.
     pub(crate) fn add(
         &self,
         number: u32,
         mediator: Arc<dyn Awaits>,
         workflows: &[&'static str],
-    ) -> Result<Option<Arc<dyn Awaits>>, &'static str> {
+        gives_way: impl FnOnce(Arc<dyn Awaits>),
+    ) -> Result<(), &'static str> {
         let all = &mut *self.all.write();
         let taken =
             |name: &&&'static str| all.by_workflow.get(**name).is_some_and(|of| *of != number);
         if let Some(taken) = workflows.iter().find(taken) {
             return Err(taken);
         }
-        let before = all.by_number.insert(number, mediator);
+        all.by_number.remove(&number).map(gives_way);
+        all.by_number.insert(number, mediator);
         all.by_workflow.extend(workflows.iter().map(|name| (*name, number)));
         self.any.store(true, Relaxed);
-        Ok(before)
+        Ok(())
     }
 
     /// It is gone.

@@ -50,7 +50,7 @@ impl Core {
     /// The log has workflows of these mediators, which may be there later, or not at all.
     pub(super) fn expects_mediators(&self, numbers: impl Iterator<Item = u32>) {
         for number in numbers {
-            self.requests.mediators.add(number, Arc::new(Absent::new(number)), &[]).ok();
+            self.requests.mediators.add(number, Arc::new(Absent::new(number)), &[], drop).ok();
         }
     }
 
@@ -61,7 +61,7 @@ impl Core {
 
     /// Somebody has asked something just now.
     fn close_if_ended(&self, domain: &Domain) {
-        if self.has_ended().is_some() {
+        if self.has_ended().is_some() || domain.is_closed() {
             domain.close();
         }
     }
@@ -105,6 +105,7 @@ impl Core {
             tracing::error!(mediator = %domain.name, open, "it was deleted with workflows that had not ended: they are gone");
         }
         self.requests.mediators.remove(domain.number());
+        domain.close();
     }
 
     /// What is shown of mediators.
@@ -252,7 +253,8 @@ impl WorkflowHandle {
     /// Does that step and all that was begun after it anew, whatever state it is in; what it did before that
     /// is kept. Commands that it sends again are other ones, with ids of their own: whoever handled those
     /// before does so once more, and whoever still answers one is too late. Children of it are cancelled.
-    /// [`WorkflowReport::history`] numbers the steps.
+    /// [`WorkflowReport::history`] numbers the steps. One that was cancelled is not any more; what it published after
+    /// the last step that it waited for may be published again.
     ///
     /// # Errors
     ///

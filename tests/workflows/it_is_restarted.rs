@@ -78,6 +78,41 @@ fn what_was_begun_before_it_in_the_same_turn_is_not_done_again() {
     world.stop();
 }
 
+/// Somebody was impatient: each is obeyed in turn, and what is there then decides.
+#[test]
+fn orders_that_come_together_are_obeyed_in_turn() {
+    let calls = || {
+        does(|begin, steps| async move {
+            for what in ["a", "b", "c", "d"] {
+                steps.call(work(what)).await?;
+            }
+            Ok(steps.wait_for::<Approved>(begin.order).await?.by)
+        })
+    };
+    for orders in [[1, 1], [1, 3], [3, 1], [0, 2]] {
+        let directory = Directory::new();
+        let world = World::new(directory.store(), calls(), obliging);
+        let handle = world.begin(1);
+        world.idle();
+        let both = orders.map(|step| handle.restart_from(step));
+        assert!(both.into_iter().filter_map(|asked| asked.wait().ok()).count() > 0);
+        world.idle();
+        let waits = |handle: &cueline::WorkflowHandle| handle.report().unwrap().why;
+        assert!(waits(&handle).contains("wait_for"), "{orders:?}: {}", waits(&handle));
+        let id = handle.id();
+        world.stop();
+        let world = World::new(directory.store(), calls(), obliging);
+        world.idle();
+        let handle = world.runtime.workflow(id).unwrap();
+        assert!(waits(&handle).contains("wait_for"), "{orders:?}: {}", waits(&handle));
+        let ended = handle.ended::<String>();
+        approve(&world);
+        assert_eq!(ended.wait().unwrap(), "ann");
+        assert_eq!(world.log.all(), [""; 0], "nothing is done again");
+        world.stop();
+    }
+}
+
 /// It is another step now.
 #[test]
 fn whoever_still_answers_what_was_done_before_is_too_late() {

@@ -178,3 +178,24 @@ fn one_that_is_added_later_hears_what_was_answered_before() {
         runtime.shutdown(secs(20)).wait().unwrap();
     }
 }
+
+/// Whoever waits for the end of one of its workflows hears that there will be none.
+#[test]
+fn whoever_waits_for_one_that_is_deleted_is_told() {
+    let waits =
+        does(|begin, steps| async move { Ok(steps.wait_for::<Approved>(begin.order).await?.by) });
+    for store in [Store::memory(), Directory::new().store()] {
+        let world = World::new(store, waits.clone(), obliging);
+        let handle = world.begin(1);
+        world.idle();
+        let ended = handle.ended::<String>();
+        let tree = world.runtime.supervisor("tests").unwrap();
+        tree.stop("domain").wait().unwrap();
+        tree.delete("domain").wait().unwrap();
+        let closed = |error: cueline::Error| error.kind() == cueline::ErrorKind::Closed;
+        assert!(closed(ended.wait().unwrap_err()));
+        assert!(closed(handle.ended::<String>().wait().unwrap_err()));
+        assert!(closed(handle.cancel().wait().unwrap_err()));
+        world.stop();
+    }
+}
