@@ -160,7 +160,8 @@ impl Runtime {
         })
     }
 
-    /// A workflow, by its id.
+    /// A workflow, by its id: also one that has ended or never was, of whose mediator there is no telling; its
+    /// [report](WorkflowHandle::report) says whether it is there. None if this runtime has no such mediator.
     pub fn workflow(&self, id: WorkflowId) -> Option<WorkflowHandle> {
         let domain = self.core.requests.mediators.of(id.mediator()).and_then(domain)?;
         let core = self.core.clone();
@@ -270,8 +271,9 @@ impl WorkflowHandle {
         self.orders(Order::RestartFrom(step))
     }
 
-    /// Resolves when it has ended: with its output, or why there is none. If it had ended before, that is
-    /// known only of those with a key.
+    /// Resolves when it has ended: with its output, or why there is none. If it had ended before, that is known of
+    /// those with a key as long as [`Mediator::remember`](crate::Mediator::remember) says, and of the last
+    /// thousand others until the process ends.
     ///
     /// # Errors
     ///
@@ -310,7 +312,13 @@ impl WorkflowHandle {
 }
 
 fn output<T: DeserializeOwned>(ended: Ended) -> Result<T, Error> {
-    let undecodable = |failure: Failure| Error::config(failure.chain().join(": "));
+    let undecodable = |failure: Failure| {
+        Error::config(format!(
+            "what the workflow came to is no `{}`: ask for its `Output` ({})",
+            std::any::type_name::<T>(),
+            failure.chain().join(": ")
+        ))
+    };
     match ended.how {
         Ok(output) => codec::decode(&output).map_err(undecodable),
         Err(failure) => Err(Error::of_workflow(failure)),
