@@ -7,15 +7,13 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::answers::{Receives, tells, tells_result, tells_with};
+use super::answers::{Receives, Told};
 use super::domain::Domain;
 use super::inbox::Arrival;
 use crate::error::{Failure, Outcome};
-use crate::message::EventId;
 use crate::queue::answer::Answer;
 use crate::request::awaits::{Awaits, Beginning, Start};
 use crate::workflow::WorkflowId;
-use crate::workflow::history::Entry;
 
 /// A mediator that is not there.
 pub(crate) struct Absent {
@@ -49,10 +47,6 @@ impl Absent {
 }
 
 impl Receives for Absent {
-    fn number(&self) -> u32 {
-        self.number
-    }
-
     fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
         match &mut *self.state.lock() {
             State::Absent(came) => {
@@ -65,36 +59,21 @@ impl Receives for Absent {
 }
 
 impl Awaits for Absent {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
     fn awaits(&self, _: WorkflowId, _: u32) -> bool {
         true // as far as anybody knows
     }
 
-    fn answer(
-        self: Arc<Self>,
-        of: WorkflowId,
-        step: u32,
-        result: Outcome<Vec<u8>>,
-    ) -> Box<dyn Answer> {
-        tells_result(self, of, step, result)
-    }
-
-    fn answer_with(
-        self: Arc<Self>,
-        of: WorkflowId,
-        step: u32,
-        put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
-    ) -> Outcome<Box<dyn Answer>> {
-        tells_with(self, of, step, put)
+    fn tells(self: Arc<Self>, of: WorkflowId, entry: Vec<u8>) -> Box<dyn Answer> {
+        Box::new(Told::new(self, of, entry))
     }
 
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
         let text = format!("the mediator of the workflow `{}` is not there", start.workflow);
         Err(Failure::transient(text))
-    }
-
-    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
-        let id = WorkflowId::of_event(self.number, workflow, from);
-        tells(self, id, &Entry::Cancelled)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -8,12 +8,10 @@ use tokio::sync::oneshot;
 use super::domain::Domain;
 use super::inbox::Arrival;
 use super::record::{Head, Names};
-use crate::clock::Timestamp;
-use crate::error::Outcome;
 use crate::queue::answer::Answer;
+use crate::request::awaits::Awaits;
 use crate::store::file::workflows::Place;
 use crate::workflow::WorkflowId;
-use crate::workflow::history::Entry;
 
 /// A workflow begins. What follows from it can be derived from the event that began it.
 pub(crate) struct Began {
@@ -75,10 +73,7 @@ impl<T: Send> Answer for Kept<T> {
 }
 
 /// Where what comes to workflows goes.
-pub(crate) trait Receives: Send + Sync + 'static {
-    /// The mediator's number.
-    fn number(&self) -> u32;
-
+pub(crate) trait Receives: Awaits + 'static {
     /// Something came. Whom to wake.
     fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker>;
 }
@@ -112,46 +107,6 @@ impl<To: Receives> Answer for Told<To> {
     fn give(mut self: Box<Self>) -> Option<Waker> {
         self.arrives(false)
     }
-}
-
-/// An answer that tells a workflow that, once it is kept.
-pub(crate) fn tells<To: Receives>(
-    to: Arc<To>,
-    id: WorkflowId,
-    entry: &Entry<'_>,
-) -> Box<dyn Answer> {
-    let mut bytes = Vec::new();
-    entry.put(&mut bytes);
-    Box::new(Told::new(to, id, bytes))
-}
-
-/// An answer that tells it what became of one of its steps.
-pub(crate) fn tells_result<To: Receives>(
-    to: Arc<To>,
-    of: WorkflowId,
-    step: u32,
-    result: Outcome<Vec<u8>>,
-) -> Box<dyn Answer> {
-    match result {
-        Ok(result) => tells(to, of, &Entry::Done { step, result: &result }),
-        Err(failure) => {
-            let at = Timestamp::now().as_millis();
-            tells(to, of, &Entry::Failed { step, failure, at, again: false })
-        }
-    }
-}
-
-/// As [`tells_result`], of a result that is put where it belongs.
-pub(crate) fn tells_with<To: Receives>(
-    to: Arc<To>,
-    of: WorkflowId,
-    step: u32,
-    put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
-) -> Outcome<Box<dyn Answer>> {
-    let mut entry = Vec::with_capacity(32);
-    Entry::put_done(&mut entry, step);
-    put(&mut entry)?;
-    Ok(Box::new(Told::new(to, of, entry)))
 }
 
 /// As [`Told`], of an event that a workflow has to take before it may end.

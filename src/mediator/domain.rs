@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::answers::{Began, Event, Receives, Told, tells, tells_result, tells_with};
+use super::answers::{Began, Event, Receives, Told};
 use super::inbox::{Arrival, Came, Inbox};
 use super::index::Index;
 use super::record::{Head, Names};
@@ -184,8 +184,7 @@ impl Domain {
         let Some(key) = key else { return Vec::new() };
         let mut ids = self.index.lock().who(name, key);
         ids.retain(|id| self.expects(*id, name, event));
-        let mut bytes = Vec::new();
-        Entry::Came { name, key: Some(key.as_str()), event, payload }.put(&mut bytes);
+        let bytes = Entry::Came { name, key: Some(key.as_str()), event, payload }.bytes();
         let answers = ids.into_iter().map(|id| {
             Box::new(Event::new(Told::new(self.clone(), id, bytes.clone()))) as Box<dyn Answer>
         });
@@ -232,16 +231,16 @@ impl Domain {
 }
 
 impl Receives for Domain {
-    fn number(&self) -> u32 {
-        self.number.load(SeqCst)
-    }
-
     fn arrives(&self, id: WorkflowId, arrival: Arrival) -> Option<Waker> {
         self.put(self.place_of(id), |came| came.arrivals.push(arrival))
     }
 }
 
 impl Awaits for Domain {
+    fn number(&self) -> u32 {
+        self.number.load(SeqCst)
+    }
+
     fn awaits(&self, of: WorkflowId, step: u32) -> bool {
         let waits = |shard: &Shard| {
             let record = shard.records.get(&of)?;
@@ -250,22 +249,8 @@ impl Awaits for Domain {
         self.shard(of).is_some_and(|shard| waits(&shard).is_some())
     }
 
-    fn answer(
-        self: Arc<Self>,
-        of: WorkflowId,
-        step: u32,
-        result: Outcome<Vec<u8>>,
-    ) -> Box<dyn Answer> {
-        tells_result(self, of, step, result)
-    }
-
-    fn answer_with(
-        self: Arc<Self>,
-        of: WorkflowId,
-        step: u32,
-        put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
-    ) -> Outcome<Box<dyn Answer>> {
-        tells_with(self, of, step, put)
+    fn tells(self: Arc<Self>, of: WorkflowId, entry: Vec<u8>) -> Box<dyn Answer> {
+        Box::new(Told::new(self, of, entry))
     }
 
     fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning> {
@@ -319,11 +304,6 @@ impl Awaits for Domain {
             self.names(id).put_head(&mut facts, &head);
         }
         Ok(Beginning { id, begins: Some(Box::new(Began::new(self, id, attempt, head))), facts })
-    }
-
-    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
-        let id = WorkflowId::of_event(self.number(), workflow, from);
-        tells(self, id, &Entry::Cancelled)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -116,24 +116,7 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::message::EventId;
-    use crate::workflow::core::Numbers;
     use crate::workflow::history::Entry;
-
-    fn head() -> Head {
-        Head {
-            workflow: "rebook",
-            version: 1,
-            input: Box::default(),
-            key: None,
-            correlation: EventId(1),
-            started: 0,
-            parent: None,
-            only_one: false,
-            run: 0,
-            numbers: Numbers::default(),
-            held_back: false,
-        }
-    }
 
     fn told(id: WorkflowId) -> Arrival {
         let mut entry = Vec::new();
@@ -148,7 +131,8 @@ mod tests {
         inbox.put(|came| came.arrivals.push(told(id)));
         shard.takes_in(&inbox, true);
         assert!(shard.late.is_empty() && shard.records.is_empty(), "it has not begun yet");
-        inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt, head: head() }));
+        inbox
+            .put(|came| came.arrivals.push(Arrival::Begins { id, attempt, head: Head::of_some() }));
         shard.takes_in(&inbox, true);
         assert_eq!(shard.records.get(&id).map(|record| record.came), Some(1));
         shard.removes(id);
@@ -160,7 +144,9 @@ mod tests {
     #[test]
     fn timers_that_somebody_took_and_did_nothing_about_are_there_again() {
         let (mut shard, inbox, id) = (Shard::default(), Inbox::default(), WorkflowId(7));
-        inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt: 1, head: head() }));
+        inbox.put(|came| {
+            came.arrivals.push(Arrival::Begins { id, attempt: 1, head: Head::of_some() });
+        });
         shard.takes_in(&inbox, true);
         let due = crate::clock::Moment(9);
         let open = super::super::table::Open {
@@ -183,7 +169,9 @@ mod tests {
         let (mut shard, inbox) = (Shard::default(), Inbox::default());
         let (ids, now) = ([WorkflowId(7), WorkflowId(8)], crate::clock::Moment(9));
         for id in ids {
-            inbox.put(|came| came.arrivals.push(Arrival::Begins { id, attempt: 1, head: head() }));
+            inbox.put(|came| {
+                came.arrivals.push(Arrival::Begins { id, attempt: 1, head: Head::of_some() });
+            });
         }
         shard.takes_in(&inbox, true);
         for (id, step, sent) in [(ids[0], 0, Some(now)), (ids[0], 1, None), (ids[1], 0, Some(now))]

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use super::again::Again;
-use super::answers::{Kept, tells};
+use super::answers::Kept;
 use super::changes::Change;
 use super::domain::Domain;
 use super::round::{Job, Round};
@@ -142,7 +142,9 @@ impl Pump {
                 self.send_again(id, step, command);
                 resumes = true;
             }
-            self.commit(); // what follows is decided by what is there then
+            if resumes {
+                self.commit(); // what follows is decided by what is there then
+            }
             let domain = self.domain.clone();
             let Some(inbox) = domain.inbox(self.shard) else { return Poll::Pending };
             let Some(mut shard) = domain.table(self.shard) else { return Poll::Pending };
@@ -181,7 +183,7 @@ impl Pump {
     fn carry_out(&mut self, round: Round) {
         round.took.into_iter().for_each(|took| self.says_step(took));
         for (id, step) in round.over {
-            let over = tells(self.domain.clone(), id, &Entry::Over { step });
+            let over = self.domain.clone().tells(id, Entry::Over { step }.bytes());
             self.answers.push(over);
         }
         for (id, step, ran) in round.ran {
@@ -236,10 +238,8 @@ impl Pump {
     fn obey(&mut self, id: WorkflowId, order: Order) {
         match order {
             Order::Tell(entry) => {
-                if let Ok(entry) = Entry::read(&mut Bytes(&entry)) {
-                    let told = tells(self.domain.clone(), id, &entry);
-                    self.answers.push(told);
-                }
+                let told = self.domain.clone().tells(id, entry);
+                self.answers.push(told);
             }
             Order::Resume => {
                 self.forget(id);

@@ -130,6 +130,26 @@ impl Head {
     }
 }
 
+#[cfg(test)]
+impl Head {
+    /// Some workflow's.
+    pub(super) fn of_some() -> Self {
+        Self {
+            workflow: "rebook",
+            version: 1,
+            input: Box::default(),
+            key: None,
+            correlation: EventId(1),
+            started: 0,
+            parent: None,
+            only_one: false,
+            run: 0,
+            numbers: Numbers::default(),
+            held_back: false,
+        }
+    }
+}
+
 /// How a workflow ended, for whoever asks later.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {

@@ -148,26 +148,14 @@ fn damaged() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::EventId;
     use crate::workflow::anew::Restart;
     use crate::workflow::core::Numbers;
     use crate::workflow::history::{Begun, Kind};
 
     fn kept(steps: &[u32]) -> Workflow {
         let restart = Restart { at: 1, to: 2, turn: Some(0) };
-        let head = Head {
-            workflow: "rebook",
-            version: 1,
-            input: Box::default(),
-            key: None,
-            correlation: EventId(1),
-            started: 0,
-            parent: None,
-            only_one: false,
-            run: 0,
-            numbers: Numbers { first: 0, restarts: [restart].into() },
-            held_back: false,
-        };
+        let numbers = Numbers { first: 0, restarts: [restart].into() };
+        let head = Head { numbers, ..Head::of_some() };
         let part = |step: &u32| {
             let (turn, kind, name) = (*step, Kind::Sleep, "sleep".into());
             let begun = Begun { turn, step: *step, kind, name, digest: 0, key: None, due: None };

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use parking_lot::RwLock;
 
 use super::Requests;
+use crate::clock::Timestamp;
 use crate::error::{Failure, Outcome};
 use crate::message::{EventId, Key};
 use crate::queue::answer::Answer;
 use crate::workflow::WorkflowId;
+use crate::workflow::history::Entry;
 
 /// What begins a workflow.
 pub(crate) struct Start {
@@ -37,16 +39,34 @@ pub(crate) struct Beginning {
 
 /// A mediator, as those see it who answer its workflows' steps.
 pub(crate) trait Awaits: Send + Sync {
+    fn number(&self) -> u32;
+
     /// Whether that step waits for an answer.
     fn awaits(&self, of: WorkflowId, step: u32) -> bool;
 
-    /// Tells it the result, when that is committed.
+    /// Tells a workflow that [`Entry`], as bytes, when it is committed.
+    fn tells(self: Arc<Self>, of: WorkflowId, entry: Vec<u8>) -> Box<dyn Answer>;
+
+    fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning>;
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// Tells it what became of one of its steps, when that is committed.
     fn answer(
         self: Arc<Self>,
         of: WorkflowId,
         step: u32,
         result: Outcome<Vec<u8>>,
-    ) -> Box<dyn Answer>;
+    ) -> Box<dyn Answer> {
+        let entry = match result {
+            Ok(result) => Entry::Done { step, result: &result }.bytes(),
+            Err(failure) => {
+                let at = Timestamp::now().as_millis();
+                Entry::Failed { step, failure, at, again: false }.bytes()
+            }
+        };
+        self.tells(of, entry)
+    }
 
     /// As [`Awaits::answer`], of a result that is put where it belongs.
     fn answer_with(
@@ -54,14 +74,18 @@ pub(crate) trait Awaits: Send + Sync {
         of: WorkflowId,
         step: u32,
         put: &mut dyn FnMut(&mut Vec<u8>) -> Outcome,
-    ) -> Outcome<Box<dyn Answer>>;
-
-    fn begin(self: Arc<Self>, start: Start) -> Outcome<Beginning>;
+    ) -> Outcome<Box<dyn Answer>> {
+        let mut entry = Vec::with_capacity(32);
+        Entry::put_done(&mut entry, step);
+        put(&mut entry)?;
+        Ok(self.tells(of, entry))
+    }
 
     /// Cancels what began as a child with that name, at that step of its parent, when that is committed.
-    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer>;
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn cancels_child(self: Arc<Self>, workflow: &str, from: EventId) -> Box<dyn Answer> {
+        let id = WorkflowId::of_event(self.number(), workflow, from);
+        self.tells(id, Entry::Cancelled.bytes())
+    }
 }
 
 /// The mediators of a runtime.

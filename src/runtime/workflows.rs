@@ -13,7 +13,6 @@ use super::handle::Runtime;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::mediator::absent::Absent;
-use crate::mediator::answers::Receives;
 use crate::mediator::domain::Domain;
 use crate::mediator::record::Ended;
 use crate::mediator::report::{Census, Task, WorkflowReport};
@@ -296,9 +295,7 @@ impl WorkflowHandle {
     }
 
     fn tells(&self, entry: &Entry<'_>) -> Asked<()> {
-        let mut bytes = Vec::new();
-        entry.put(&mut bytes);
-        self.orders(Order::Tell(bytes))
+        self.orders(Order::Tell(entry.bytes()))
     }
 
     fn orders(&self, order: Order) -> Asked<()> {

@@ -231,6 +231,12 @@ impl<'a> Entry<'a> {
         })
     }
 
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.put(&mut bytes);
+        bytes
+    }
+
     /// As [`Entry::Done`] is put, its result to be put behind it.
     pub(crate) fn put_done(into: &mut Vec<u8>, step: u32) {
         Self::Done { step, result: &[] }.put(into);
