@@ -199,3 +199,44 @@ fn whoever_waits_for_one_that_is_deleted_is_told() {
         world.stop();
     }
 }
+
+/// Waits for its child, until somebody says that this is not needed.
+struct Impatient;
+impl Workflow for Impatient {
+    const NAME: &'static str = "impatient";
+    type Input = u32;
+    type Output = ();
+    type Expects = (Approved,);
+    async fn run(&self, order: u32, steps: Steps) -> Outcome {
+        let child = steps.child::<crate::world::Does>(Begin { order: order + 10 });
+        steps.race(child, steps.wait_for::<Approved>(order)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_child_is_cancelled_that_is_not_there() {
+    let waits = || {
+        does(|begin, steps| async move {
+            steps.call(work("a")).undo_with(crate::world::undo("a")).await?;
+            Ok(steps.wait_for::<Approved>(begin.order).await?.by)
+        })
+    };
+    let parents = || Mediator::for_domain("parents").workflow(Impatient);
+    let directory = Directory::new();
+    let world = World::new(directory.store(), waits(), obliging);
+    world.runtime.add("tests", parents()).wait().unwrap();
+    world.runtime.start::<Impatient>(1).wait().unwrap();
+    world.idle();
+    assert_eq!(world.runtime.workflows(|_| true).len(), 2);
+    world.stop();
+    let world = World::with(directory.store(), parents(), obliging);
+    world.runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
+    world.idle();
+    assert!(world.runtime.workflows(|_| true).is_empty(), "its parent has ended");
+    world.runtime.add("tests", mediator(waits())).wait().unwrap();
+    world.idle();
+    assert!(world.runtime.workflows(|_| true).is_empty(), "and it has been cancelled");
+    assert_eq!(world.log.all(), ["undo a Some(\"did a\")"]);
+    world.stop();
+}
