@@ -188,11 +188,6 @@ impl Pump {
                 quiet = quiet && is_quiet(&open, now);
                 self.changes.push(Change::Opens { id, open });
             }
-            if begun.kind == Kind::WaitFor
-                && let Some(key) = &begun.key
-            {
-                self.domain.index.lock().waits(&begun.name, key, id);
-            }
         }
         // Its code alone knows that, else.
         if advance.end.is_some() {

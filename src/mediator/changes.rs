@@ -89,7 +89,10 @@ impl Domain {
                     record.lacks_room = false;
                 }
             }
-            Change::Opens { id, open } => shard.opens(id, open),
+            Change::Opens { id, open } => {
+                self.waits(id, std::slice::from_ref(&open));
+                shard.opens(id, open);
+            }
             Change::Closes { id, step } => {
                 self.waits_no_more(id, shard.closes(id, step).as_slice());
             }

@@ -137,7 +137,8 @@ impl<const N: u32> Workflow for Versioned<N> {
     type Output = String;
     type Expects = (Approved,);
     async fn run(&self, begin: Begin, steps: Steps) -> Outcome<String> {
-        steps.call(work(format!("as version {N}"))).await?;
+        let seldom = Retry::attempts(100).backoff(Backoff::new(millis(100), millis(100)));
+        steps.call(work(format!("as version {N}"))).retry(seldom).await?;
         let by = steps.wait_for::<Approved>(begin.order).await?.by;
         steps.call(work(format!("{by} in version {N}"))).await
     }
@@ -185,31 +186,19 @@ fn one_that_waits_for_a_command_goes_on_in_its_version() {
     let of = Mediator::for_domain;
     let refuses = |_: &str, _: u32| Err(Failure::transient("not now"));
     let calls = |world: &World| !world.failed.all().is_empty();
-    let world = World::with(directory.store(), of("domain").workflow(Called::<1>), refuses);
-    let id = world.runtime.start::<Called<1>>(Begin { order: 1 }).wait().unwrap().id();
+    let world = World::with(directory.store(), of("domain").workflow(Versioned::<1>), refuses);
+    let id = world.runtime.start::<Versioned<1>>(Begin { order: 1 }).wait().unwrap().id();
     while !calls(&world) {
         std::thread::yield_now();
     }
     world.stop();
-    let both = of("domain").workflow(Called::<1>).workflow(Called::<2>);
+    let both = of("domain").workflow(Versioned::<1>).workflow(Versioned::<2>);
     let world = World::with(directory.store(), both, obliging);
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
-    assert_eq!(ended.wait().unwrap(), "did as version 1");
+    approve(&world);
+    assert_eq!(ended.wait().unwrap(), "did ann in version 1");
+    assert_eq!(world.log.all(), ["as version 1", "ann in version 1"]);
     world.stop();
-}
-
-struct Called<const N: u32>;
-impl<const N: u32> Workflow for Called<N> {
-    const NAME: &'static str = "called";
-    const VERSION: u32 = N;
-    type Input = Begin;
-    type Output = String;
-    type Expects = ();
-    async fn run(&self, _: Begin, steps: Steps) -> Outcome<String> {
-        let seldom = Backoff::new(millis(100), millis(100));
-        let retry = Retry::attempts(100).backoff(seldom);
-        steps.call(work(format!("as version {N}"))).retry(retry).await
-    }
 }
 
 #[test]
