@@ -67,3 +67,12 @@ fn who_looks_sees_what_it_waits_for() {
     assert_eq!(world.runtime.workflows(|_| true), [handle.id()]);
     world.stop();
 }
+
+#[test]
+fn whoever_asks_for_another_output_than_its_own_is_told_so() {
+    let world = World::new(Store::memory(), several(), obliging);
+    let error = world.begin(1).ended::<u32>().wait().unwrap_err();
+    assert_eq!(error.kind(), cueline::ErrorKind::Config);
+    assert!(error.to_string().contains("no `u32`: ask for its `Output`"), "{error}");
+    world.stop();
+}

@@ -39,17 +39,14 @@ pub(crate) async fn yield_now() {
             return Poll::Ready(());
         }
         let mut waiting = rounds.waiting.lock();
-        let is_first = waiting.is_empty();
         if !waiting.iter().any(|waker| waker.will_wake(task.waker())) {
             waiting.push(task.waker().clone());
         }
         drop(waiting);
-        if is_first {
-            // Tokio wakes it when nothing is ready any more.
-            let waker = Waker::from(rounds.clone());
-            let mut when_all_had = pin!(tokio::task::yield_now());
-            let _ = when_all_had.as_mut().poll(&mut Context::from_waker(&waker));
-        }
+        // Tokio wakes it when nothing is ready any more, once however often it is asked.
+        let waker = Waker::from(rounds.clone());
+        let mut when_all_had = pin!(tokio::task::yield_now());
+        let _ = when_all_had.as_mut().poll(&mut Context::from_waker(&waker));
         Poll::Pending
     })
     .await;
