@@ -136,6 +136,9 @@ impl<const N: u32> Workflow for Versioned<N> {
     type Input = Begin;
     type Output = String;
     type Expects = (Approved,);
+    fn key(begin: &Begin) -> Option<Key> {
+        Some(begin.order.into())
+    }
     async fn run(&self, begin: Begin, steps: Steps) -> Outcome<String> {
         let seldom = Retry::attempts(100).backoff(Backoff::new(millis(100), millis(100)));
         steps.call(work(format!("as version {N}"))).retry(seldom).await?;
