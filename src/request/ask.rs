@@ -188,19 +188,18 @@ impl<C: Message> Ask<C> {
         waker: &Waker,
     ) -> Poll<Result<C::Reply, Error>> {
         loop {
-            match way.slot.poll(waker) {
-                Poll::Ready(reply) => {
-                    let sent = way.is_sent();
-                    way.is_over();
-                    return Poll::Ready(reply.map_err(|why| match why {
-                        Unanswered::Failed(error) => error,
-                        Unanswered::Over => {
-                            timed_out::<C>(way.until.since(way.slot.asked.begun), sent)
-                        }
-                    }));
-                }
-                Poll::Pending if way.is_sent() => return Poll::Pending,
-                Poll::Pending => {}
+            if way.may_be_told()
+                && let Poll::Ready(reply) = way.slot.poll(waker)
+            {
+                let sent = way.is_sent();
+                way.is_over();
+                return Poll::Ready(reply.map_err(|why| match why {
+                    Unanswered::Failed(error) => error,
+                    Unanswered::Over => timed_out::<C>(way.until.since(way.slot.asked.begun), sent),
+                }));
+            }
+            if way.is_sent() {
+                return Poll::Pending;
             }
             match self.send(way, waker) {
                 Ok(true) => return Poll::Pending,

@@ -57,6 +57,11 @@ impl<R: Send + 'static> Way<R> {
         self.id.is_some()
     }
 
+    /// Somebody may know of it, and tell it something.
+    pub(super) fn may_be_told(&self) -> bool {
+        self.at_door || self.is_sent()
+    }
+
     pub(super) fn ticket(&self) -> Option<u64> {
         if self.at_door { self.requests.at_door.ticket(self.number) } else { None }
     }
@@ -80,12 +85,10 @@ impl<R: Send + 'static> Way<R> {
         }
     }
 
-    /// It knows what became of it: nobody else is to say so.
+    /// It knows what became of it: whoever told it took it out of the inbox.
     pub(super) fn is_over(&mut self) {
         self.leaves_door(false);
-        if let Some(id) = self.id.take() {
-            self.requests.inbox.take(id);
-        }
+        self.id = None;
     }
 }
 
