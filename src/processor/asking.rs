@@ -75,6 +75,7 @@ impl Context {
             return Ok(());
         }
         requests.handled(command);
+        self.link.is_awaited();
         self.answer = Some(Box::new(Answered::<C>::new(requests, command, reply)));
         Ok(())
     }

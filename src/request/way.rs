@@ -14,8 +14,8 @@ pub(super) struct Way<R> {
     requests: Arc<Requests>,
     pub(super) slot: Arc<Slot<R>>,
     pub(super) until: Moment,
-    /// By what it is known as long as it has no id.
-    number: u64,
+    /// By what it is known as long as it has no id, if anybody has to know it.
+    number: Option<u64>,
     /// The handler that waits, if one does and that is known.
     asker: Option<Asker>,
     /// Its own queue, if it has one, is there as long as this.
@@ -31,8 +31,8 @@ impl<R: Send + 'static> Way<R> {
         host: usize,
         temporary_queue: bool,
     ) -> Self {
-        let number = requests.number();
-        let queue = temporary_queue.then(|| requests.queues.create(C::NAME, number, host));
+        let number = temporary_queue.then(|| requests.number());
+        let queue = number.map(|number| requests.queues.create(C::NAME, number, host));
         let (owned, queue) = queue.unzip();
         let slot = Slot::new(Asked { command: C::NAME, begun, host }, queue);
         let (asker, at_door, id) = (None, false, None);
@@ -47,10 +47,15 @@ impl<R: Send + 'static> Way<R> {
         key: Option<&Key>,
     ) -> Result<(), Vec<Arc<str>>> {
         if self.asker.is_none() {
-            self.requests.waits.lock().begin(asker, servant, key.cloned(), self.number)?;
+            let number = self.number();
+            self.requests.waits.lock().begin(asker, servant, key.cloned(), number)?;
             self.asker = Some(asker.clone());
         }
         Ok(())
+    }
+
+    fn number(&mut self) -> u64 {
+        *self.number.get_or_insert_with(|| self.requests.number())
     }
 
     pub(super) fn is_sent(&self) -> bool {
@@ -63,13 +68,14 @@ impl<R: Send + 'static> Way<R> {
     }
 
     pub(super) fn ticket(&self) -> Option<u64> {
-        if self.at_door { self.requests.at_door.ticket(self.number) } else { None }
+        self.requests.at_door.ticket(self.number.filter(|_| self.at_door)?)
     }
 
     /// It waits at the door from now on, or still does. True if it has just come: it is to look once more,
     /// since before that no progress was told.
     pub(super) fn waits<C: Message<Reply = R>>(&mut self, ticket: Option<u64>) -> bool {
-        let (requests, number, host) = (&self.requests, self.number, self.slot.asked.host);
+        let number = self.number();
+        let (requests, host) = (&self.requests, self.slot.asked.host);
         let comes = requests.at_door.waits::<C>(&requests.broker, number, ticket, host);
         if !std::mem::replace(&mut self.at_door, true) {
             requests.expect(as_id(number), self.slot.clone(), self.until);
@@ -80,8 +86,8 @@ impl<R: Send + 'static> Way<R> {
     pub(super) fn sent(&mut self, id: EventId) {
         self.id = Some(id);
         self.leaves_door(true);
-        if let Some(asker) = &self.asker {
-            self.requests.waits.lock().sent(asker, self.number, id);
+        if let (Some(asker), Some(number)) = (&self.asker, self.number) {
+            self.requests.waits.lock().sent(asker, number, id);
         }
     }
 
@@ -95,11 +101,11 @@ impl<R: Send + 'static> Way<R> {
 impl<R> Way<R> {
     /// It waits there no more. Whether it could have gone on waiting.
     fn leaves_door(&mut self, used: bool) -> bool {
-        if !std::mem::take(&mut self.at_door) {
+        let Some(number) = self.number.filter(|_| std::mem::take(&mut self.at_door)) else {
             return false;
-        }
-        self.requests.at_door.leaves(&self.requests.broker, self.number, used);
-        self.requests.inbox.take(as_id(self.number)).is_some()
+        };
+        self.requests.at_door.leaves(&self.requests.broker, number, used);
+        self.requests.inbox.take(as_id(number)).is_some()
     }
 }
 
@@ -110,8 +116,8 @@ impl<R> Drop for Way<R> {
         if waited || sent {
             self.requests.ended(self.slot.asked.command, RequestOutcome::Abandoned);
         }
-        if let Some(asker) = &self.asker {
-            self.requests.waits.lock().end(asker, self.number);
+        if let (Some(asker), Some(number)) = (&self.asker, self.number) {
+            self.requests.waits.lock().end(asker, number);
         }
     }
 }

@@ -42,6 +42,9 @@ use crate::supervise::child::Seat;
 /// Says by its key whether an event is for a child.
 pub(crate) type Mine = Box<dyn Fn(Option<&Key>) -> bool>;
 
+/// In memory, so many who asked need not wait for others that are answered: they may go on meanwhile.
+const AWAITED: usize = 16;
+
 /// How many events a driver handles before others on its thread get their turn.
 pub(crate) const BUDGET: u32 = 256;
 
@@ -73,7 +76,7 @@ pub(crate) struct Link {
     published: Cell<u32>,
     /// The number of the next commit.
     commits: Cell<u64>,
-    /// So many bytes are to be stored that they should be committed.
+    /// So many bytes are to be stored, or so many are to be told, that all should be committed.
     pub(crate) heavy: Cell<bool>,
     pressure: Pressure,
     /// How long nothing fresh is to be taken, because what follows from it does not keep up.
@@ -201,6 +204,13 @@ impl Link {
     /// Whoever asked is to be told when all that is staged is committed.
     pub(crate) fn stage_answer(&self, answer: Box<dyn Answer>) {
         self.chunk.borrow_mut().answers.push(answer);
+    }
+
+    /// Somebody waits for what is answered next: that is committed as soon as it is worth it.
+    pub(crate) fn is_awaited(&self) {
+        if self.broker.journal.is_none() && self.chunk.borrow().answers.len() + 1 >= AWAITED {
+            self.heavy.set(true);
+        }
     }
 
     /// Notes how far the driver came in the front batch, without committing it yet.
