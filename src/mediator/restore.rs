@@ -15,32 +15,30 @@ use crate::workflow::history::{Did, Entry};
 impl Shard {
     /// The steps that wait are worked out again.
     pub(crate) fn reopen(&mut self, id: WorkflowId, now: Moment) {
-        let mut timers = Vec::new();
-        self.reopens(id, (now, Timestamp::now()), &mut timers);
-        self.timers.extend(timers);
+        let Some(record) = self.records.get_mut(&id) else { return };
+        self.timers.extend(record.reopens(id, (now, Timestamp::now())));
     }
+}
 
-    fn reopens(
-        &mut self,
-        id: WorkflowId,
-        (now, wall): (Moment, Timestamp),
-        timers: &mut Vec<Timer>,
-    ) {
+impl Record {
+    /// Its steps that wait are worked out; these have a time.
+    fn reopens(&mut self, id: WorkflowId, (now, wall): (Moment, Timestamp)) -> Vec<Timer> {
         let wall = wall.as_millis();
         let moment = |due: u64| {
             let (left, past) = (due.saturating_sub(wall), wall.saturating_sub(due));
             now.after(Duration::from_millis(left)).before(Duration::from_millis(past))
         };
-        let Some(record) = self.records.get_mut(&id) else { return };
-        let did = Did::read(&record.steps).unwrap_or_default();
+        let did = Did::read(&self.steps).unwrap_or_default();
         let mut over = did.gone;
-        over.extend(record.entries().flatten().filter_map(|(_, entry)| self::over(entry)));
-        let since = record.head.started;
+        over.extend(self.entries().flatten().filter_map(|(_, entry)| self::over(entry)));
+        let since = self.head.started;
+        let mut timers = Vec::new();
         for begun in did.begun.into_iter().filter(|begun| !over.contains(&begun.step)) {
             let due = begun.due.map(moment);
             timers.extend(due.map(|due| (due, id, begun.step)));
-            record.opens(open_of(&begun, due, since));
+            self.opens(open_of(&begun, due, since));
         }
+        timers
     }
 }
 
@@ -129,9 +127,9 @@ impl Domain {
             if let Some(key) = &record.head.key {
                 self.index.lock().adds(record.head.workflow, key, id);
             }
+            timers[at].extend(record.reopens(id, now));
+            self.waits(id, &record.open);
             shard.records.insert(id, record);
-            shard.reopens(id, now, &mut timers[at]);
-            self.waits(id, &shard.records[&id].open);
         }
         for (mut shard, timers) in self.tables().zip(timers) {
             shard.timers = timers.into_iter().collect();
