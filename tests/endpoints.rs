@@ -70,14 +70,16 @@ fn counts_are_exact_and_promtool_finds_nothing() {
     assert_eq!(status, 200);
     assert_eq!(value(&metrics, "cueline_events_published_total{topic=\"number\"}"), 100);
     assert_eq!(value(&metrics, "cueline_events_handled_total{processor=\"picky\"}"), 90);
-    let of = |name: &str, cause: &str| {
-        let series = format!("{name}{{processor=\"picky\",cause=\"{cause}\"}}");
-        value(&metrics, &series)
-    };
-    assert_eq!(of("cueline_events_retried_total", "failed"), 10);
-    assert_eq!(of("cueline_events_parked_total", "permanent"), 10);
-    assert_eq!(of("cueline_processor_restarts_total", "panic"), 10);
-    assert_eq!(of("cueline_processor_restarts_total", "timeout"), 0, "there from the start");
+    let of = |name: &str| value(&metrics, &format!("{name}{{processor=\"picky\"}}"));
+    let by = |name: &str, cause: &str| value(&metrics, &format!("{name}{{cause=\"{cause}\"}}"));
+    assert_eq!(of("cueline_events_retried_total"), 20);
+    assert_eq!(of("cueline_events_parked_total"), 10);
+    assert_eq!(of("cueline_processor_restarts_total"), 10);
+    assert_eq!(by("cueline_failure_causes_total", "failed"), 10);
+    assert_eq!(by("cueline_failure_causes_total", "panicked"), 10);
+    assert_eq!(by("cueline_failure_causes_total", "permanent"), 10);
+    assert_eq!(by("cueline_restart_causes_total", "panic"), 10);
+    assert_eq!(by("cueline_restart_causes_total", "timeout"), 0, "there from the start");
     let parked = "cueline_held_events{processor=\"picky\",state=\"parked\"}";
     assert_eq!(value(&metrics, parked), 10);
 
@@ -253,30 +255,35 @@ fn everything_that_happens_is_counted_where_it_belongs() {
     for number in 0..5 {
         runtime.publish(Number(number)).wait().unwrap();
     }
-    let dropped = "cueline_events_dropped_total{processor=\"drops\",reason=\"newest\"} ";
+    let dropped = "cueline_events_dropped_total{processor=\"drops\"} ";
     while value(&runtime.metrics().unwrap(), dropped) < 3 {}
     let metrics = runtime.metrics().unwrap();
     let is = |series: &str, expected: u64| {
         assert_eq!(value(&metrics, &format!("cueline_{series} ")), expected, "{series}");
     };
     is("events_unrouted_total{topic=\"unheard\"}", 1);
-    is("events_refused_total{topic=\"ask\",how=\"returned\"}", 1);
-    is("events_refused_total{topic=\"ask\",how=\"dropped\"}", 2);
+    is("events_refused_total{topic=\"ask\"}", 3);
+    is("refusals_total{how=\"returned\"}", 1);
+    is("refusals_total{how=\"dropped\"}", 2);
     is("events_filtered_total{processor=\"does\"}", 1);
-    is("events_resubmitted_total{processor=\"does\"}", 1);
-    is("events_dropped_total{processor=\"does\",reason=\"discarded\"}", 1);
-    is("events_dropped_total{processor=\"drops\",reason=\"newest\"}", 3);
-    is("processor_restarts_total{processor=\"does\",cause=\"panic\"}", 2);
-    is("processor_start_failures_total{processor=\"does\",cause=\"factory\"}", 1);
+    is("events_resubmitted_total", 1);
+    is("events_dropped_total{processor=\"does\"}", 1);
+    is("events_dropped_total{processor=\"drops\"}", 3);
+    is("drop_reasons_total{reason=\"discarded\"}", 1);
+    is("drop_reasons_total{reason=\"newest\"}", 3);
+    is("processor_restarts_total{processor=\"does\"}", 2);
+    is("restart_causes_total{cause=\"panic\"}", 2);
+    is("processor_start_failures_total{processor=\"does\"}", 1);
     is("held_events{processor=\"does\",state=\"parked\"}", 2);
     is("held_events{processor=\"does\",state=\"waiting_behind\"}", 1);
     is("held_events{processor=\"does\",state=\"retrying\"}", 1);
     is("subscription_stopped{processor=\"does\"}", 1);
     is("queue_events{processor=\"does\"}", 4);
     is("queue_bytes{processor=\"does\"}", 4 * size_of::<Ask>() as u64);
-    is("restart_seconds_count{processor=\"does\"}", 2);
-    for seconds in ["handling", "waiting", "end_to_end"] {
-        let series = format!("cueline_{seconds}_seconds_count{{processor=\"does\"}} ");
+    is("restart_seconds_count", 2);
+    let of_it = "{processor=\"does\"}";
+    for (seconds, labels) in [("handling", of_it), ("waiting", of_it), ("end_to_end", "")] {
+        let series = format!("cueline_{seconds}_seconds_count{labels} ");
         assert!(value(&metrics, &series) > 0, "{series}");
     }
     let oldest = "cueline_queue_oldest_seconds{processor=\"does\"} ";
@@ -285,7 +292,7 @@ fn everything_that_happens_is_counted_where_it_belongs() {
     let undone = runtime.shutdown(secs(600)).wait().unwrap();
     assert!(undone.iter().any(|event| event.id == held && event.key == Some(3.into())));
     let metrics = runtime.metrics().unwrap();
-    let failed = "cueline_hook_failures_total{processor=\"does\",hook=\"stopping\"} ";
+    let failed = "cueline_hook_failures_total{hook=\"stopping\"} ";
     assert_eq!(value(&metrics, failed), 1);
 }
 
@@ -331,4 +338,19 @@ fn a_port_alone_is_served_on_the_loopback_address_only() {
         assert_eq!(get(address, "/healthz").0, 200);
     }
     assert!(Runtime::builder("test").serve(0).start().unwrap().address().is_some());
+}
+
+#[test]
+fn a_processor_that_is_down_is_told_from_one_that_has_nothing_to_do() {
+    let (runtime, address) = start(1_000);
+    let down = || value(&get(address, "/metrics").1, "cueline_processor_down{processor=\"picky\"}");
+    runtime.idle().wait();
+    assert_eq!(down(), 0);
+    let tests = runtime.supervisor("tests").unwrap();
+    tests.stop("picky").wait().unwrap();
+    assert_eq!(down(), 1);
+    tests.restart("picky").wait().unwrap();
+    runtime.publish(Number(0)).wait().unwrap();
+    runtime.idle().wait();
+    assert_eq!(down(), 0);
 }

@@ -55,18 +55,22 @@ catalog! {
         "Events that got their place in the order.";
     UNROUTED = "cueline_events_unrouted_total", Counter, Count, ["topic"],
         "Events that no subscription wanted.";
-    REFUSED = "cueline_events_refused_total", Counter, Count, ["topic", "how"],
-        "Events that found no room at the door: dropped by tell, or returned by try_publish.";
-    DUPLICATES = "cueline_events_duplicate_total", Counter, Count, ["topic"],
+    REFUSED = "cueline_events_refused_total", Counter, Count, ["topic"],
+        "Events that found no room at the door.";
+    REFUSALS = "cueline_refusals_total", Counter, Count, ["how"],
+        "The same events: dropped by tell, or returned by try_publish.";
+    DUPLICATES = "cueline_events_duplicate_total", Counter, Count, [],
         "Events that had been published under their key before, and were not again.";
     HANDLED = "cueline_events_handled_total", Counter, Count, ["processor"],
         "Deliveries that succeeded, those left out by a filter included.";
     FILTERED = "cueline_events_filtered_total", Counter, Count, ["processor"],
         "Deliveries that a filter left out.";
-    RETRIED = "cueline_events_retried_total", Counter, Count, ["processor", "cause"],
+    RETRIED = "cueline_events_retried_total", Counter, Count, ["processor"],
         "Deliveries that failed and are tried again.";
-    PARKED = "cueline_events_parked_total", Counter, Count, ["processor", "cause"],
+    PARKED = "cueline_events_parked_total", Counter, Count, ["processor"],
         "Events that were parked.";
+    FAILURE_CAUSES = "cueline_failure_causes_total", Counter, Count, ["cause"],
+        "Deliveries that were retried or parked, by why.";
     REQUESTS = "cueline_requests_total", Counter, Count, ["command", "outcome"],
         "Requests that are over, by how they ended.";
     REQUEST_TIME = "cueline_request_seconds", Histogram, Seconds, ["command"],
@@ -95,22 +99,25 @@ catalog! {
         "How long ago the oldest of these began.";
     WORKFLOW_STEP_OLDEST = "cueline_workflow_step_oldest_seconds", Gauge, Seconds, ["mediator"],
         "How long the oldest command that a workflow waits for has been under way.";
-    RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, ["processor"],
+    RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, [],
         "Parked events that were handed back.";
-    DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor", "reason"],
+    DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor"],
         "Events dropped by the rule of a full subscription, or discarded by a person.";
-    RESTARTS = "cueline_processor_restarts_total", Counter, Count, ["processor", "cause"],
+    DROP_REASONS = "cueline_drop_reasons_total", Counter, Count, ["reason"],
+        "The same events, by why.";
+    RESTARTS = "cueline_processor_restarts_total", Counter, Count, ["processor"],
         "Instances that were rebuilt.";
-    START_FAILURES = "cueline_processor_start_failures_total", Counter, Count,
-        ["processor", "cause"],
+    RESTART_CAUSES = "cueline_restart_causes_total", Counter, Count, ["cause"],
+        "Instances that were rebuilt, by why.";
+    START_FAILURES = "cueline_processor_start_failures_total", Counter, Count, ["processor"],
         "Instances that could not be built.";
-    HOOK_FAILURES = "cueline_hook_failures_total", Counter, Count, ["processor", "hook"],
+    HOOK_FAILURES = "cueline_hook_failures_total", Counter, Count, ["hook"],
         "Failures of what runs by the clock, or when a processor stops.";
     SUPERVISOR_RESTARTS = "cueline_supervisor_restarts_total", Counter, Count, ["supervisor"],
         "Failures of children that a supervisor was charged with, and restarted.";
     GAVE_UP = "cueline_supervisor_gave_up_total", Counter, Count, ["supervisor"],
         "How often a supervisor gave up, and left the matter to the one above it.";
-    RECOVERY = "cueline_recovery_seconds", Histogram, Seconds, ["supervisor"],
+    RECOVERY = "cueline_recovery_seconds", Histogram, Seconds, [],
         "From the failure of a child to its running again, back-off included.";
     THREADS_LOST = "cueline_threads_lost_total", Counter, Count, [],
         "Threads that were stuck in user code, and were given up.";
@@ -120,10 +127,10 @@ catalog! {
         "From an event's place in the order to the start of its handler; sampled.";
     HANDLING = "cueline_handling_seconds", Histogram, Seconds, ["processor"],
         "From the start of a handler to its outcome; sampled.";
-    END_TO_END = "cueline_end_to_end_seconds", Histogram, Seconds, ["processor"],
-        "From the initiating event's publication to an outcome here, in milliseconds; sampled.";
-    RESTARTING = "cueline_restart_seconds", Histogram, Seconds, ["processor"],
-        "From a failure to the new instance.";
+    END_TO_END = "cueline_end_to_end_seconds", Histogram, Seconds, [],
+        "From the initiating event's publication to an outcome, at any processor, in milliseconds; sampled.";
+    RESTARTING = "cueline_restart_seconds", Histogram, Seconds, [],
+        "From a failure of a processor to its new instance.";
     QUEUE_EVENTS = "cueline_queue_events", Gauge, Count, ["processor"],
         "Events that wait for their first delivery, or are in hand for it.";
     QUEUE_BYTES = "cueline_queue_bytes", Gauge, Bytes, ["processor"],
@@ -134,6 +141,8 @@ catalog! {
         "Events that are retrying, parked, or waiting behind a parked one.";
     STOPPED = "cueline_subscription_stopped", Gauge, Count, ["processor"],
         "1 if the subscription takes nothing new because too many events are held.";
+    DOWN = "cueline_processor_down", Gauge, Count, ["processor"],
+        "1 if no instance is there: it failed and is not back yet, was stopped, or was given up.";
     LOG_BYTES = "cueline_log_bytes_total", Counter, Bytes, [],
         "Bytes written to the log, without checkpoints and what is compacted.";
     LOG_COMMITS = "cueline_log_commits_total", Counter, Count, [],
@@ -166,12 +175,27 @@ catalog! {
         "Bytes of the log that are kept for the subscription, and perhaps for others.";
 }
 
-/// The upper bounds of the histograms' buckets, in seconds.
+/// The upper bounds of a histogram's buckets, in seconds.
 #[cfg(feature = "prometheus")]
-pub(crate) const BUCKETS: &[f64] = &[
-    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
-    5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+const FINE: &[f64] = &[
+    5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0, 60.0,
 ];
+
+/// Those of a histogram of which there are as many as processors or commands: enough to say which share was
+/// quick, and which took a second or more; the mean does not depend on them. So fifty processors stay below 2,000
+/// series.
+#[cfg(feature = "prometheus")]
+const COARSE: &[f64] = &[1e-2, 0.1, 1.0];
+
+#[cfg(feature = "prometheus")]
+impl Metric {
+    /// The upper bounds of its buckets, in seconds.
+    pub(crate) fn buckets(&self) -> &'static [f64] {
+        let many = ["processor", "command"];
+        if self.labels.iter().any(|label| many.contains(label)) { COARSE } else { FINE }
+    }
+}
 
 #[cfg(test)]
 mod tests {

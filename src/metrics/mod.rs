@@ -2,6 +2,7 @@
 //! signals and counts. Counts are exact and added once a batch; durations are sampled.
 
 pub(crate) mod catalog;
+mod causes;
 mod command;
 mod log;
 mod processor;

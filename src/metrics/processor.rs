@@ -6,23 +6,19 @@ use metrics::{Counter, Gauge, Histogram};
 
 use super::catalog;
 use super::recorder::Recorder;
-use crate::signal::{Cause, DropReason, Hook, ProcessorName, RestartCause};
+use crate::signal::ProcessorName;
 
 /// The metrics of a processor; members of a pool count as one.
 pub(super) struct ProcessorHandles {
     pub(super) handled: Counter,
     pub(super) filtered: Counter,
-    pub(super) retried: Vec<Counter>,
-    pub(super) parked: Vec<Counter>,
-    pub(super) resubmitted: Counter,
-    pub(super) dropped: Vec<Counter>,
-    pub(super) restarts: Vec<Counter>,
-    pub(super) start_failures: Vec<Counter>,
-    pub(super) hook_failures: Vec<Counter>,
+    pub(super) retried: Counter,
+    pub(super) parked: Counter,
+    pub(super) dropped: Counter,
+    pub(super) restarts: Counter,
+    pub(super) start_failures: Counter,
     pub(super) waiting: Histogram,
     pub(super) handling: Histogram,
-    pub(super) end_to_end: Histogram,
-    pub(super) restarting: Histogram,
     queue_events: Gauge,
     queue_bytes: Gauge,
     queue_oldest: Gauge,
@@ -30,6 +26,7 @@ pub(super) struct ProcessorHandles {
     parked_now: Gauge,
     behind: Gauge,
     stopped: Gauge,
+    down: Gauge,
 }
 
 /// What is read of a processor when metrics are scraped.
@@ -42,6 +39,7 @@ pub(crate) struct Gauges {
     pub(crate) parked: usize,
     pub(crate) behind: usize,
     pub(crate) stopped: bool,
+    pub(crate) down: bool,
 }
 
 impl Gauges {
@@ -54,40 +52,22 @@ impl Gauges {
         self.parked += other.parked;
         self.behind += other.behind;
         self.stopped |= other.stopped;
+        self.down &= other.down;
     }
 }
 
 impl ProcessorHandles {
     pub(super) fn new(recorder: &Recorder, name: &str) -> Self {
-        let causes = |metric| -> Vec<Counter> {
-            Cause::ALL.iter().map(|of| recorder.counter(metric, &[name, of.as_str()])).collect()
-        };
-        let restart_causes = |metric| -> Vec<Counter> {
-            RestartCause::ALL
-                .iter()
-                .map(|of| recorder.counter(metric, &[name, of.as_str()]))
-                .collect()
-        };
         Self {
             handled: recorder.counter(&catalog::HANDLED, &[name]),
             filtered: recorder.counter(&catalog::FILTERED, &[name]),
-            retried: causes(&catalog::RETRIED),
-            parked: causes(&catalog::PARKED),
-            resubmitted: recorder.counter(&catalog::RESUBMITTED, &[name]),
-            dropped: DropReason::ALL
-                .iter()
-                .map(|of| recorder.counter(&catalog::DROPPED, &[name, of.as_str()]))
-                .collect(),
-            restarts: restart_causes(&catalog::RESTARTS),
-            start_failures: restart_causes(&catalog::START_FAILURES),
-            hook_failures: Hook::ALL
-                .iter()
-                .map(|of| recorder.counter(&catalog::HOOK_FAILURES, &[name, of.as_str()]))
-                .collect(),
+            retried: recorder.counter(&catalog::RETRIED, &[name]),
+            parked: recorder.counter(&catalog::PARKED, &[name]),
+            dropped: recorder.counter(&catalog::DROPPED, &[name]),
+            restarts: recorder.counter(&catalog::RESTARTS, &[name]),
+            start_failures: recorder.counter(&catalog::START_FAILURES, &[name]),
             waiting: recorder.histogram(&catalog::WAITING, &[name]),
             handling: recorder.histogram(&catalog::HANDLING, &[name]),
-            end_to_end: recorder.histogram(&catalog::END_TO_END, &[name]),
-            restarting: recorder.histogram(&catalog::RESTARTING, &[name]),
             queue_events: recorder.gauge(&catalog::QUEUE_EVENTS, &[name]),
             queue_bytes: recorder.gauge(&catalog::QUEUE_BYTES, &[name]),
             queue_oldest: recorder.gauge(&catalog::QUEUE_OLDEST, &[name]),
@@ -95,6 +75,7 @@ impl ProcessorHandles {
             parked_now: recorder.gauge(&catalog::HELD, &[name, "parked"]),
             behind: recorder.gauge(&catalog::HELD, &[name, "waiting_behind"]),
             stopped: recorder.gauge(&catalog::STOPPED, &[name]),
+            down: recorder.gauge(&catalog::DOWN, &[name]),
         }
     }
 
@@ -106,5 +87,6 @@ impl ProcessorHandles {
         self.parked_now.set(now.parked as f64);
         self.behind.set(now.behind as f64);
         self.stopped.set(f64::from(u8::from(now.stopped)));
+        self.down.set(f64::from(u8::from(now.down)));
     }
 }

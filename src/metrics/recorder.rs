@@ -7,13 +7,12 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, SharedStri
 use parking_lot::RwLock;
 
 use super::catalog::{self, CATALOG, Kind, Metric};
+use super::causes::Causes;
 use super::command::Commands;
 use super::log::{LogGauges, LogHandles};
 use super::processor::{Gauges, ProcessorHandles};
 use super::workflow::Workflows;
-use crate::signal::{
-    Cause, DropReason, During, Hook, Observer, ProcessorName, RestartCause, Signal,
-};
+use crate::signal::{Cause, DropReason, Observer, ProcessorName, Signal};
 
 const METADATA: Metadata<'static> = Metadata::new("cueline", Level::INFO, None);
 
@@ -28,9 +27,7 @@ enum Target {
 struct TopicHandles {
     published: Counter,
     unrouted: Counter,
-    dropped: Counter,
-    returned: Counter,
-    duplicates: Counter,
+    refused: Counter,
 }
 
 /// Observes a runtime and counts.
@@ -41,15 +38,19 @@ pub(crate) struct Recorder {
     supervisors: RwLock<HashMap<String, Arc<SupervisorHandles>>>,
     commands: Commands,
     pub(super) workflows: Workflows,
-    panics: Vec<Counter>,
+    causes: Causes,
     threads_lost: Counter,
+    end_to_end: Histogram,
+    restarting: Histogram,
+    recovery: Histogram,
+    duplicates: Counter,
+    resubmitted: Counter,
     log: OnceLock<LogHandles>,
 }
 
 struct SupervisorHandles {
     restarts: Counter,
     gave_up: Counter,
-    recovery: Histogram,
 }
 
 impl Recorder {
@@ -62,10 +63,15 @@ impl Recorder {
     /// Counts in a recorder of its own, to be rendered as text.
     #[cfg(feature = "prometheus")]
     pub(crate) fn own() -> Self {
-        use metrics_exporter_prometheus::PrometheusBuilder;
+        use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
         // Fails only without any bucket, and there are some.
-        let builder = PrometheusBuilder::new().set_buckets(catalog::BUCKETS);
-        let builder = builder.unwrap_or_else(|_| PrometheusBuilder::new());
+        let mut builder = PrometheusBuilder::new();
+        for metric in CATALOG.iter().filter(|metric| metric.kind == Kind::Histogram) {
+            let it = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(it, metric.buckets())
+                .unwrap_or_else(|_| PrometheusBuilder::new());
+        }
         Self::with(Target::Own(Box::new(builder.build_recorder())))
     }
 
@@ -77,14 +83,23 @@ impl Recorder {
             supervisors: RwLock::default(),
             commands: Commands::default(),
             workflows: Workflows::default(),
-            panics: Vec::new(),
+            causes: Causes::default(),
             threads_lost: Counter::noop(),
+            end_to_end: Histogram::noop(),
+            restarting: Histogram::noop(),
+            recovery: Histogram::noop(),
+            duplicates: Counter::noop(),
+            resubmitted: Counter::noop(),
             log: OnceLock::new(),
         };
         recorder.describe();
-        let counter = |during: &During| recorder.counter(&catalog::PANICS, &[during.as_str()]);
-        recorder.panics = During::ALL.iter().map(counter).collect();
+        recorder.causes = Causes::new(&recorder);
         recorder.threads_lost = recorder.counter(&catalog::THREADS_LOST, &[]);
+        recorder.end_to_end = recorder.histogram(&catalog::END_TO_END, &[]);
+        recorder.restarting = recorder.histogram(&catalog::RESTARTING, &[]);
+        recorder.recovery = recorder.histogram(&catalog::RECOVERY, &[]);
+        recorder.duplicates = recorder.counter(&catalog::DUPLICATES, &[]);
+        recorder.resubmitted = recorder.counter(&catalog::RESUBMITTED, &[]);
         recorder
     }
 
@@ -144,9 +159,7 @@ impl Recorder {
         known_or(&self.topics, index, || TopicHandles {
             published: self.counter(&catalog::PUBLISHED, &[name]),
             unrouted: self.counter(&catalog::UNROUTED, &[name]),
-            dropped: self.counter(&catalog::REFUSED, &[name, "dropped"]),
-            returned: self.counter(&catalog::REFUSED, &[name, "returned"]),
-            duplicates: self.counter(&catalog::DUPLICATES, &[name]),
+            refused: self.counter(&catalog::REFUSED, &[name]),
         })
     }
 
@@ -177,7 +190,6 @@ impl Recorder {
         let made = Arc::new(SupervisorHandles {
             restarts: self.counter(&catalog::SUPERVISOR_RESTARTS, &[&path]),
             gave_up: self.counter(&catalog::GAVE_UP, &[&path]),
-            recovery: self.histogram(&catalog::RECOVERY, &[&path]),
         });
         self.supervisors.write().entry(path).or_insert(made).clone()
     }
@@ -270,12 +282,10 @@ impl Observer for Arc<Recorder> {
             Signal::ReplyDropped { command, .. } => {
                 self.commands.of(command, self).dropped.increment(1);
             }
-            Signal::Duplicate { index, topic } => {
-                self.topic(*index, topic).duplicates.increment(1);
-            }
+            Signal::Duplicate { .. } => self.duplicates.increment(1),
             Signal::Refused { index, topic, dropped } => {
-                let handles = self.topic(*index, topic);
-                if *dropped { &handles.dropped } else { &handles.returned }.increment(1);
+                self.topic(*index, topic).refused.increment(1);
+                self.causes.refused(*dropped);
             }
             Signal::Handled { processor, events, filtered, samples } => {
                 let handles = self.processor(processor);
@@ -288,46 +298,39 @@ impl Observer for Arc<Recorder> {
                         handles.waiting.record(waited.as_secs_f64());
                     }
                     handles.handling.record(sample.handled.as_secs_f64());
-                    handles.end_to_end.record(sample.end_to_end.as_secs_f64());
+                    self.end_to_end.record(sample.end_to_end.as_secs_f64());
                 }
             }
             Signal::Retried { processor, cause, .. } => {
-                self.processor(processor).retried[place(&Cause::ALL, cause)].increment(1);
+                self.processor(processor).retried.increment(1);
+                self.causes.failed(*cause, 1);
             }
             Signal::Forgone { processor, .. } => {
-                let place = place(&DropReason::ALL, &DropReason::AtMostOnce);
-                self.processor(processor).dropped[place].increment(1);
+                self.processor(processor).dropped.increment(1);
+                self.causes.dropped(DropReason::AtMostOnce, 1);
             }
             Signal::Parked { processor, cause, .. } => {
-                self.processor(processor).parked[place(&Cause::ALL, cause)].increment(1);
+                self.processor(processor).parked.increment(1);
+                self.causes.failed(*cause, 1);
             }
-            Signal::Resubmitted { processor, .. } => {
-                self.processor(processor).resubmitted.increment(1);
-            }
+            Signal::Resubmitted { .. } => self.resubmitted.increment(1),
             Signal::Dropped { processor, events, reason } => {
-                let place = place(&DropReason::ALL, reason);
-                self.processor(processor).dropped[place].increment(*events);
+                self.processor(processor).dropped.increment(*events);
+                self.causes.dropped(*reason, *events);
             }
             Signal::Restarted { processor, cause, took, .. } => {
-                let handles = self.processor(processor);
-                handles.restarts[place(&RestartCause::ALL, cause)].increment(1);
-                handles.restarting.record(took.as_secs_f64());
+                self.processor(processor).restarts.increment(1);
+                self.causes.restarted(*cause);
+                self.restarting.record(took.as_secs_f64());
             }
-            Signal::StartFailed { processor, cause, .. } => {
-                let place = place(&RestartCause::ALL, cause);
-                self.processor(processor).start_failures[place].increment(1);
+            Signal::StartFailed { processor, .. } => {
+                self.processor(processor).start_failures.increment(1);
             }
-            Signal::HookFailed { processor, hook, .. } => {
-                self.processor(processor).hook_failures[place(&Hook::ALL, hook)].increment(1);
-            }
-            Signal::PanicContained { during, .. } => {
-                if let Some(panics) = self.panics.get(place(&During::ALL, during)) {
-                    panics.increment(1);
-                }
-            }
+            Signal::HookFailed { hook, .. } => self.causes.hook_failed(*hook),
+            Signal::PanicContained { during, .. } => self.causes.panicked(*during),
             Signal::Orphaned { processor, events } => {
-                let place = place(&Cause::ALL, &Cause::Orphaned);
-                self.processor(processor).parked[place].increment(*events);
+                self.processor(processor).parked.increment(*events);
+                self.causes.failed(Cause::Orphaned, *events);
             }
             Signal::Restarts { supervisor, .. } => {
                 self.supervisor(supervisor).restarts.increment(1);
@@ -335,9 +338,7 @@ impl Observer for Arc<Recorder> {
             Signal::GaveUp { supervisor, .. } => {
                 self.supervisor(supervisor).gave_up.increment(1);
             }
-            Signal::Recovered { supervisor, took, .. } => {
-                self.supervisor(supervisor).recovery.record(took.as_secs_f64());
-            }
+            Signal::Recovered { took, .. } => self.recovery.record(took.as_secs_f64()),
             Signal::ThreadLost { .. } => self.threads_lost.increment(1),
             Signal::Written { commits, bytes, synced } => {
                 let log = self.log();

@@ -152,6 +152,7 @@ fn gauges(of: &[Arc<Running>]) -> Vec<Gauges> {
             parked: counts.parked,
             behind: counts.behind_parked,
             stopped: subscription.is_stopped(),
+            down: subscription.has_nobody(),
         }
     });
     let mut all: Vec<Gauges> = gauges.collect();

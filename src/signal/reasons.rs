@@ -237,10 +237,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// All of them, for counters that start at zero.
-    pub const ALL: [Self; 2] = [Self::Every, Self::Stopping];
-
-    /// The word used in metrics.
+    /// The word used in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Every => "every",

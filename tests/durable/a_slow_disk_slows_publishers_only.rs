@@ -92,7 +92,7 @@ fn fault_23_a_slow_disk() {
     let metrics = runtime.metrics().unwrap();
     let refused = metrics
         .lines()
-        .find(|line| line.starts_with("cueline_events_refused_total") && line.contains("dropped"));
+        .find(|line| line.starts_with("cueline_refusals_total") && line.contains("dropped"));
     let refused = refused.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap();
     runtime.publish(bulk(0, 1)).wait().unwrap();
     idle(&runtime);

@@ -165,6 +165,11 @@ impl Subscription {
         self.stalled.store(stalled && !self.settings.shared, SeqCst);
     }
 
+    /// No instance is there now.
+    pub(crate) fn has_nobody(&self) -> bool {
+        self.is_detached() || self.stalled.load(SeqCst)
+    }
+
     pub(crate) fn is_detached(&self) -> bool {
         self.detached.load(SeqCst)
     }
