@@ -6,13 +6,14 @@
 
 mod events;
 mod ledger;
-mod panics;
 mod processors;
+mod progress;
 mod rebooking;
 mod reference;
 mod report;
 mod source;
 mod table;
+mod trouble;
 mod turnaround;
 
 use std::io::Write;
@@ -28,12 +29,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use events::*;
 use ledger::{Imported, Ledger};
-use panics::Panics;
 use processors::*;
+use progress::{Progress, SoFar};
 use rebooking::*;
 use reference::Reference;
 use report::{Report, Watch};
 use source::Happening;
+use trouble::{Trouble, Wanted};
 use turnaround::{Fleet, Replace, Turnaround};
 
 /// Every flight of the week of blizzard Nemo, as events.
@@ -49,6 +51,12 @@ struct Options {
     /// to be held, alternately before and after the state was changed. The report stays exactly right.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     panic_every: Option<u64>,
+    /// They fail the first delivery of every Nth of these events, and it is tried again.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    fail_every: Option<u64>,
+    /// The hangar takes so many milliseconds for each flight, and falls behind.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    slow: u64,
     /// So many hours of flights a second, instead of flat out.
     #[arg(long, value_name = "HOURS", value_parser = speed)]
     speed: Option<f64>,
@@ -201,7 +209,9 @@ fn start(
     plan: Arc<Plan>,
     watch: &Watch,
 ) -> Result<Runtime, Error> {
-    let panics = Panics::every(options.panic_every);
+    let Options { panic_every, fail_every, slow, .. } = *options;
+    let trouble = || Trouble::new(Wanted { panic_every, fail_every });
+    let board = trouble();
     let [schedule, hangar, destinations] = [(); 3].map(|()| reference.clone());
     let operations = Supervisor::new("operations")
         .backoff(Backoff::new(millis(1), secs(1)))
@@ -215,7 +225,7 @@ fn start(
                 .emits::<AircraftMissing>(),
         )
         .child(
-            processor("hangar", move || Hangar(hangar.clone()))
+            processor("hangar", move || Hangar(hangar.clone(), millis(slow)))
                 .on::<FlightScheduled>()
                 .emits::<AircraftLookedUp>(),
         )
@@ -234,7 +244,7 @@ fn start(
                 .emits::<StormLifted>(),
         )
         .child(
-            processor("delay-board", move || DelayBoard(panics.clone()))
+            processor("delay-board", move || DelayBoard(board.clone()))
                 .on::<FlightDeparted>()
                 .on::<FlightArrived>()
                 .on::<FlightDiverted>()
@@ -260,7 +270,7 @@ fn start(
                 .on::<RowUnreadable>(),
         )
         .child(processor("inspector", || Inspector).on::<RowUnreadable>().held(1_000_000));
-    let care = care(plan, Panics::every(options.panic_every));
+    let care = care(plan, trouble());
     let mut builder = Runtime::builder("blizzard").store(store).observe(watch.clone());
     builder = builder.supervise(operations).supervise(care);
     if let Some(address) = &options.serve {
@@ -270,15 +280,15 @@ fn start(
 }
 
 /// Two domains, and the desks that work for them.
-fn care(plan: Arc<Plan>, panics: Panics) -> Supervisor {
-    let seats = processor("seats", move || Seats::new(plan.clone(), panics.clone()));
+fn care(plan: Arc<Plan>, trouble: Trouble) -> Supervisor {
+    let seats = processor("seats", move || Seats::new(plan.clone(), trouble.clone()));
     let seats = seats.serves::<FindSeats>().serves::<HoldSeats>().serves::<ReleaseSeats>();
     let care = processor("care", || Care).serves::<TakeCare>().serves::<Confirm>();
     let desk = processor("desk", || Desk).serves::<Notify>().serves::<MoveBaggage>();
     Supervisor::new("care")
         .backoff(Backoff::new(millis(1), secs(1)))
         .child(seats)
-        .child(care.serves::<Refund>())
+        .child(care.serves::<Refund>().serves::<SoFar>())
         .child(desk.serves::<BookHotel>())
         .child(processor("fleet", || Fleet).serves::<Replace>())
         .child(Mediator::for_domain("rebooking").workflow(Rebook).starts_on::<FlightCancelled>())
@@ -295,18 +305,20 @@ fn publish(
     crash_after: Option<u64>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let bar = ProgressBar::new(happenings.len() as u64); // shows itself on terminals only
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} left {msg}") {
         bar.set_style(style);
     }
     let began = Instant::now();
     let first = happenings.iter().map(|(at, _)| *at).find(|at| *at != i64::MIN).unwrap_or(0);
     let mut flights = Vec::new();
+    let mut progress = Progress::on(bar.clone());
     for (at, happening) in happenings {
         if let Some(speed) = speed {
             let due = Duration::from_secs_f64((at - first).max(0) as f64 / 3600.0 / speed);
             if let Some(wait) = due.checked_sub(began.elapsed()).filter(|wait| *wait > millis(1)) {
                 publish_flights(runtime, &mut flights, &bar)?;
                 std::thread::sleep(wait);
+                progress.look(runtime);
             }
         }
         match happening {

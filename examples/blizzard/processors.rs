@@ -1,14 +1,15 @@
 //! The processors: each does one thing, and says so. None knows another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cueline::prelude::*;
 use jiff::{Timestamp, ToSpan, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::events::*;
-use crate::panics::Panics;
 use crate::reference::Reference;
+use crate::trouble::Trouble;
 
 /// Turns a row of the schedule into what happened: departed, arrived, cancelled, diverted.
 pub struct Schedule(pub Arc<Reference>);
@@ -66,12 +67,15 @@ fn arrival(departed: Instant, hmm: u32, zone: &TimeZone) -> Result<Instant, jiff
 }
 
 /// Looks up the aircraft. That a tail number is unknown is news, not an error.
-pub struct Hangar(pub Arc<Reference>);
+pub struct Hangar(pub Arc<Reference>, pub Duration);
 
 impl Processor for Hangar {}
 
 impl Handle<FlightScheduled> for Hangar {
     async fn handle(&mut self, row: &FlightScheduled, cx: &mut Context) -> Outcome {
+        if !self.1.is_zero() {
+            tokio::time::sleep(self.1).await; // slow on demand
+        }
         let aircraft = match &row.tail_number {
             None => Aircraft::NoTailNumber,
             Some(tail) => match self.0.seats.get(tail.as_str()) {
@@ -185,7 +189,7 @@ pub struct Carrier {
 
 /// Keeps the delay board per carrier. On demand it panics now and then, to show that it does not
 /// matter.
-pub struct DelayBoard(pub Panics);
+pub struct DelayBoard(pub Trouble);
 
 impl Processor for DelayBoard {}
 

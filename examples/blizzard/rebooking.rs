@@ -9,8 +9,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::events::{FlightCancelled, FlightScheduled, Instant};
-use crate::panics::Panics;
 use crate::reference::Reference;
+use crate::trouble::Trouble;
 
 /// Looks who was on a flight, and what leaves later on its way.
 #[derive(Serialize, Deserialize)]
@@ -103,6 +103,7 @@ pub const COMMANDS: &[&str] = &[
     "care.take",
     "care.confirm",
     "care.refund",
+    "care.so_far",
     "desk.notify",
     "desk.move_baggage",
     "desk.book_hotel",
@@ -176,7 +177,7 @@ struct Planned {
 /// Knows the schedule, and keeps which seats are free: one in three of those flights that leave.
 pub struct Seats {
     plan: Arc<Plan>,
-    panics: Panics,
+    trouble: Trouble,
 }
 
 /// The schedule, by flight and by route.
@@ -216,8 +217,8 @@ struct Free {
 }
 
 impl Seats {
-    pub fn new(plan: Arc<Plan>, panics: Panics) -> Self {
-        Self { plan, panics }
+    pub fn new(plan: Arc<Plan>, trouble: Trouble) -> Self {
+        Self { plan, trouble }
     }
 
     fn free(&self, flight: &Key, cx: &mut Context) -> Outcome<u32> {
@@ -255,7 +256,7 @@ impl Handle<HoldSeats> for Seats {
     async fn handle(&mut self, hold: &HoldSeats, cx: &mut Context) -> Outcome<u32> {
         let held = self.free(&hold.flight, cx)?.min(hold.people);
         let id = cx.envelope().map(|envelope| envelope.id);
-        self.panics.around(cx.attempt(), || {
+        self.trouble.around(cx.attempt(), || {
             let free = cx.state::<Free>(&hold.flight)?;
             free.taken += held;
             free.holds.extend(id.map(|id| (id, held)));

@@ -95,6 +95,20 @@ fn it_is_the_same_with_a_panic_in_every_hundredth_event() {
     assert!((113..=112 + commands / 100).contains(&restarts), "{restarts} of {commands}");
 }
 
+/// It fails and is slow, and nothing of that is in what it counts.
+#[test]
+fn it_is_the_same_with_failures_and_a_slow_hangar() {
+    let quiet = report(&["--json"]);
+    let report = report(&["--json", "--fail-every", "100", "--panic-every", "150", "--slow", "1"]);
+    check(&report);
+    for name in ["stranded_passengers", "storms", "waiting_behind", "events_published"] {
+        assert_eq!(report[name], quiet[name], "{name}");
+    }
+    assert_eq!(deliveries_of_events(&report), deliveries_of_events(&quiet));
+    let seconds = |report: &Value| report["seconds"].as_f64().unwrap();
+    assert!(seconds(&report) > 6.1, "6,104 flights of a millisecond: {}", seconds(&report));
+}
+
 fn bad(name: &str, text: &str) -> String {
     let path = std::env::temp_dir().join(format!("cueline-{}-{name}.csv", std::process::id()));
     std::fs::write(&path, text).unwrap();
@@ -151,7 +165,16 @@ fn weather_that_cannot_be_used_is_named_too() {
 #[test]
 fn help_names_every_option() {
     let help = String::from_utf8(blizzard(&["--help"]).stdout).unwrap();
-    for option in ["--flights", "--weather", "--panic-every", "--speed", "--serve", "--json"] {
+    for option in [
+        "--flights",
+        "--weather",
+        "--panic-every",
+        "--fail-every",
+        "--slow",
+        "--speed",
+        "--serve",
+        "--json",
+    ] {
         assert!(help.contains(option), "{option}: {help}");
     }
 }
