@@ -74,7 +74,7 @@ catalog! {
     REQUESTS = "cueline_requests_total", Counter, Count, ["command", "outcome"],
         "Requests that are over, by how they ended.";
     REQUEST_TIME = "cueline_request_seconds", Histogram, Seconds, ["command"],
-        "From a request to its end, of one in sixteen that were answered.";
+        "From a request to its end; sampled: one in sixteen, and the first in each millisecond.";
     REPLIES_DROPPED = "cueline_replies_dropped_total", Counter, Count, ["command"],
         "Replies for which nobody waited any more.";
     COMMANDS_FAILED = "cueline_commands_failed_total", Counter, Count, ["command"],

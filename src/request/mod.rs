@@ -18,7 +18,10 @@ pub use ask::Request;
 pub use gather::Gather;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,6 +63,8 @@ pub(crate) struct Requests {
     pub(crate) mediators: Mediators,
     /// The runtime has stopped.
     closed: AtomicBool,
+    /// The tick in which one was measured last.
+    measured: AtomicU64,
     /// Numbers of those that have no id yet, and others.
     numbers: AtomicU64,
     /// When somebody looks next whose time is over, in nanoseconds; `u64::MAX` if nobody waits.
@@ -77,6 +82,7 @@ impl Requests {
             at_door: AtDoor::default(),
             mediators: Mediators::default(),
             closed: AtomicBool::new(false),
+            measured: AtomicU64::new(0),
             numbers: AtomicU64::new(1),
             looks_at: AtomicU64::new(u64::MAX),
             looks: Notify::new(),
@@ -85,6 +91,16 @@ impl Requests {
 
     pub(crate) fn report(&self) -> RequestsReport {
         RequestsReport { outstanding: self.inbox.count(), temporary_queues: self.queues.names() }
+    }
+
+    /// Whether none was measured in this tick before. That two think so hurts nobody.
+    fn is_first_of_tick(&self) -> bool {
+        let tick = self.broker.clock.tick() + 1; // the first one is number 0
+        let is_first = self.measured.load(Relaxed) != tick;
+        if is_first {
+            self.measured.store(tick, Relaxed);
+        }
+        is_first
     }
 
     fn number(&self) -> u64 {

@@ -78,7 +78,7 @@ pub enum Signal<'a> {
         outcome: RequestOutcome,
         /// How many of them.
         requests: u64,
-        /// How long they took, of one in sixteen.
+        /// How long some of them took.
         took: &'a [Duration],
     },
     /// A command was answered, and nobody waits for that any more.

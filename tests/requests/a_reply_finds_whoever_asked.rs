@@ -60,6 +60,18 @@ fn each_is_counted_by_its_outcome() {
     stop(&runtime);
 }
 
+/// Also of a request that is alone it is known how long it took.
+#[test]
+fn one_alone_is_measured() {
+    let tests = supervisor().child(server(doubles));
+    let runtime = Runtime::builder("test").supervise(tests).serve("127.0.0.1:0").start().unwrap();
+    runtime.request(twice(1)).wait().unwrap();
+    let metrics = runtime.metrics().unwrap();
+    let line = "cueline_request_seconds_count{command=\"twice\"} 1\n";
+    assert!(metrics.contains(line), "{metrics}");
+    stop(&runtime);
+}
+
 /// It carries on what the command descends from.
 #[test]
 fn a_handler_asks_and_its_command_descends_from_its_event() {
