@@ -11,7 +11,7 @@ const numbers = line(
   4,
   stat('Instances up', 'Processes that Prometheus reaches.', query(`sum(up{${INSTANCES}})`), { thresholds: [{ color: 'red', value: null }, { color: 'green', value: 1 }] }),
   stat('Processors down', 'Processors of which no instance is there: they failed and are not back yet, were stopped, or were given up.', query(`sum(cueline_processor_down{${PROCESSORS}})`), { thresholds: from([1, 'red']) }),
-  stat('Handled', 'Deliveries that succeeded, a second.', query(HANDLED), { unit: 'ops', decimals: 1 }),
+  stat('Handled', 'Deliveries that succeeded, a second.', query(HANDLED), { unit: 'eps', decimals: 1 }),
   stat('Failing', 'Of all deliveries, the share that failed: retried, or parked.', query(`${FAILED} / (${HANDLED} + ${FAILED})`), { unit: 'percentunit', decimals: 2, thresholds: from([0.01, 'orange'], [0.05, 'red']) }),
   stat('Parked', 'Events that wait for a person now.', query(`sum(${PARKED})`), { thresholds: from([1, 'orange'], [100, 'red']) }),
   stat('Backlog', 'Events that wait for their first delivery, or are in hand for it.', query(`sum(cueline_queue_events{${PROCESSORS}})`), { thresholds: from([10_000, 'orange'], [1_000_000, 'red']) }),
@@ -28,8 +28,8 @@ const trouble = table(
   [
     { name: 'oldest waiting', expr: by('cueline_queue_oldest_seconds', 'max'), unit: 's', decimals: 1, steps: from([10, 'orange'], [60, 'red']) },
     { name: 'waiting', expr: by('cueline_queue_events'), steps: from([10_000, 'orange'], [1_000_000, 'red']) },
-    { name: 'handled', expr: rate('cueline_events_handled_total', ['processor'], PROCESSORS), unit: 'ops', decimals: 1 },
-    { name: 'failing', expr: `${rate('cueline_events_retried_total', ['processor'], PROCESSORS)} + ${rate('cueline_events_parked_total', ['processor'], PROCESSORS)}`, unit: 'ops', decimals: 2, steps: from([0.1, 'orange'], [1, 'red']) },
+    { name: 'handled', expr: rate('cueline_events_handled_total', ['processor'], PROCESSORS), unit: 'eps', decimals: 1 },
+    { name: 'failing', expr: `${rate('cueline_events_retried_total', ['processor'], PROCESSORS)} + ${rate('cueline_events_parked_total', ['processor'], PROCESSORS)}`, unit: 'eps', decimals: 2, steps: from([0.1, 'orange'], [1, 'red']) },
     { name: 'parked', expr: `sum by (processor) (${PARKED})`, steps: from([1, 'orange'], [100, 'red']) },
     { name: 'restarts', expr: `sum by (processor) (increase(cueline_processor_restarts_total{${PROCESSORS}}[$__range]))`, decimals: 0, steps: from([1, 'orange'], [10, 'red']) },
     { name: 'down', expr: by('cueline_processor_down', 'max'), steps: from([1, 'red']) },
@@ -43,7 +43,7 @@ export default dashboard(
   'cueline: overview',
   'Whether events flow, where they wait, and what fails.',
   section('Now', numbers),
-  section('Where is the trouble?', line(11, trouble)),
+  section('Processors, the worst first', line(11, trouble)),
   section(
     'Flow',
     line(
@@ -51,8 +51,8 @@ export default dashboard(
       series('Published and handled', 'Events that got their place in the order, and deliveries that succeeded: one event is delivered to each processor that wants it.', [
         query(rate('cueline_events_published_total'), 'published'),
         query(HANDLED, 'handled'),
-      ], { unit: 'ops' }),
-      series('What fails, by cause', 'Deliveries that were retried or parked, at any processor.', query(`${rate('cueline_failure_causes_total', ['cause'])}`, '{{cause}}'), { unit: 'ops', stack: true }),
+      ], { unit: 'eps' }),
+      series('What fails, by cause', 'Deliveries that were retried or parked, at any processor.', query(`${rate('cueline_failure_causes_total', ['cause'])}`, '{{cause}}'), { unit: 'eps', stack: true }),
     ),
     line(
       8,
@@ -62,7 +62,7 @@ export default dashboard(
     line(
       8,
       series('End to end', 'From the publication of what began it to an outcome, at any processor, in milliseconds; sampled.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_end_to_end_seconds'), `p${share * 100}`)), { unit: 's' }),
-      series('Restarts, by cause', 'Instances that were rebuilt.', query(rate('cueline_restart_causes_total', ['cause']), '{{cause}}'), { unit: 'ops', stack: true }),
+      series('Restarts, by cause', 'Instances that were rebuilt.', query(rate('cueline_restart_causes_total', ['cause']), '{{cause}}'), { unit: 'cps', stack: true }),
     ),
   ),
 );

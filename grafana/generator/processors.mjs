@@ -1,7 +1,7 @@
 // Each processor: what it does, how long that takes, how often it fails, whether it is there.
 
 import { dashboard, line, section } from './board.mjs';
-import { INSTANCES, longer, mean, PROCESSORS, quantile, query, rate, series, stat, timeline, from } from './style.mjs';
+import { INSTANCES, longer, mean, PROCESSORS, query, rate, series, stat, timeline, from } from './style.mjs';
 
 const each = (metric) => query(rate(metric, ['processor'], PROCESSORS), '{{processor}}');
 const now = (metric) => query(`max by (processor) (${metric}{${PROCESSORS}})`, '{{processor}}');
@@ -14,8 +14,8 @@ export default dashboard(
     'Work',
     line(
       8,
-      series('Handled', 'Deliveries that succeeded, those that a filter left out included.', each('cueline_events_handled_total'), { unit: 'ops' }),
-      series('Left out by filters', 'Deliveries that a filter left out: they count as handled.', each('cueline_events_filtered_total'), { unit: 'ops' }),
+      series('Handled', 'Deliveries that succeeded, those that a filter left out included.', each('cueline_events_handled_total'), { unit: 'eps' }),
+      series('Left out by filters', 'Deliveries that a filter left out: they count as handled.', each('cueline_events_filtered_total'), { unit: 'eps' }),
       series('Waiting and in hand', 'Events that wait for their first delivery, or are in hand for it.', query(`sum by (processor) (cueline_queue_events{${PROCESSORS}})`, '{{processor}}')),
     ),
   ),
@@ -36,14 +36,14 @@ export default dashboard(
     'Failures',
     line(
       8,
-      series('Retried', 'Deliveries that failed and are tried again.', each('cueline_events_retried_total'), { unit: 'ops' }),
-      series('Parked', 'Events that failed for good, and wait for a person.', each('cueline_events_parked_total'), { unit: 'ops' }),
+      series('Retried', 'Deliveries that failed and are tried again.', each('cueline_events_retried_total'), { unit: 'eps' }),
+      series('Parked', 'Events that failed for good, and wait for a person.', each('cueline_events_parked_total'), { unit: 'eps' }),
       series('Held', 'Events that failed: tried again later, parked, or waiting behind a parked one of their key.', query(`sum by (state) (cueline_held_events{${PROCESSORS}})`, '{{state}}'), { stack: true }),
     ),
     line(
       8,
-      series('Failures of hooks', 'Of what runs by the clock, or when a processor stops.', query(rate('cueline_hook_failures_total', ['hook']), '{{hook}}'), { unit: 'ops' }),
-      series('Panics outside of handlers', 'Panics of user code that were contained: in `Drop`, in observers, in keys.', query(rate('cueline_panics_contained_total', ['during']), '{{during}}'), { unit: 'ops' }),
+      series('Failures of hooks', 'Of what runs by the clock, or when a processor stops.', query(rate('cueline_hook_failures_total', ['hook']), '{{hook}}'), { unit: 'cps' }),
+      series('Panics outside of handlers', 'Panics of user code that were contained: in `Drop`, in observers, in keys.', query(rate('cueline_panics_contained_total', ['during']), '{{during}}'), { unit: 'cps' }),
       stat('Threads lost', 'Threads that were stuck in user code, and were given up, since the processes started.', query(`sum(cueline_threads_lost_total{${INSTANCES}})`), { thresholds: from([1, 'red']) }),
     ),
   ),
@@ -51,9 +51,9 @@ export default dashboard(
     'Supervision',
     line(
       8,
-      series('Restarts, by processor', 'Instances that were rebuilt.', each('cueline_processor_restarts_total'), { unit: 'ops' }),
-      series('Restarts, by cause', 'Instances that were rebuilt, at any processor.', query(rate('cueline_restart_causes_total', ['cause']), '{{cause}}'), { unit: 'ops', stack: true }),
-      series('From a failure to a new instance', 'How long restarts took.', [0.5, 0.99].map((share) => query(quantile(share, 'cueline_restart_seconds'), `p${share * 100}`)), { unit: 's' }),
+      series('Restarts, by processor', 'Instances that were rebuilt.', each('cueline_processor_restarts_total'), { unit: 'cps' }),
+      series('Restarts, by cause', 'Instances that were rebuilt, at any processor.', query(rate('cueline_restart_causes_total', ['cause']), '{{cause}}'), { unit: 'cps', stack: true }),
+      series('From a failure to a new instance', 'How long restarts took; the mean.', query(mean('cueline_restart_seconds', []), 'mean'), { unit: 's' }),
     ),
     line(
       9,
@@ -62,10 +62,10 @@ export default dashboard(
     ),
     line(
       8,
-      series('Failures that supervisors were charged with', 'Children that were restarted by their supervisor.', query(rate('cueline_supervisor_restarts_total', ['supervisor']), '{{supervisor}}'), { unit: 'ops' }),
-      series('Supervisors that gave up', 'They failed too often, and left the matter to the one above.', query(rate('cueline_supervisor_gave_up_total', ['supervisor']), '{{supervisor}}'), { unit: 'ops' }),
+      series('Failures that supervisors were charged with', 'Children that were restarted by their supervisor.', query(rate('cueline_supervisor_restarts_total', ['supervisor']), '{{supervisor}}'), { unit: 'cps' }),
+      series('Supervisors that gave up', 'They failed too often, and left the matter to the one above.', query(rate('cueline_supervisor_gave_up_total', ['supervisor']), '{{supervisor}}'), { unit: 'cps' }),
       series('Time until children ran again', 'Seconds a second that children were not there, back-off included.', query(rate('cueline_recovery_seconds_sum'), 'not there'), { unit: 'percentunit' }),
-      series('Instances that could not be built', 'Their factory failed, or what they do when they start.', each('cueline_processor_start_failures_total'), { unit: 'ops' }),
+      series('Instances that could not be built', 'Their factory failed, or what they do when they start.', each('cueline_processor_start_failures_total'), { unit: 'cps' }),
     ),
   ),
 );

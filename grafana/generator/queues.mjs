@@ -21,20 +21,20 @@ export default dashboard(
     ),
     line(
       8,
-      series('In', 'Events that got their place in the order.', query(rate('cueline_events_published_total', ['topic']), '{{topic}}'), { unit: 'ops' }),
-      series('Out', 'Deliveries that succeeded.', query(rate('cueline_events_handled_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'ops' }),
+      series('In', 'Events that got their place in the order.', query(rate('cueline_events_published_total', ['topic']), '{{topic}}'), { unit: 'eps' }),
+      series('Out', 'Deliveries that succeeded.', query(rate('cueline_events_handled_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'eps' }),
     ),
     line(
       8,
-      series('Refused', 'Events that found no room at the door.', query(rate('cueline_events_refused_total', ['topic']), '{{topic}}'), { unit: 'ops' }),
-      series('Refused, by how', 'Dropped: `tell` does not say so to whoever called it. Returned: `try_publish` does.', query(rate('cueline_refusals_total', ['how']), '{{how}}'), { unit: 'ops' }),
-      series('Wanted by nobody', 'Events that no subscription wants.', query(rate('cueline_events_unrouted_total', ['topic']), '{{topic}}'), { unit: 'ops' }),
+      series('Refused', 'Events that found no room at the door.', query(rate('cueline_events_refused_total', ['topic']), '{{topic}}'), { unit: 'eps' }),
+      series('Refused, by how', 'Dropped: `tell` does not say so to whoever called it. Returned: `try_publish` does.', query(rate('cueline_refusals_total', ['how']), '{{how}}'), { unit: 'eps' }),
+      series('Wanted by nobody', 'Events that no subscription wants.', query(rate('cueline_events_unrouted_total', ['topic']), '{{topic}}'), { unit: 'eps' }),
     ),
     line(
       8,
-      series('Dropped', 'By the rule of a full subscription, or discarded by a person.', query(rate('cueline_events_dropped_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'ops' }),
-      series('Dropped, by reason', 'The same events, at any processor.', query(rate('cueline_drop_reasons_total', ['reason']), '{{reason}}'), { unit: 'ops' }),
-      series('Published twice', 'Events that had been published under their key before, and were not again.', query(rate('cueline_events_duplicate_total'), 'known already'), { unit: 'ops' }),
+      series('Dropped', 'By the rule of a full subscription, or discarded by a person.', query(rate('cueline_events_dropped_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'eps' }),
+      series('Dropped, by reason', 'The same events, at any processor.', query(rate('cueline_drop_reasons_total', ['reason']), '{{reason}}'), { unit: 'eps' }),
+      series('Published twice', 'Events that had been published under their key before, and were not again.', query(rate('cueline_events_duplicate_total'), 'known already'), { unit: 'eps' }),
     ),
   ),
   section(
@@ -53,7 +53,7 @@ export default dashboard(
       series('Commits and writes', 'A write takes along all commits that wait.', [
         query(rate('cueline_log_commits_total'), 'commits'),
         query(rate('cueline_log_writes_total'), 'writes'),
-      ], { unit: 'ops' }),
+      ], { unit: 'iops' }),
       series('Commits in one write', 'How many go to disk together: more when there is more to do, and the cheaper each.', query(`${rate('cueline_log_commits_total')} / ${rate('cueline_log_writes_total')}`, 'commits'), {}),
       series('Written', 'Bytes a second: what is published and handled, and what is written anew to drop what nobody needs.', [
         query(rate('cueline_log_bytes_total'), 'log'),
@@ -64,7 +64,7 @@ export default dashboard(
       8,
       series('Until it is on disk', 'How long it took to write what waited and to have it on disk.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_log_sync_seconds'), `p${share * 100}`)), { unit: 's' }),
       series('Checkpoints', 'Seconds a second that checkpoints were being written, pauses included.', query(rate('cueline_log_checkpoint_seconds_sum'), 'busy'), { unit: 'percentunit' }),
-      series('Failures', 'Times that the log could not be written or synced, and was written anew in another segment.', query(rate('cueline_log_failures_total'), 'failures'), { unit: 'ops' }),
+      series('Failures', 'Times that the log could not be written or synced, and was written anew in another segment.', query(rate('cueline_log_failures_total'), 'failures'), { unit: 'cps' }),
     ),
     line(
       8,

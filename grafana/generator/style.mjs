@@ -36,6 +36,15 @@ export const from = (...steps) => [
 ];
 export const NEUTRAL = [{ color: 'blue', value: null }];
 
+/** So far an axis reaches at least: a rate of nothing is drawn at the bottom, and not in the middle of nowhere. */
+const LEAST = { eps: 0.1, cps: 0.1, reqps: 0.1, short: 1, iops: 1, percentunit: 0.01, s: 0.001, bytes: 1024, Bps: 1024 };
+
+/** What has been zero all the time is drawn, and not named; on top of a pile it is not drawn either. */
+const quiet = (stack) => ({
+  matcher: { id: 'byValue', options: { reducer: 'allIsZero', op: 'gte', value: 0 } },
+  properties: [{ id: 'custom.hideFrom', value: { legend: true, tooltip: true, viz: stack } }],
+});
+
 const targets = (queries, shape = {}) =>
   queries.map(({ expr, legend, ...more }, index) => ({
     refId: String.fromCharCode(65 + index),
@@ -112,6 +121,7 @@ export const series = (
           spanNulls: false,
           axisPlacement: 'auto',
           axisLabel: '',
+          axisSoftMax: LEAST[unit],
           axisColorMode: 'text',
           axisBorderShow: false,
           barAlignment: 0,
@@ -121,7 +131,7 @@ export const series = (
           thresholdsStyle: { mode: limit === undefined ? 'off' : 'dashed' },
         },
       },
-      overrides: [],
+      overrides: [quiet(stack)],
     },
     options: {
       legend: { displayMode: legend, placement: 'bottom', showLegend: true, calcs: legend === 'table' ? ['mean', 'max', 'lastNotNull'] : [] },

@@ -23,8 +23,8 @@ export default dashboard(
     ),
     line(
       8,
-      series('Started', 'Workflows that began.', query(rate('cueline_workflows_started_total', ['workflow']), '{{workflow}}'), { unit: 'ops' }),
-      series('Ended, by outcome', 'Those that failed or were cancelled have made up for what they did.', query(rate('cueline_workflows_ended_total', ['workflow', 'outcome']), '{{workflow}}: {{outcome}}'), { unit: 'ops' }),
+      series('Started', 'Workflows that began.', query(rate('cueline_workflows_started_total', ['workflow']), '{{workflow}}'), { unit: 'cps' }),
+      series('Ended, by outcome', 'Those that failed or were cancelled have made up for what they did.', query(rate('cueline_workflows_ended_total', ['workflow', 'outcome']), '{{workflow}}: {{outcome}}'), { unit: 'cps' }),
       series('There, by state', 'Workflows that have not ended.', query(`sum by (state) (cueline_workflows{${INSTANCES}})`, '{{state}}'), { stack: true }),
     ),
     line(
@@ -36,22 +36,22 @@ export default dashboard(
     ),
     line(
       8,
-      series('Came into a state', 'Workflows that began to compensate, got stuck, diverged, or run again.', query(rate('cueline_workflow_state_changes_total', ['workflow', 'state']), '{{workflow}}: {{state}}'), { unit: 'ops' }),
-      series('Came for nobody', 'Results of abandoned steps, events that no workflow expects, events that one had not taken when it ended.', query(rate('cueline_workflow_missed_total', ['what']), '{{what}}'), { unit: 'ops' }),
+      series('Came into a state', 'Workflows that began to compensate, got stuck, diverged, or run again.', query(rate('cueline_workflow_state_changes_total', ['workflow', 'state']), '{{workflow}}: {{state}}'), { unit: 'cps' }),
+      series('Came for nobody', 'Results of abandoned steps, events that no workflow expects, events that one had not taken when it ended.', query(rate('cueline_workflow_missed_total', ['what']), '{{what}}'), { unit: 'eps' }),
     ),
   ),
   section(
     'Requests',
     line(
       8,
-      series('Ended, by outcome', 'Requests that are over.', query(rate('cueline_requests_total', ['outcome']), '{{outcome}}'), { unit: 'ops' }),
+      series('Ended, by outcome', 'Requests that are over.', query(rate('cueline_requests_total', ['outcome']), '{{outcome}}'), { unit: 'reqps' }),
       series('Mean', 'From a request to its end; sampled.', query(mean('cueline_request_seconds', ['command']), '{{command}}'), { unit: 's' }),
       series('Took more than 100 ms', 'The share of requests that took longer than that; sampled.', query(longer('0.1', 'cueline_request_seconds', ['command']), '{{command}}'), { unit: 'percentunit', max: 1 }),
     ),
     line(
       8,
-      series('Commands that failed for good', 'Whoever asked was told.', query(rate('cueline_commands_failed_total', ['command']), '{{command}}'), { unit: 'ops' }),
-      series('Replies that came too late', 'Nobody waited for them any more.', query(rate('cueline_replies_dropped_total', ['command']), '{{command}}'), { unit: 'ops' }),
+      series('Commands that failed for good', 'Whoever asked was told.', query(rate('cueline_commands_failed_total', ['command']), '{{command}}'), { unit: 'eps' }),
+      series('Replies that came too late', 'Nobody waited for them any more.', query(rate('cueline_replies_dropped_total', ['command']), '{{command}}'), { unit: 'eps' }),
     ),
   ),
   section(
@@ -63,7 +63,7 @@ export default dashboard(
       series('Handed back and discarded', 'What persons, or code, did about parked events.', [
         query(rate('cueline_events_resubmitted_total'), 'handed back'),
         query(rate('cueline_drop_reasons_total', [], `${INSTANCES},reason="discarded"`), 'discarded'),
-      ], { unit: 'ops' }),
+      ], { unit: 'eps' }),
     ),
   ),
 );

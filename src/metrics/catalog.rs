@@ -179,10 +179,10 @@ catalog! {
 #[cfg(feature = "prometheus")]
 const FINE: &[f64] = &[
     5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5,
-    10.0, 60.0,
+    5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-/// Those of a histogram of which there are as many as processors or commands: enough to say which share was
+/// Those of a histogram of which there are as many as processors or commands, or that is of microseconds only: enough to say which share was
 /// quick, and which took a second or more; the mean does not depend on them. So fifty processors stay below 2,000
 /// series.
 #[cfg(feature = "prometheus")]
@@ -193,7 +193,10 @@ impl Metric {
     /// The upper bounds of its buckets, in seconds.
     pub(crate) fn buckets(&self) -> &'static [f64] {
         let many = ["processor", "command"];
-        if self.labels.iter().any(|label| many.contains(label)) { COARSE } else { FINE }
+        match self.name == RESTARTING.name || self.labels.iter().any(|label| many.contains(label)) {
+            true => COARSE,
+            false => FINE,
+        }
     }
 }
 
