@@ -20,7 +20,7 @@ export default dashboard(
       series('Weight', 'What they weigh in memory.', of('cueline_queue_bytes'), { unit: 'bytes' }),
     ),
     line(
-      8,
+      11,
       series('In', 'Events that got their place in the order.', query(rate('cueline_events_published_total', ['topic']), '{{topic}}'), { unit: 'eps' }),
       series('Out', 'Deliveries that succeeded.', query(rate('cueline_events_handled_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'eps' }),
     ),

@@ -29,7 +29,11 @@ export default dashboard(
     ),
     line(
       8,
-      series('From begin to end', 'The time while no process ran included; in milliseconds.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_workflow_seconds'), `p${share * 100}`)), { unit: 's' }),
+      series('From begin to end, mean', 'The time while no process ran included; in milliseconds.', query(mean('cueline_workflow_seconds', ['workflow']), '{{workflow}}'), { unit: 's' }),
+      series('Took more than ten seconds', 'The share of the workflows that ended.', query(longer('10', 'cueline_workflow_seconds', ['workflow']), '{{workflow}}'), { unit: 'percentunit', max: 1 }),
+    ),
+    line(
+      8,
       series('Steps', 'From sending a command to its result reaching the workflow; sampled.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_workflow_step_seconds'), `p${share * 100}`)), { unit: 's' }),
       series('Oldest, by mediator', 'How long ago the oldest workflow began.', oldest('cueline_workflow_oldest_seconds'), { unit: 's' }),
       series('Oldest step, by mediator', 'How long the oldest command that a workflow waits for has been under way.', oldest('cueline_workflow_step_oldest_seconds'), { unit: 's', limit: 600 }),

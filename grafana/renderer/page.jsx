@@ -66,16 +66,11 @@ const framesOf = (panel) => {
 };
 
 
-const Lines = ({ panel, width, height }) => (
-  <TimeSeries
-    frames={framesOf(panel)}
-    timeRange={timeRange}
-    timeZone="utc"
-    width={width}
-    height={height}
-    legend={panel.options.legend}
-  />
-);
+const Lines = ({ panel, width, height }) => {
+  const frames = framesOf(panel);
+  if (frames.length === 0) return <div style={{ textAlign: 'center', paddingTop: height / 2 - 10 }}>No data</div>;
+  return <TimeSeries {...{ frames, timeRange, width, height }} timeZone="utc" legend={panel.options.legend} />;
+};
 
 const Number_ = ({ panel, width, height }) => {
   const [{ expr }] = panel.targets;

@@ -18,7 +18,7 @@ pub struct SubscriptionReport {
     /// There is such a processor. If not, the log keeps everything for it until it comes back, or is
     /// [forgotten](Runtime::forget_subscription).
     pub declared: bool,
-    /// The first event that it still needs.
+    /// The first event that it still needs; that which comes next if it is through with all that it wants.
     pub needs: Seq,
     /// How many events of all channels there are from that one on.
     pub behind: u64,
@@ -31,9 +31,14 @@ impl Core {
         let writing = self.writing.lock();
         let Some(writing) = &*writing else { return Vec::new() };
         let processors = self.processors.read();
-        let reports = writing.needs.all().into_iter().map(|(name, needs, behind)| {
+        let reports = writing.needs.all().into_iter().map(|(name, mut needs, mut behind)| {
+            let running = processors.find(&name);
+            let declared = running.is_some();
+            // What has come since its last one was not for it.
+            if running.is_some_and(|of| of.subscription.needs_nothing()) {
+                (needs, behind) = (Seq(needs.0 + behind), 0);
+            }
             let holds = if behind == 0 { 0 } else { writing.segments.bytes_from(needs.0) };
-            let declared = processors.find(&name).is_some();
             SubscriptionReport { name: Arc::from(name), declared, needs, behind, holds }
         });
         reports.collect()

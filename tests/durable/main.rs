@@ -19,3 +19,4 @@ mod what_is_held_costs_little;
 mod what_is_too_large_is_refused;
 mod what_waits_for_its_time_waits_in_the_log;
 mod who_is_gone_is_forgotten;
+mod who_waits_for_what_is_rare_keeps_nothing;

@@ -143,6 +143,11 @@ impl Subscription {
         inner.source.is_lagging() || (inner.news.is_some() && waits())
     }
 
+    /// It is through with all that it wants of the log, and holds nothing.
+    pub(crate) fn needs_nothing(&self) -> bool {
+        !self.is_behind() && self.held().events == 0
+    }
+
     /// What an earlier process left that it is not through with.
     pub(crate) fn left_by_earlier(&self) -> Load {
         let inner = self.inner.lock();
