@@ -23,9 +23,10 @@ export const quantile = (share, metric, by = [], selector = INSTANCES) =>
 export const mean = (metric, by, selector = INSTANCES) =>
   `${rate(`${metric}_sum`, by, selector)} / ${rate(`${metric}_count`, by, selector)}`;
 
-/** Which share of what a histogram was told took longer than one of its bounds. */
+/** Which share of what a histogram was told took longer than one of its bounds. Prometheus 3 writes `1` as `1.0`. */
 export const longer = (bound, metric, by, selector = INSTANCES) => {
-  const within = rate(`${metric}_bucket`, by, `${selector},le="${bound}"`);
+  const le = bound.includes('.') ? `le="${bound}"` : `le=~"${bound}|${bound}.0"`;
+  const within = rate(`${metric}_bucket`, by, `${selector},${le}`);
   return `1 - ${within} / ${rate(`${metric}_count`, by, selector)}`;
 };
 

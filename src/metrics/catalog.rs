@@ -58,19 +58,19 @@ catalog! {
     REFUSED = "cueline_events_refused_total", Counter, Count, ["topic"],
         "Events that found no room at the door.";
     REFUSALS = "cueline_refusals_total", Counter, Count, ["how"],
-        "The same events: dropped by tell, or returned by try_publish.";
+        "Events that found no room at the door: dropped by tell, or returned by try_publish.";
     DUPLICATES = "cueline_events_duplicate_total", Counter, Count, [],
         "Events that had been published under their key before, and were not again.";
     HANDLED = "cueline_events_handled_total", Counter, Count, ["processor"],
-        "Deliveries that succeeded, those left out by a filter included.";
-    FILTERED = "cueline_events_filtered_total", Counter, Count, ["processor"],
+        "Deliveries that succeeded.";
+    FILTERED = "cueline_events_filtered_total", Counter, Count, [],
         "Deliveries that a filter left out.";
     RETRIED = "cueline_events_retried_total", Counter, Count, ["processor"],
         "Deliveries that failed and are tried again.";
     PARKED = "cueline_events_parked_total", Counter, Count, ["processor"],
         "Events that were parked.";
     FAILURE_CAUSES = "cueline_failure_causes_total", Counter, Count, ["cause"],
-        "Deliveries that were retried or parked, by why.";
+        "Deliveries that failed, by why: retried, parked, given up, or answered with the failure.";
     REQUESTS = "cueline_requests_total", Counter, Count, ["command", "outcome"],
         "Requests that are over, by how they ended.";
     REQUEST_TIME = "cueline_request_seconds", Histogram, Seconds, ["command"],
@@ -85,7 +85,7 @@ catalog! {
         ["mediator", "workflow", "outcome"],
         "Workflows that ended, by how; those that failed or were cancelled have made up for what they did.";
     WORKFLOW_TIME = "cueline_workflow_seconds", Histogram, Seconds, ["mediator", "workflow"],
-        "From a workflow's begin to its end, the time while no process ran included; in milliseconds.";
+        "From a workflow's begin to its end, the time while no process ran included; to the millisecond.";
     WORKFLOW_STATES = "cueline_workflow_state_changes_total", Counter, Count,
         ["mediator", "workflow", "state"],
         "Workflows that came into a state: compensating, stuck, diverged and others.";
@@ -102,9 +102,9 @@ catalog! {
     RESUBMITTED = "cueline_events_resubmitted_total", Counter, Count, [],
         "Parked events that were handed back.";
     DROPPED = "cueline_events_dropped_total", Counter, Count, ["processor"],
-        "Events dropped by the rule of a full subscription, or discarded by a person.";
+        "Events that nobody has any more: dropped by a rule, missed, lost, or discarded by a person.";
     DROP_REASONS = "cueline_drop_reasons_total", Counter, Count, ["reason"],
-        "The same events, by why.";
+        "Events that nobody has any more, by why.";
     RESTARTS = "cueline_processor_restarts_total", Counter, Count, ["processor"],
         "Instances that were rebuilt.";
     RESTART_CAUSES = "cueline_restart_causes_total", Counter, Count, ["cause"],
@@ -128,7 +128,7 @@ catalog! {
     HANDLING = "cueline_handling_seconds", Histogram, Seconds, ["processor"],
         "From the start of a handler to its outcome; sampled.";
     END_TO_END = "cueline_end_to_end_seconds", Histogram, Seconds, [],
-        "From the initiating event's publication to an outcome, at any processor, in milliseconds; sampled.";
+        "From the initiating event's publication to an outcome, at any processor, to the millisecond; sampled.";
     RESTARTING = "cueline_restart_seconds", Histogram, Seconds, [],
         "From a failure of a processor to its new instance.";
     QUEUE_EVENTS = "cueline_queue_events", Gauge, Count, ["processor"],
@@ -142,7 +142,9 @@ catalog! {
     STOPPED = "cueline_subscription_stopped", Gauge, Count, ["processor"],
         "1 if the subscription takes nothing new because too many events are held.";
     DOWN = "cueline_processor_down", Gauge, Count, ["processor"],
-        "1 if no instance is there: it failed and is not back yet, was stopped, or was given up.";
+        "1 if no instance is there: it failed and is not back yet, has ended, was stopped, or was given up.";
+    IN_HAND = "cueline_in_hand_events", Gauge, Count, ["processor"],
+        "Events that are being handled: so many instances are at one now.";
     LOG_BYTES = "cueline_log_bytes_total", Counter, Bytes, [],
         "Bytes written to the log, without checkpoints and what is compacted.";
     LOG_COMMITS = "cueline_log_commits_total", Counter, Count, [],
@@ -158,7 +160,7 @@ catalog! {
     LOG_COMPACTED = "cueline_log_compacted_bytes_total", Counter, Bytes, [],
         "Bytes that were written anew to drop what nobody needs.";
     LOG_DAMAGED = "cueline_log_damaged_frames_total", Counter, Count, [],
-        "Frames of the log that were found damaged.";
+        "Frames of the log that were found damaged while it was read: what they held is not delivered.";
     LOG_FAILURES = "cueline_log_failures_total", Counter, Count, [],
         "Times that the log could not be written or synced, and was written anew in another segment.";
     LOG_DISK = "cueline_log_disk_bytes", Gauge, Bytes, [],
@@ -176,26 +178,38 @@ catalog! {
 }
 
 /// The upper bounds of a histogram's buckets, in seconds.
-#[cfg(feature = "prometheus")]
 const FINE: &[f64] = &[
     5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0, 60.0, 300.0,
+    5.0, 10.0, 30.0, 60.0,
 ];
 
-/// Those of a histogram of which there are as many as processors or commands, or that is of microseconds only: enough to say which share was
-/// quick, and which took a second or more; the mean does not depend on them. So fifty processors stay below 2,000
-/// series.
-#[cfg(feature = "prometheus")]
+/// Those of what is known to the millisecond only, and may last long.
+const MILLIS: &[f64] = &[
+    1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0,
+    60.0, 120.0, 300.0,
+];
+
+/// Those of a histogram of which there are as many as processors or commands, so that fifty processors stay
+/// below 2,000 series; and of one that is of microseconds. They say which share was quick, and which took a
+/// second or more; the mean does not depend on them.
 const COARSE: &[f64] = &[1e-2, 0.1, 1.0];
 
-#[cfg(feature = "prometheus")]
 impl Metric {
-    /// The upper bounds of its buckets, in seconds.
-    pub(crate) fn buckets(&self) -> &'static [f64] {
-        let many = ["processor", "command"];
-        match self.name == RESTARTING.name || self.labels.iter().any(|label| many.contains(label)) {
-            true => COARSE,
-            false => FINE,
+    /// The upper bounds of its buckets, in seconds; none if it is no histogram. The dashboards count on them.
+    ///
+    /// ```
+    /// let handling = cueline::CATALOG.iter().find(|of| of.name == "cueline_handling_seconds");
+    /// assert_eq!(handling.map(|of| of.buckets()), Some(&[0.01, 0.1, 1.0][..]));
+    /// ```
+    pub fn buckets(&self) -> &'static [f64] {
+        let many = |label: &&str| ["processor", "command"].contains(label);
+        let is = |metrics: [Metric; 2]| metrics.iter().any(|of| of.name == self.name);
+        match self.kind {
+            Kind::Counter | Kind::Gauge => &[],
+            Kind::Histogram if self.labels.iter().any(many) => COARSE,
+            Kind::Histogram if self.name == RESTARTING.name => COARSE,
+            Kind::Histogram if is([END_TO_END, WORKFLOW_TIME]) => MILLIS,
+            Kind::Histogram => FINE,
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::signal::ProcessorName;
 /// The metrics of a processor; members of a pool count as one.
 pub(super) struct ProcessorHandles {
     pub(super) handled: Counter,
-    pub(super) filtered: Counter,
     pub(super) retried: Counter,
     pub(super) parked: Counter,
     pub(super) dropped: Counter,
@@ -27,6 +26,7 @@ pub(super) struct ProcessorHandles {
     behind: Gauge,
     stopped: Gauge,
     down: Gauge,
+    busy: Gauge,
 }
 
 /// What is read of a processor when metrics are scraped.
@@ -40,6 +40,7 @@ pub(crate) struct Gauges {
     pub(crate) behind: usize,
     pub(crate) stopped: bool,
     pub(crate) down: bool,
+    pub(crate) busy: usize,
 }
 
 impl Gauges {
@@ -53,6 +54,7 @@ impl Gauges {
         self.behind += other.behind;
         self.stopped |= other.stopped;
         self.down &= other.down;
+        self.busy += other.busy;
     }
 }
 
@@ -60,7 +62,6 @@ impl ProcessorHandles {
     pub(super) fn new(recorder: &Recorder, name: &str) -> Self {
         Self {
             handled: recorder.counter(&catalog::HANDLED, &[name]),
-            filtered: recorder.counter(&catalog::FILTERED, &[name]),
             retried: recorder.counter(&catalog::RETRIED, &[name]),
             parked: recorder.counter(&catalog::PARKED, &[name]),
             dropped: recorder.counter(&catalog::DROPPED, &[name]),
@@ -76,6 +77,7 @@ impl ProcessorHandles {
             behind: recorder.gauge(&catalog::HELD, &[name, "waiting_behind"]),
             stopped: recorder.gauge(&catalog::STOPPED, &[name]),
             down: recorder.gauge(&catalog::DOWN, &[name]),
+            busy: recorder.gauge(&catalog::IN_HAND, &[name]),
         }
     }
 
@@ -88,5 +90,6 @@ impl ProcessorHandles {
         self.behind.set(now.behind as f64);
         self.stopped.set(f64::from(u8::from(now.stopped)));
         self.down.set(f64::from(u8::from(now.down)));
+        self.busy.set(now.busy as f64);
     }
 }

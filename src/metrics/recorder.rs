@@ -43,6 +43,7 @@ pub(crate) struct Recorder {
     end_to_end: Histogram,
     restarting: Histogram,
     recovery: Histogram,
+    filtered: Counter,
     duplicates: Counter,
     resubmitted: Counter,
     log: OnceLock<LogHandles>,
@@ -88,6 +89,7 @@ impl Recorder {
             end_to_end: Histogram::noop(),
             restarting: Histogram::noop(),
             recovery: Histogram::noop(),
+            filtered: Counter::noop(),
             duplicates: Counter::noop(),
             resubmitted: Counter::noop(),
             log: OnceLock::new(),
@@ -98,6 +100,7 @@ impl Recorder {
         recorder.end_to_end = recorder.histogram(&catalog::END_TO_END, &[]);
         recorder.restarting = recorder.histogram(&catalog::RESTARTING, &[]);
         recorder.recovery = recorder.histogram(&catalog::RECOVERY, &[]);
+        recorder.filtered = recorder.counter(&catalog::FILTERED, &[]);
         recorder.duplicates = recorder.counter(&catalog::DUPLICATES, &[]);
         recorder.resubmitted = recorder.counter(&catalog::RESUBMITTED, &[]);
         recorder
@@ -276,8 +279,9 @@ impl Observer for Arc<Recorder> {
             Signal::Requested { command, outcome, requests, took } => {
                 self.commands.of(command, self).ended(*outcome, *requests, took);
             }
-            Signal::CommandFailed { command, .. } => {
+            Signal::CommandFailed { command, cause, .. } => {
                 self.commands.of(command, self).failed.increment(1);
+                self.causes.failed(*cause, 1);
             }
             Signal::ReplyDropped { command, .. } => {
                 self.commands.of(command, self).dropped.increment(1);
@@ -289,9 +293,9 @@ impl Observer for Arc<Recorder> {
             }
             Signal::Handled { processor, events, filtered, samples } => {
                 let handles = self.processor(processor);
-                handles.handled.increment(*events);
+                handles.handled.increment(events.saturating_sub(*filtered));
                 if *filtered > 0 {
-                    handles.filtered.increment(*filtered);
+                    self.filtered.increment(*filtered);
                 }
                 for sample in *samples {
                     if let Some(waited) = sample.waited {
@@ -305,8 +309,9 @@ impl Observer for Arc<Recorder> {
                 self.processor(processor).retried.increment(1);
                 self.causes.failed(*cause, 1);
             }
-            Signal::Forgone { processor, .. } => {
+            Signal::Forgone { processor, cause, .. } => {
                 self.processor(processor).dropped.increment(1);
+                self.causes.failed(*cause, 1);
                 self.causes.dropped(DropReason::AtMostOnce, 1);
             }
             Signal::Parked { processor, cause, .. } => {

@@ -159,8 +159,8 @@ impl Core {
     pub(crate) fn forget_those_gone(&self) -> Vec<Arc<Running>> {
         let through = |of: &mut Arc<Running>| of.subscription.is_empty();
         let mut gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
-        self.show_gauges(&gone);
         gone.extend(self.orphans.write().extract_if(.., through));
+        self.show_gauges(&gone);
         for running in &gone {
             running.subscription.forget_in_log();
             self.forget_mediator(running);

@@ -23,7 +23,6 @@ use crate::mediator::record::next_place;
 use crate::message::Seq;
 use crate::queue::once::Keyed;
 use crate::queue::{Restored, StartFrom, Subscription, Trial};
-use crate::signal::Signal;
 use crate::store::Directory;
 use crate::store::channel::{Channel, Retention};
 use crate::store::file::disk::{Disk, Folder};
@@ -54,7 +53,6 @@ pub(crate) struct Storage {
     keeping: (Keeper, Receiver<()>, Floor, Sender<()>, Trusted),
     lock: Lock,
     recovery: Duration,
-    damaged: u64,
     /// The place of the next answer to a workflow in the order of all.
     answered: u64,
 }
@@ -228,22 +226,9 @@ impl Storage {
         let journal = Arc::new(Journal::new(bell.clone(), in_flight, names, readers, spares));
         journal.put(&retained);
         let keeping = (keeper, full, floor, tell, trusted);
-        let frames = found.lost.iter().map(|lost| lost.gap.frames.1 - lost.gap.frames.0);
-        let (bell, damaged, recovery) = ((bell, rung), frames.sum(), begun.elapsed());
+        let (bell, recovery) = ((bell, rung), begun.elapsed());
         let answered = next_place(&facts);
-        Ok(Self {
-            log,
-            bell,
-            facts,
-            journal,
-            died,
-            asked,
-            keeping,
-            lock,
-            recovery,
-            damaged,
-            answered,
-        })
+        Ok(Self { log, bell, facts, journal, died, asked, keeping, lock, recovery, answered })
     }
 
     /// The position of the next event.
@@ -258,9 +243,6 @@ impl Storage {
             Error::new(ErrorKind::System, text)
         };
         let opened_at = self.next();
-        if self.damaged > 0 {
-            broker.signals.state(&Signal::Damaged { frames: self.damaged });
-        }
         let reading = || {
             let (segments, names) = (self.log.segments(), self.journal.names.clone());
             let (clock, signals) = (broker.clock.clone(), broker.signals.clone());

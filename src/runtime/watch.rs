@@ -153,6 +153,7 @@ fn gauges(of: &[Arc<Running>]) -> Vec<Gauges> {
             behind: counts.behind_parked,
             stopped: subscription.is_stopped(),
             down: subscription.has_nobody(),
+            busy: subscription.busy(),
         }
     });
     let mut all: Vec<Gauges> = gauges.collect();

@@ -101,6 +101,11 @@ impl Drivers {
         }
     }
 
+    /// So many have something in hand.
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
     /// The event in hand is settled; if its instance broke, the driver is at that still.
     pub(super) fn settles(&mut self, driver: Driver) {
         if let Some(slot) = &mut self.slots[driver.0]

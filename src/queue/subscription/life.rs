@@ -165,9 +165,15 @@ impl Subscription {
         self.stalled.store(stalled && !self.settings.shared, SeqCst);
     }
 
-    /// No instance is there now.
+    /// No instance is there now, and one should be: it was not removed, and is not a pool's.
     pub(crate) fn has_nobody(&self) -> bool {
-        self.is_detached() || self.stalled.load(SeqCst)
+        let is_missed = !self.settings.shared && !self.is_closed();
+        is_missed && (self.is_detached() || self.stalled.load(SeqCst))
+    }
+
+    /// So many instances are at an event now.
+    pub(crate) fn busy(&self) -> usize {
+        self.inner.lock().drivers.busy()
     }
 
     pub(crate) fn is_detached(&self) -> bool {
