@@ -40,6 +40,7 @@ const variable = (name, title, definition, more = {}) => ({
   sort: 1,
   multi: true,
   includeAll: true,
+  ...(name === 'job' ? {} : { allValue: '.*' }), // also those that are not there any more
   current: { selected: true, text: ['All'], value: ['$__all'] },
   options: [],
   hide: 0,
@@ -85,7 +86,7 @@ const annotations = [
     hide: false,
     iconColor: 'orange',
     name: 'Restarts',
-    expr: `sum by (processor) (increase(cueline_processor_restarts_total{${INSTANCES},processor=~"$processor"}[$__rate_interval])) > 0`,
+    expr: `sum by (processor) (increase(cueline_processor_restarts_total{${INSTANCES},processor=~"$processor"}[1m])) > 0`,
     step: '60s',
     titleFormat: 'restarted',
     textFormat: '{{processor}}',

@@ -3,20 +3,25 @@
 import { dashboard, line, section } from './board.mjs';
 import { from, INSTANCES, PROCESSORS, quantile, query, rate, series, stat, table } from './style.mjs';
 
-const FAILED = `(${rate('cueline_events_retried_total', [], PROCESSORS)} + ${rate('cueline_events_parked_total', [], PROCESSORS)})`;
+const FAILED = rate('cueline_failure_causes_total');
 const HANDLED = rate('cueline_events_handled_total', [], PROCESSORS);
 const PARKED = `cueline_held_events{${PROCESSORS},state="parked"}`;
+const UP = `up{${INSTANCES}}`;
 
-const numbers = line(
+const wrong = line(
   4,
-  stat('Instances up', 'Processes that Prometheus reaches.', query(`sum(up{${INSTANCES}})`), { thresholds: [{ color: 'red', value: null }, { color: 'green', value: 1 }] }),
-  stat('Processors down', 'Processors of which no instance is there: they failed and are not back yet, were stopped, or were given up.', query(`sum(cueline_processor_down{${PROCESSORS}})`), { thresholds: from([1, 'red']) }),
-  stat('Handled', 'Deliveries that succeeded, a second.', query(HANDLED), { unit: 'eps', decimals: 1 }),
-  stat('Failing', 'Of all deliveries, the share that failed: retried, or parked.', query(`${FAILED} / (${HANDLED} + ${FAILED})`), { unit: 'percentunit', decimals: 2, thresholds: from([0.01, 'orange'], [0.05, 'red']) }),
+  stat('Instances up', 'Processes that Prometheus reaches.', query(`sum(${UP})`)),
+  stat('Instances down', 'Processes that Prometheus does not reach.', query(`count(${UP}) - sum(${UP})`), { thresholds: from([1, 'red']) }),
+  stat('Processors down', 'Processors of which no instance is there: they failed and are not back yet, have ended, were stopped, or were given up.', query(`sum(cueline_processor_down{${PROCESSORS}})`), { thresholds: from([1, 'red']) }),
+  stat('Failing', 'Of all deliveries, the share that failed: retried, parked, given up, or answered with the failure.', query(`${FAILED} / (${rate('cueline_events_handled_total')} + ${FAILED})`), { unit: 'percentunit', decimals: 2, thresholds: from([0.01, 'orange'], [0.05, 'red']) }),
   stat('Parked', 'Events that wait for a person now.', query(`sum(${PARKED})`), { thresholds: from([1, 'orange'], [100, 'red']) }),
+);
+const flow = line(
+  4,
+  stat('Handled', 'Deliveries that succeeded, a second.', query(HANDLED), { unit: 'eps', decimals: 1 }),
   stat('Backlog', 'Events that wait for their first delivery, or are in hand for it.', query(`sum(cueline_queue_events{${PROCESSORS}})`), { thresholds: from([10_000, 'orange'], [1_000_000, 'red']) }),
   stat('Oldest waiting', 'How long the oldest of these has been waiting. It says more than how many there are.', query(`max(cueline_queue_oldest_seconds{${PROCESSORS}})`), { unit: 's', decimals: 1, thresholds: from([10, 'orange'], [60, 'red']) }),
-  stat('End to end, p99', 'From the publication of what began it to an outcome, at any processor: ninety-nine of a hundred were faster. Sampled.', query(quantile(0.99, 'cueline_end_to_end_seconds')), { unit: 's', thresholds: from([1, 'orange'], [10, 'red']) }),
+  stat('End to end, p99', 'From the publication of what began it to an outcome, at any processor: ninety-nine of a hundred were faster. To the millisecond, sampled.', query(quantile(0.99, 'cueline_end_to_end_seconds')), { unit: 's', thresholds: from([1, 'orange'], [10, 'red']) }),
 );
 
 const by = (metric, how = 'sum') => `${how} by (processor) (${metric}{${PROCESSORS}})`;
@@ -42,7 +47,7 @@ export default dashboard(
   'cueline-overview',
   'cueline: overview',
   'Whether events flow, where they wait, and what fails.',
-  section('Now', numbers),
+  section('Now', wrong, flow),
   section('Processors, the worst first', line(11, trouble)),
   section(
     'Flow',
@@ -52,7 +57,7 @@ export default dashboard(
         query(rate('cueline_events_published_total'), 'published'),
         query(HANDLED, 'handled'),
       ], { unit: 'eps' }),
-      series('What fails, by cause', 'Deliveries that were retried or parked, at any processor.', query(`${rate('cueline_failure_causes_total', ['cause'])}`, '{{cause}}'), { unit: 'eps', stack: true }),
+      series('What fails, by cause', 'Deliveries that were retried, parked, given up or answered with the failure, at any processor.', query(`${rate('cueline_failure_causes_total', ['cause'])}`, '{{cause}}'), { unit: 'eps', stack: true }),
     ),
     line(
       8,
@@ -61,7 +66,7 @@ export default dashboard(
     ),
     line(
       8,
-      series('End to end', 'From the publication of what began it to an outcome, at any processor, in milliseconds; sampled.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_end_to_end_seconds'), `p${share * 100}`)), { unit: 's' }),
+      series('End to end', 'From the publication of what began it to an outcome, at any processor, to the millisecond; sampled.', [0.5, 0.9, 0.99].map((share) => query(quantile(share, 'cueline_end_to_end_seconds'), `p${share * 100}`)), { unit: 's' }),
       series('Restarts, by cause', 'Instances that were rebuilt.', query(rate('cueline_restart_causes_total', ['cause']), '{{cause}}'), { unit: 'cps', stack: true }),
     ),
   ),

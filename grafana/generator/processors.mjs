@@ -14,9 +14,10 @@ export default dashboard(
     'Work',
     line(
       8,
-      series('Handled', 'Deliveries that succeeded, those that a filter left out included.', each('cueline_events_handled_total'), { unit: 'eps' }),
-      series('Left out by filters', 'Deliveries that a filter left out: they count as handled.', each('cueline_events_filtered_total'), { unit: 'eps' }),
-      series('Waiting and in hand', 'Events that wait for their first delivery, or are in hand for it.', query(`sum by (processor) (cueline_queue_events{${PROCESSORS}})`, '{{processor}}')),
+      series('Handled', 'Deliveries that succeeded.', each('cueline_events_handled_total'), { unit: 'eps' }),
+      series('In hand', 'Events that are being handled: so many instances are at one now.', query(`sum by (processor) (cueline_in_hand_events{${PROCESSORS}})`, '{{processor}}')),
+      series('Waiting', 'Events that wait for their first delivery, or are in hand for it.', query(`sum by (processor) (cueline_queue_events{${PROCESSORS}})`, '{{processor}}')),
+      series('Left out by filters', 'Deliveries that a filter left out, at any processor.', query(rate('cueline_events_filtered_total'), 'left out'), { unit: 'eps' }),
     ),
   ),
   section(
@@ -57,8 +58,8 @@ export default dashboard(
     ),
     line(
       9,
-      timeline('Up and down', 'Red: no instance of the processor is there.', now('cueline_processor_down'), ['up', 'down']),
-      timeline('Takes nothing new', 'Red: too many of its events are held; what comes waits at the door.', now('cueline_subscription_stopped'), ['takes events', 'takes nothing new']),
+      timeline('Up and down', 'Red: in at least one process no instance of the processor is there.', now('cueline_processor_down'), ['up', 'down']),
+      timeline('Takes nothing new', 'Red: in at least one process too many of its events are held; what comes waits at the door.', now('cueline_subscription_stopped'), ['takes events', 'takes nothing new']),
     ),
     line(
       8,

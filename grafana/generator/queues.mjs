@@ -32,7 +32,7 @@ export default dashboard(
     ),
     line(
       8,
-      series('Dropped', 'By the rule of a full subscription, or discarded by a person.', query(rate('cueline_events_dropped_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'eps' }),
+      series('Dropped', 'Events that nobody has any more: dropped by a rule, missed, lost, or discarded by a person.', query(rate('cueline_events_dropped_total', ['processor'], PROCESSORS), '{{processor}}'), { unit: 'eps' }),
       series('Dropped, by reason', 'The same events, at any processor.', query(rate('cueline_drop_reasons_total', ['reason']), '{{reason}}'), { unit: 'eps' }),
       series('Published twice', 'Events that had been published under their key before, and were not again.', query(rate('cueline_events_duplicate_total'), 'known already'), { unit: 'eps' }),
     ),
@@ -45,7 +45,7 @@ export default dashboard(
       stat('Segments', 'Files of the log.', all('cueline_log_segments')),
       stat('Short of space', 'Instances that take in nothing new because the disk is full, or the log at its limit.', all('cueline_log_short_of_space'), { thresholds: from([1, 'red']) }),
       stat('Being written for', 'How long what is being written now has taken so far: a disk that is slow, or stands still.', all('cueline_log_writing_seconds', 'max'), { unit: 's', thresholds: from([1, 'orange'], [5, 'red']) }),
-      stat('Damaged frames', 'Frames that were found damaged when the log was opened.', all('cueline_log_damaged_frames_total'), { thresholds: from([1, 'red']) }),
+      stat('Damaged frames', 'Frames that were found damaged while the log was read: what they held is not delivered.', all('cueline_log_damaged_frames_total'), { thresholds: from([1, 'red']) }),
       stat('Recovery', 'How long it took to open the log.', all('cueline_log_recovery_seconds', 'max'), { unit: 's', thresholds: from([10, 'orange'], [60, 'red']) }),
     ),
     line(
@@ -68,7 +68,7 @@ export default dashboard(
     ),
     line(
       8,
-      series('Lag', 'Events of all channels behind the first one that a subscription still needs.', subscription('cueline_log_lag_events')),
+      series('Lag', 'Events of all channels behind the first one that a subscription still needs; also of those whose processor is not there any more.', subscription('cueline_log_lag_events')),
       series('Kept for', 'Bytes of the log that are kept for a subscription, and perhaps for others.', subscription('cueline_log_held_bytes'), { unit: 'bytes' }),
     ),
   ),

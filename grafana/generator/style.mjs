@@ -76,6 +76,7 @@ export const stat = (title, description, queries, { unit = 'short', thresholds =
         color: { mode: 'thresholds' },
         thresholds: { mode: 'absolute', steps: thresholds },
         noValue: '–',
+        mappings: [{ type: 'special', options: { match: 'nan', result: { index: 0, text: '–' } } }], // nothing to divide
       },
       overrides: [],
     },

@@ -29,7 +29,7 @@ export default dashboard(
     ),
     line(
       8,
-      series('From begin to end, mean', 'The time while no process ran included; in milliseconds.', query(mean('cueline_workflow_seconds', ['workflow']), '{{workflow}}'), { unit: 's' }),
+      series('From begin to end, mean', 'The time while no process ran included; to the millisecond.', query(mean('cueline_workflow_seconds', ['workflow']), '{{workflow}}'), { unit: 's' }),
       series('Took more than ten seconds', 'The share of the workflows that ended.', query(longer('10', 'cueline_workflow_seconds', ['workflow']), '{{workflow}}'), { unit: 'percentunit', max: 1 }),
     ),
     line(

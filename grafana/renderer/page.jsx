@@ -1,5 +1,5 @@
-// A dashboard as Grafana draws it, from recorded data. What is not among Grafana's published components (the state
-// timeline, marks of annotations) is drawn here in its likeness.
+// A dashboard as Grafana draws it, from recorded data. The state timeline is not among Grafana's published components,
+// and is drawn here in its likeness; marks of restarts are left out.
 
 import '@grafana/react-data-grid/lib/styles.css';
 import 'uplot/dist/uPlot.min.css';

@@ -17,9 +17,9 @@ const watched = new Set([...queries(), ...recordings, ...alerts].flatMap(({ expr
 const leftOut = [...read('grafana/README.md').matchAll(/^\| `(cueline_\w+)` \| (.+) \|$/gm)];
 
 test('the catalogue is read whole', () => {
-  const said = read('src/metrics/catalog.rs').match(/"cueline_/g).length;
+  const said = read('src/metrics/catalog.rs').match(/^    [A-Z_]+ = "/gm).length;
   assert.ok(catalogue.length > 50);
-  assert.equal(catalogue.length, said - 1, 'all but the one in its test');
+  assert.equal(catalogue.length, said);
 });
 
 test('every metric is on a dashboard or in a rule, or it is said why not', () => {

@@ -12,13 +12,25 @@ for (const [name, board] of Object.entries(boards)) {
   });
 }
 
-test('every panel says what it shows, and every number has a unit', () => {
+/** The units that what is asked for may have. */
+const unitsOf = (expr) => {
+  if (/histogram_quantile|_seconds_sum.* \/ |^\w+( by \(\w+\))? ?\((topk\(10, )?.*_seconds\{[^[]*$/.test(expr)) return ['s'];
+  if (expr.includes(' / ') || /^\w* ?\(rate\(cueline_\w+_seconds_sum/.test(expr)) return ['percentunit', 'short'];
+  if (expr.includes('_bytes_total')) return ['Bps'];
+  if (expr.includes('_bytes')) return ['bytes'];
+  return expr.includes('rate(') ? ['eps', 'cps', 'reqps', 'iops'] : ['short'];
+};
+
+test('every panel says what it shows, and in which unit', () => {
   for (const [name, board] of Object.entries(boards)) {
     for (const panel of board.panels.filter(({ type }) => type !== 'row')) {
       assert.ok(panel.title && panel.description?.endsWith('.'), `${name}: ${panel.title}`);
       const fields = panel.fieldConfig;
-      const units = panel.type === 'table' ? fields.overrides.every(({ properties }) => properties.some(({ id }) => id === 'unit')) : fields.defaults.unit;
-      assert.ok(units, `${name}: ${panel.title} has no unit`);
+      panel.targets.forEach(({ expr }, index) => {
+        const unit = panel.type === 'table' ? fields.overrides[index].properties.find(({ id }) => id === 'unit').value : fields.defaults.unit;
+        const fitting = panel.type === 'table' && expr.includes('increase(') ? ['short'] : unitsOf(expr);
+        assert.ok(fitting.includes(unit), `${name}: ${panel.title} is in ${unit}, of ${expr}`);
+      });
       assert.ok(fields.defaults.thresholds.steps.length > 0);
     }
   }
@@ -38,6 +50,18 @@ test('panels do not overlap, and leave no holes', () => {
     }
     const rows = Math.max(...board.panels.map(({ gridPos: { y, h } }) => y + h));
     assert.equal(taken.size, 24 * rows, name);
+  }
+});
+
+test('all means all, also what is not there any more, and bounds are found in every Prometheus', () => {
+  for (const [name, board] of Object.entries(boards)) {
+    for (const variable of board.templating.list.filter(({ name }) => name === 'instance' || name === 'processor')) {
+      assert.equal(variable.allValue, '.*', `${name}: ${variable.name}`);
+    }
+    // Prometheus 3 writes whole numbers with a point.
+    for (const { title, targets = [] } of board.panels) {
+      for (const { expr } of targets) assert.doesNotMatch(expr, /le="\d+"/, `${name}: ${title}`);
+    }
   }
 });
 

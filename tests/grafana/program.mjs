@@ -38,7 +38,7 @@ export const scraped = async (...options) => {
   const children = [];
   const stop = () => {
     children.forEach((child) => child.kill('SIGKILL'));
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   };
   process.once('exit', stop);
   const start = (command, ...args) => {
@@ -80,4 +80,5 @@ export const filled = (expr, rateInterval, range) =>
   expr
     .replaceAll('$__rate_interval', rateInterval)
     .replaceAll('$__range', range)
-    .replaceAll(/\$(job|instance|processor)\b/g, '.*');
+    .replaceAll('$job', 'cueline')
+    .replaceAll(/\$(instance|processor)\b/g, '.*');
