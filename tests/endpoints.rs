@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use cueline::CATALOG;
 use cueline::prelude::*;
@@ -294,39 +293,6 @@ fn everything_that_happens_is_counted_where_it_belongs() {
     let metrics = runtime.metrics().unwrap();
     let failed = "cueline_hook_failures_total{hook=\"stopping\"} ";
     assert_eq!(value(&metrics, failed), 1);
-}
-
-struct Gated(Arc<Notify>);
-impl Processor for Gated {}
-impl Handle<Number> for Gated {
-    async fn handle(&mut self, _: &Number, _: &mut Context) -> Outcome {
-        self.0.notified().await;
-        Ok(())
-    }
-}
-
-/// A removed processor is shown until it has finished, and as empty from then on.
-#[test]
-fn gauges_of_a_removed_processor_do_not_stand_still() {
-    let (runtime, address) = start(1_000);
-    let gate = Arc::new(Notify::new());
-    let opened = gate.clone();
-    let gated = processor("gated", move || Gated(opened.clone())).on::<Number>();
-    runtime.add("tests", gated).wait().unwrap();
-    runtime.publish(Number(0)).wait().unwrap();
-    let reaches = |events: u64| {
-        let began = Instant::now();
-        let now =
-            || value(&get(address, "/metrics").1, "cueline_queue_events{processor=\"gated\"}");
-        while now() != events {
-            assert!(began.elapsed() < secs(20), "it never shows {events}");
-        }
-    };
-    reaches(1);
-    runtime.remove("gated").unwrap();
-    reaches(1);
-    gate.notify_one();
-    reaches(0);
 }
 
 #[test]

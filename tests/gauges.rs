@@ -82,6 +82,24 @@ fn a_processor_that_was_removed_is_not_one_that_is_down() {
 }
 
 #[test]
+fn those_of_a_removed_processor_do_not_stand_still() {
+    let gate = Arc::new(Notify::new());
+    let runtime = start(gated(&gate));
+    runtime.publish(Number(0)).wait().unwrap();
+    let reaches = |events: u64| {
+        let began = Instant::now();
+        while value(&runtime, "cueline_queue_events{processor=\"gated\"}") != events {
+            assert!(began.elapsed() < secs(20), "it never shows {events}");
+        }
+    };
+    reaches(1);
+    runtime.remove("gated").unwrap();
+    reaches(1);
+    gate.notify_one();
+    reaches(0);
+}
+
+#[test]
 fn what_is_in_hand_is_told_from_what_waits() {
     let gate = Arc::new(Notify::new());
     let runtime = start(gated(&gate));
