@@ -16,6 +16,9 @@ export default dashboard(
       8,
       series('Handled', 'Deliveries that succeeded.', each('cueline_events_handled_total'), { unit: 'eps' }),
       series('In hand', 'Events that are being handled: so many instances are at one now.', query(`sum by (processor) (cueline_in_hand_events{${PROCESSORS}})`, '{{processor}}')),
+    ),
+    line(
+      8,
       series('Waiting', 'Events that wait for their first delivery, or are in hand for it.', query(`sum by (processor) (cueline_queue_events{${PROCESSORS}})`, '{{processor}}')),
       series('Left out by filters', 'Deliveries that a filter left out, at any processor.', query(rate('cueline_events_filtered_total'), 'left out'), { unit: 'eps' }),
     ),

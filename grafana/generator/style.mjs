@@ -38,7 +38,7 @@ export const from = (...steps) => [
 export const NEUTRAL = [{ color: 'blue', value: null }];
 
 /** So far an axis reaches at least: a rate of nothing is drawn at the bottom, and not in the middle of nowhere. */
-const LEAST = { eps: 0.1, cps: 0.1, reqps: 0.1, short: 1, iops: 1, percentunit: 0.01, s: 0.001, bytes: 1024, Bps: 1024 };
+const LEAST = { eps: 0.1, cps: 0.1, reqps: 0.1, short: 1, iops: 1, percentunit: 0.01, s: 1e-5, bytes: 1024, Bps: 1024 };
 
 /** What has been zero all the time is drawn, and not named; on top of a pile it is not drawn either. */
 const quiet = (stack) => ({
