@@ -98,7 +98,7 @@ fn a_client_tries_again() {
     let adds = || Mediator::for_domain("domain").workflow(Adds);
     let add = |world: &World, id: &str, by| {
         let started = world.runtime.start::<Adds>((id.to_owned(), by));
-        started.wait().unwrap().ended::<String>().wait().unwrap()
+        started.wait().unwrap().ended::<String>().wait_at_most(secs(60)).unwrap()
     };
     if let Some(path) = std::env::var_os("CUELINE_WORKFLOWS_CHILD") {
         let store = Store::directory(std::path::Path::new(&path)).into();

@@ -27,7 +27,7 @@ fn its_processor_tries_it_again_before_the_workflow_hears_of_it() {
             3 => Ok(format!("{what}: {attempt} attempts")),
             _ => Err(Failure::transient("not now")),
         });
-        let output: String = world.begin(1).ended().wait().unwrap();
+        let output: String = world.begin(1).ended().wait_at_most(secs(60)).unwrap();
         assert_eq!(output, "third time lucky: 3 attempts");
         world.stop();
     }
@@ -45,7 +45,7 @@ fn what_its_handler_says_for_good_comes_to_the_workflow() {
     });
     let no = |_: &str, _| Err(Failure::permanent("out of the question").reason("policy"));
     let world = World::new(Store::memory(), calls, no);
-    let error = world.begin(1).ended::<String>().wait().unwrap_err();
+    let error = world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap_err();
     let failure = error.failure().unwrap();
     assert_eq!(
         (failure.chain()[0].as_str(), failure.named_reason()),
@@ -63,7 +63,7 @@ fn the_workflow_has_it_tried_as_often_as_it_says() {
         let world = World::new(store, calls, move |_, _| {
             Err(Failure::transient(format!("attempt {}", tried.fetch_add(1, SeqCst) + 1)))
         });
-        let error = world.begin(1).ended::<String>().wait().unwrap_err();
+        let error = world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap_err();
         // Each of the five is delivered three times.
         assert_eq!(times.load(SeqCst), 15);
         assert_eq!(error.failure().unwrap().chain(), ["attempt 15"]);
@@ -87,7 +87,7 @@ fn a_long_back_off_survives_a_restart() {
     let handle = world.runtime.workflow(id).unwrap();
     let history = handle.report().unwrap().history.join("\n");
     assert!(history.contains("step 0 failed: not now"), "{history}");
-    assert_eq!(handle.ended::<String>().wait().unwrap(), "delivery 1");
+    assert_eq!(handle.ended::<String>().wait_at_most(secs(60)).unwrap(), "delivery 1");
     world.stop();
 }
 
@@ -108,7 +108,7 @@ fn nobody_to_handle_it_is_an_error_or_is_waited_for() {
         }
         let stranger = processor("stranger", || Stranger).serves::<Strange>();
         world.runtime.add("tests", stranger).wait().unwrap();
-        let output: String = handle.ended().wait().unwrap();
+        let output: String = handle.ended().wait_at_most(secs(60)).unwrap();
         assert!(output.starts_with("nobody handles the command `strange`"), "{output}");
         assert!(output.ends_with("then 7"), "{output}");
         world.stop();
@@ -138,7 +138,10 @@ fn whoever_waits_for_a_handler_does_not_wait_for_ever() {
         assert!(report.why.starts_with(why), "{}", report.why);
         let ended = handle.ended::<String>();
         handle.cancel().wait().unwrap();
-        assert_eq!(ended.wait().unwrap_err().failure().unwrap().named_reason(), Some("cancelled"));
+        assert_eq!(
+            ended.wait_at_most(secs(60)).unwrap_err().failure().unwrap().named_reason(),
+            Some("cancelled")
+        );
         world.stop();
     }
 }
@@ -162,7 +165,7 @@ fn whoever_has_waited_long_enough_for_a_handler_sends_nothing() {
         }
         let stranger = processor("stranger", || Stranger).serves::<Strange>();
         world.runtime.add("tests", stranger).wait().unwrap();
-        world.begin(2).ended::<String>().wait().unwrap();
+        world.begin(2).ended::<String>().wait_at_most(secs(60)).unwrap();
         world.idle();
         let topology = world.runtime.topology();
         let strange = topology.iter().find(|of| of.topic == "strange").unwrap();
@@ -187,7 +190,7 @@ fn whoever_waits_for_a_handler_waits_on_after_a_restart() {
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
     let stranger = processor("stranger", || Stranger).serves::<Strange>();
     world.runtime.add("tests", stranger).wait().unwrap();
-    assert_eq!(ended.wait().unwrap(), "7");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "7");
     world.stop();
 }
 
@@ -214,7 +217,7 @@ fn a_timeout_says_that_nobody_knows() {
         std::thread::yield_now();
     }
     gate.open();
-    handle.ended::<String>().wait().unwrap_err();
+    handle.ended::<String>().wait_at_most(secs(60)).unwrap_err();
     assert_eq!(world.log.all(), ["slow", "undo slow None"]);
     world.stop();
 }
@@ -227,7 +230,7 @@ fn what_is_said_for_good_is_not_tried_again() {
         Ok(called.unwrap_err().chain().join(": "))
     });
     let world = World::new(Store::memory(), calls, |_, _| Err(Failure::permanent("never")));
-    assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "never");
+    assert_eq!(world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap(), "never");
     world.stop();
 }
 
@@ -255,7 +258,7 @@ fn what_a_handler_keeps_before_it_fails_is_not_kept() {
         let mediator = Mediator::for_domain("domain").workflow(sets);
         let world = World::with(store, mediator, obliging);
         world.runtime.add("tests", processor("sets", || Sets).serves::<Set>()).wait().unwrap();
-        world.begin(1).ended::<String>().wait().unwrap();
+        world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap();
         assert_eq!(world.runtime.state::<u32>("sets", "set"), Some(1));
         world.stop();
     }

@@ -17,7 +17,7 @@ fn several() -> Does {
 fn comes_to_its_end(store: Store) {
     let world = World::new(store, several(), obliging);
     let handle = world.begin(7);
-    let output: String = handle.ended().wait().unwrap();
+    let output: String = handle.ended().wait_at_most(secs(60)).unwrap();
     assert_eq!(output, "did 7 first, did second, did third, did last");
     world.idle();
     assert_eq!(world.works(), 4);
@@ -74,5 +74,24 @@ fn whoever_asks_for_another_output_than_its_own_is_told_so() {
     let error = world.begin(1).ended::<u32>().wait().unwrap_err();
     assert_eq!(error.kind(), cueline::ErrorKind::Config);
     assert!(error.to_string().contains("no `u32`: ask for its `Output`"), "{error}");
+    world.stop();
+}
+
+/// Whoever waits need not wait for ever; it goes on all the same.
+#[test]
+fn whoever_waits_for_its_end_may_give_up_waiting() {
+    let waits = does(|begin, steps| async move {
+        Ok(steps.wait_for::<crate::world::Approved>(begin.order).await?.by)
+    });
+    let world = World::new(Store::memory(), waits, obliging);
+    let handle = world.begin(1);
+    world.idle();
+    let error = handle.ended::<String>().wait_at_most(millis(1)).unwrap_err();
+    assert_eq!(error.kind(), cueline::ErrorKind::TimedOut);
+    assert!(error.to_string().contains("goes on"), "{error}");
+    let ended = handle.ended::<String>();
+    let approved = crate::world::Approved { order: 1, by: "ann".into() };
+    world.runtime.publish(approved).wait().unwrap();
+    assert_eq!(ended.wait_at_most(secs(20)).unwrap(), "ann");
     world.stop();
 }

@@ -24,7 +24,7 @@ fn from_outside() {
         let handle = world.begin(1);
         world.idle();
         handle.cancel().wait().unwrap();
-        let error = handle.ended::<String>().wait().unwrap_err();
+        let error = handle.ended::<String>().wait_at_most(secs(60)).unwrap_err();
         assert_eq!(error.failure().unwrap().chain(), ["the workflow was cancelled"]);
         assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
         world.stop();
@@ -50,7 +50,7 @@ fn its_child_is_cancelled_with_it() {
         world.idle();
         assert_eq!(world.runtime.workflows(|state| state == WorkflowState::Running).len(), 2);
         parent.cancel().wait().unwrap();
-        parent.ended::<String>().wait().unwrap_err();
+        parent.ended::<String>().wait_at_most(secs(60)).unwrap_err();
         world.idle();
         assert!(world.runtime.workflows(|_| true).is_empty());
         assert_eq!(world.log.all(), ["a", "undo a Some(\"did a\")"]);
@@ -78,7 +78,7 @@ fn a_child_is_cancelled_when_its_time_is_over() {
         let mediator = Mediator::for_domain("domain").workflow(waits()).workflow(Impatient);
         let world = World::with(store, mediator, obliging);
         let parent = world.runtime.start::<Impatient>(5).wait().unwrap();
-        assert_eq!(parent.ended::<String>().wait().unwrap(), "did goes on");
+        assert_eq!(parent.ended::<String>().wait_at_most(secs(60)).unwrap(), "did goes on");
         world.idle();
         assert!(world.runtime.workflows(|_| true).is_empty());
         let mut done = world.log.all();
@@ -114,7 +114,7 @@ fn whatever_it_waits_for() {
             let ended = handle.ended::<String>();
             handle.cancel().wait().unwrap();
             gate.open();
-            let error = ended.wait().unwrap_err();
+            let error = ended.wait_at_most(secs(60)).unwrap_err();
             assert_eq!(error.failure().unwrap().named_reason(), Some("cancelled"), "{what}");
             world.idle();
             assert!(

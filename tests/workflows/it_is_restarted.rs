@@ -37,7 +37,7 @@ fn one_is_done_anew_from_a_step_on() {
         assert_eq!(world.log.all(), ["a", "b", "c", "b", "c"]);
         let ended = handle.ended::<String>();
         approve(&world);
-        assert_eq!(ended.wait().unwrap(), "ann");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ann");
         world.stop();
     }
 }
@@ -73,7 +73,7 @@ fn what_was_begun_before_it_in_the_same_turn_is_not_done_again() {
     handle.history().unwrap().replay(beside()).unwrap();
     let ended = handle.ended::<String>();
     approve(&world);
-    assert_eq!(ended.wait().unwrap(), "did a, did b, ann");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "did a, did b, ann");
     assert_eq!(world.log.all(), [""; 0], "nothing is done again");
     world.stop();
 }
@@ -107,7 +107,7 @@ fn orders_that_come_together_are_obeyed_in_turn() {
         assert!(waits(&handle).contains("wait_for"), "{orders:?}: {}", waits(&handle));
         let ended = handle.ended::<String>();
         approve(&world);
-        assert_eq!(ended.wait().unwrap(), "ann");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ann");
         assert_eq!(world.log.all(), [""; 0], "nothing is done again");
         world.stop();
     }
@@ -132,7 +132,7 @@ fn whoever_still_answers_what_was_done_before_is_too_late() {
         handle.restart_from(0).wait().unwrap();
         let ended = handle.ended::<String>();
         gate.open();
-        assert_eq!(ended.wait().unwrap(), "a1 b2 ", "the answer a0 is nobody's");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "a1 b2 ", "the answer a0 is nobody's");
         world.stop();
     }
 }
@@ -190,7 +190,7 @@ fn a_child_is_begun_anew() {
         say("bob");
         let ended = parent.ended::<String>();
         approve(&world);
-        assert_eq!(ended.wait().unwrap(), "bob");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "bob");
         assert_eq!(world.log.all(), ["a", "a", "a"]);
         world.stop();
     }
@@ -223,7 +223,7 @@ fn one_that_makes_up_for_what_it_did_may_go_on_instead() {
         assert_eq!(report.state, cueline::WorkflowState::Running, "{}", report.why);
         let ended = handle.ended::<String>();
         approve(&world);
-        assert_eq!(ended.wait().unwrap(), "ann");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ann");
         world.stop();
     }
 }

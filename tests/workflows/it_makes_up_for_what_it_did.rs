@@ -25,7 +25,7 @@ fn refuses(what: &str, _: u32) -> Outcome<String> {
 fn in_reverse_with_what_is_known() {
     for store in [Store::memory(), Directory::new().store()] {
         let world = World::new(store, fails(), refuses);
-        let error = world.begin(1).ended::<String>().wait().unwrap_err();
+        let error = world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap_err();
         assert_eq!(error.kind(), cueline::ErrorKind::Failed);
         let failure = error.failure().unwrap();
         assert_eq!(
@@ -47,7 +47,7 @@ fn again_and_again_until_it_succeeds() {
         }
         refuses(what, 1)
     });
-    world.begin(1).ended::<String>().wait().unwrap_err();
+    world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap_err();
     assert_eq!(world.log.all(), ["a", "b", "undo b Some(\"B\")", "undo a Some(\"A\")"]);
     world.stop();
 }
@@ -70,7 +70,7 @@ fn resumed_while_it_waits_to_try_again_it_tries_again() {
         }
         let ended = handle.ended::<String>();
         handle.resume().wait().unwrap();
-        ended.wait().unwrap_err();
+        ended.wait_at_most(secs(60)).unwrap_err();
         assert_eq!(world.log.all(), ["a", "b", "undo b Some(\"B\")", "undo a Some(\"A\")"]);
         world.stop();
     }

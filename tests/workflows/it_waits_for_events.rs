@@ -27,7 +27,11 @@ fn one_that_comes_later_is_waited_for() {
         let id = handle.id();
         // It is about what began it, or about its key; this one was started by hand and has none.
         world.runtime.publish(approved(3, "ann")).wait().unwrap();
-        assert_eq!(handle.ended::<String>().wait().unwrap(), "did as ann says", "{id}");
+        assert_eq!(
+            handle.ended::<String>().wait_at_most(secs(60)).unwrap(),
+            "did as ann says",
+            "{id}"
+        );
         world.stop();
     }
 }
@@ -74,7 +78,7 @@ fn it_cannot_wait_for_what_it_does_not_declare() {
         Ok(String::new())
     });
     let world = World::new(Store::memory(), asks, obliging);
-    let error = world.begin(1).ended::<String>().wait().unwrap_err();
+    let error = world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("`begin`") && said.contains("type Expects"), "{said}");
     world.stop();
@@ -104,7 +108,7 @@ fn what_comes_while_it_begins_anew_is_not_lost() {
         world.idle();
         let left = world.runtime.workflow(id).unwrap().report();
         assert!(left.is_none(), "it has had them all: {left:?}");
-        assert_eq!(ended.wait().unwrap(), "all");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "all");
         world.stop();
     }
 }
@@ -134,7 +138,7 @@ fn who_waited_for_it_before_is_told_once() {
         let ended = both.each_ref().map(cueline::WorkflowHandle::ended::<String>);
         world.runtime.publish(approved(99, "b")).wait().unwrap();
         for ended in ended {
-            assert_eq!(ended.wait().unwrap(), "ab");
+            assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ab");
         }
         world.stop();
     }

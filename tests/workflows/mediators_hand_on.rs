@@ -173,7 +173,7 @@ fn one_that_is_added_later_hears_what_was_answered_before() {
         idle(&runtime);
         let ended = runtime.workflow(id).unwrap().ended::<String>();
         runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
-        assert_eq!(ended.wait().unwrap(), "did a for ann");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "did a for ann");
         assert_eq!(runtime.state::<u32>("worker", "works"), Some(1), "it was done once");
         runtime.shutdown(secs(20)).wait().unwrap();
     }
@@ -193,8 +193,8 @@ fn whoever_waits_for_one_that_is_deleted_is_told() {
         tree.stop("domain").wait().unwrap();
         tree.delete("domain").wait().unwrap();
         let closed = |error: cueline::Error| error.kind() == cueline::ErrorKind::Closed;
-        assert!(closed(ended.wait().unwrap_err()));
-        assert!(closed(handle.ended::<String>().wait().unwrap_err()));
+        assert!(closed(ended.wait_at_most(secs(60)).unwrap_err()));
+        assert!(closed(handle.ended::<String>().wait_at_most(secs(60)).unwrap_err()));
         assert!(closed(handle.cancel().wait().unwrap_err()));
         world.stop();
     }

@@ -34,7 +34,7 @@ fn something_is_run_once_and_its_result_kept() {
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
     world.runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
     // It was started by hand, and is about nothing: it waits for that very key.
-    assert_eq!(ended.wait().unwrap(), "0 by ann");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "0 by ann");
     assert_eq!(times.load(SeqCst), 1, "it was not run again");
     world.stop();
 }
@@ -50,7 +50,7 @@ fn the_first_of_two_wins_and_the_other_is_abandoned() {
     });
     for store in [Store::memory(), Directory::new().store()] {
         let world = World::new(store, races.clone(), obliging);
-        assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "did quick");
+        assert_eq!(world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap(), "did quick");
         world.stop();
     }
 }
@@ -87,7 +87,7 @@ fn others_are_started_and_their_ends_waited_for() {
         let world = World::new(store, child(), obliging);
         world.runtime.add("tests", others).wait().unwrap();
         let parent = world.runtime.start::<Parent>(3).wait().unwrap();
-        let outputs: Vec<String> = parent.ended().wait().unwrap();
+        let outputs: Vec<String> = parent.ended().wait_at_most(secs(60)).unwrap();
         assert_eq!(outputs, ["did 0", "not the first", "did 2"]);
         world.stop();
     }
@@ -139,7 +139,7 @@ fn a_person_is_asked_and_answers_once() {
     assert!(tasks[0].left.unwrap() > secs(3_500));
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
     world.runtime.answer(&tasks[0], &"let it go").wait().unwrap();
-    assert_eq!(ended.wait().unwrap(), "let it go");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "let it go");
     let again = world.runtime.answer(&tasks[0], &"no").wait().unwrap_err();
     assert_eq!(again.kind(), cueline::ErrorKind::NotFound);
     world.stop();
@@ -172,9 +172,13 @@ fn one_key_starts_one() {
         assert_eq!(one.id(), same.id());
         assert_ne!(one.id(), other.id());
         for handle in [&one, &same, &world.runtime.workflow_of::<Keyed>(1).unwrap()] {
-            assert_eq!(handle.ended::<String>().wait().unwrap(), "did one", "in round {round}");
+            assert_eq!(
+                handle.ended::<String>().wait_at_most(secs(60)).unwrap(),
+                "did one",
+                "in round {round}"
+            );
         }
-        assert_eq!(other.ended::<String>().wait().unwrap(), "did other");
+        assert_eq!(other.ended::<String>().wait_at_most(secs(60)).unwrap(), "did other");
         world.idle();
         assert_eq!(world.works(), 2, "in round {round}");
         world.stop();
@@ -269,7 +273,7 @@ fn nothing_that_was_run_is_run_again() {
     let world = World::new(directory.store(), three(), obliging);
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
     world.runtime.publish(Approved { order: 1, by: "ann".into() }).wait().unwrap();
-    assert_eq!(ended.wait().unwrap(), "ann");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ann");
     assert_eq!(runs.all(), [0, 1, 2]);
     world.stop();
 }
@@ -286,7 +290,7 @@ fn whoever_waits_for_its_end_hears_that_the_runtime_has_stopped() {
         world.stop();
         let closed = |error: cueline::Error| error.kind() == cueline::ErrorKind::Closed;
         assert!(closed(before.wait().unwrap_err()));
-        assert!(closed(handle.ended::<String>().wait().unwrap_err()));
+        assert!(closed(handle.ended::<String>().wait_at_most(secs(60)).unwrap_err()));
         assert!(closed(handle.cancel().wait().unwrap_err()));
         assert!(closed(runtime.start::<Does>(Begin { order: 2 }).wait().err().unwrap()));
     }
@@ -315,7 +319,7 @@ fn a_child_whose_key_panics_is_a_step_that_fails() {
     });
     let mediator = Mediator::for_domain("domain").workflow(starts).workflow(Keyless);
     let world = World::with(Store::memory(), mediator, obliging);
-    let said = world.begin(1).ended::<String>().wait().unwrap();
+    let said = world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap();
     assert!(said.contains("the key of `keyless` panicked: it has no key"), "{said}");
     world.stop();
 }
@@ -350,7 +354,7 @@ fn what_comes_late_from_an_earlier_run_does_not_stop_it() {
         assert_eq!(report.state, cueline::WorkflowState::Running, "{}", report.why);
         let ended = handle.ended::<String>();
         world.runtime.publish(Approved { order: 101, by: "ann".into() }).wait().unwrap();
-        assert_eq!(ended.wait().unwrap(), "ann");
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "ann");
         world.stop();
     }
 }

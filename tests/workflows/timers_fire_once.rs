@@ -17,7 +17,10 @@ fn sleeps(wait: std::time::Duration) -> Does {
 fn those_that_sleep_wake_up() {
     for store in [Store::memory(), Directory::new().store()] {
         let world = World::new(store, sleeps(millis(20)), obliging);
-        assert_eq!(world.begin(1).ended::<String>().wait().unwrap(), "did 1 is awake");
+        assert_eq!(
+            world.begin(1).ended::<String>().wait_at_most(secs(60)).unwrap(),
+            "did 1 is awake"
+        );
         world.stop();
     }
 }
@@ -32,7 +35,7 @@ fn also_after_a_restart() {
     let world = World::new(directory.store(), sleeps(millis(1_500)), obliging);
     let ended = ids.iter().map(|id| world.runtime.workflow(*id).unwrap().ended::<String>());
     for (order, ended) in ended.collect::<Vec<_>>().into_iter().enumerate() {
-        assert_eq!(ended.wait().unwrap(), format!("did {order} is awake"));
+        assert_eq!(ended.wait_at_most(secs(60)).unwrap(), format!("did {order} is awake"));
     }
     world.idle();
     assert_eq!(world.works(), 10);

@@ -117,12 +117,12 @@ fn a_panic_stops_one_and_a_person_has_it_made_up_for() {
         });
         let world = World::new(store, panics, obliging);
         let (bad, good) = (world.begin(1), world.begin(2));
-        assert_eq!(good.ended::<String>().wait().unwrap(), "fine");
+        assert_eq!(good.ended::<String>().wait_at_most(secs(60)).unwrap(), "fine");
         world.idle();
         assert_eq!(bad.report().unwrap().state, WorkflowState::Panicked);
         assert_eq!(world.log.all(), ["a", "a"], "nothing is made up for by itself");
         bad.compensate().wait().unwrap();
-        let error = bad.ended::<String>().wait().unwrap_err();
+        let error = bad.ended::<String>().wait_at_most(secs(60)).unwrap_err();
         assert_eq!(error.failure().unwrap().named_reason(), Some("compensated"));
         assert_eq!(world.log.all(), ["a", "a", "undo a Some(\"did a\")"]);
         world.stop();
@@ -199,7 +199,7 @@ fn one_that_waits_for_a_command_goes_on_in_its_version() {
     let world = World::with(directory.store(), both, obliging);
     let ended = world.runtime.workflow(id).unwrap().ended::<String>();
     approve(&world);
-    assert_eq!(ended.wait().unwrap(), "did ann in version 1");
+    assert_eq!(ended.wait_at_most(secs(60)).unwrap(), "did ann in version 1");
     assert_eq!(world.log.all(), ["as version 1", "ann in version 1"]);
     world.stop();
 }
@@ -297,7 +297,7 @@ fn one_that_is_too_long_makes_up_for_all_it_did() {
     assert_eq!(handle.report().unwrap().state, WorkflowState::TooLong);
     let ended = handle.ended::<String>();
     handle.compensate().wait().unwrap();
-    ended.wait().unwrap_err();
+    ended.wait_at_most(secs(60)).unwrap_err();
     let undone: Vec<String> =
         world.log.all().into_iter().filter(|what| what.starts_with("undo")).collect();
     assert_eq!(undone, ["undo b Some(\"did b\")", "undo a Some(\"did a\")"]);
