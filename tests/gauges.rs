@@ -114,8 +114,10 @@ fn what_is_in_hand_is_told_from_what_waits() {
         gate.notify_one();
         assert!(began.elapsed() < secs(20));
     }
-    runtime.idle().wait();
-    assert_eq!(in_hand(), 0);
+    // It has let go of the last one by the time that it asks for more.
+    while in_hand() > 0 {
+        assert!(began.elapsed() < secs(20));
+    }
 }
 
 #[test]
