@@ -62,6 +62,8 @@ pub(crate) struct Core {
     /// The tree has ended: because it gave up, or because all of its supervisors had.
     ended: OnceLock<Option<GaveUp>>,
     pub(crate) recorder: Arc<crate::metrics::Recorder>,
+    /// Held while gauges are read and set, so that what is gone is not shown as it was before.
+    pub(super) showing: Mutex<()>,
     /// The log on disk, as long as it is written to.
     pub(crate) writing: Mutex<Option<Writing>>,
     /// Those that it knows.
@@ -97,6 +99,7 @@ impl Core {
             built: Notify::new(),
             ended: OnceLock::new(),
             recorder,
+            showing: Mutex::new(()),
             writing: Mutex::default(),
             subscriptions: Mutex::default(),
             actors: Arc::default(),
@@ -158,9 +161,11 @@ impl Core {
     #[must_use = "to be dropped where code of the application may run"]
     pub(crate) fn forget_those_gone(&self) -> Vec<Arc<Running>> {
         let through = |of: &mut Arc<Running>| of.subscription.is_empty();
+        let showing = self.showing.lock();
         let mut gone: Vec<_> = self.leaving.write().extract_if(.., through).collect();
         gone.extend(self.orphans.write().extract_if(.., through));
         self.show_gauges(&gone);
+        drop(showing);
         for running in &gone {
             running.subscription.forget_in_log();
             self.forget_mediator(running);

@@ -41,7 +41,9 @@ impl Core {
         // A thread that is stuck in a handler does not look into its lane.
         let lanes = self.broker.sequencer.lanes();
         lanes.iter().for_each(|lane| lane.pass_round_for_it());
+        let showing = self.showing.lock();
         self.show_gauges(&self.all());
+        drop(showing);
         self.broker.signals.contain(During::Observer, None, || self.show_mediators());
         if let Some(log) = self.log_gauges() {
             let set = || self.recorder.set_log_gauges(&log);
@@ -50,7 +52,7 @@ impl Core {
     }
 
     /// The recorder may be the application's, and is contained.
-    pub(crate) fn show_gauges(&self, of: &[Arc<Running>]) {
+    pub(super) fn show_gauges(&self, of: &[Arc<Running>]) {
         let set = || self.recorder.set_gauges(&gauges(of));
         self.broker.signals.contain(During::Observer, None, set);
     }
