@@ -15,7 +15,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -q >/dev/null
   DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" fonts-inter >/dev/null
 fi
-npm ci --silent --no-audit --no-fund
+npm ci --loglevel=error --no-audit --no-fund
 if [ $# -gt 0 ]; then
   recorded=$1
 else
