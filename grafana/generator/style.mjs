@@ -7,7 +7,7 @@ export const INSTANCES = 'job=~"$job",instance=~"$instance"';
 export const PROCESSORS = `${INSTANCES},processor=~"$processor"`;
 
 /** One query: its expression, and what its series are called. */
-export const query = (expr, legend, more = {}) => ({ expr, legend, ...more });
+export const query = (expr, legend) => ({ expr, legend });
 
 /** How fast a counter grows, summed by some labels. */
 export const rate = (metric, by = [], selector = INSTANCES) =>
@@ -47,14 +47,13 @@ const quiet = (stack) => ({
 });
 
 const targets = (queries, shape = {}) =>
-  queries.map(({ expr, legend, ...more }, index) => ({
+  queries.map(({ expr, legend }, index) => ({
     refId: String.fromCharCode(65 + index),
     datasource,
     expr,
     ...(legend === undefined ? {} : { legendFormat: legend }),
     editorMode: 'code',
     ...shape,
-    ...more,
   }));
 
 const panel = (type, title, description, queries, shape, rest) => ({
@@ -98,7 +97,7 @@ export const series = (
   title,
   description,
   queries,
-  { unit = 'short', stack = false, limit, max, decimals, legend = 'list' } = {},
+  { unit = 'short', stack = false, limit, max } = {},
 ) =>
   panel('timeseries', title, description, [queries].flat(), { instant: false, range: true }, {
     fieldConfig: {
@@ -106,7 +105,6 @@ export const series = (
         unit,
         min: 0,
         ...(max === undefined ? {} : { max }),
-        ...(decimals === undefined ? {} : { decimals }),
         color: { mode: 'palette-classic' },
         thresholds: {
           mode: 'absolute',
@@ -136,7 +134,7 @@ export const series = (
       overrides: [quiet(stack)],
     },
     options: {
-      legend: { displayMode: legend, placement: 'bottom', showLegend: true, calcs: legend === 'table' ? ['mean', 'max', 'lastNotNull'] : [] },
+      legend: { calcs: [], displayMode: 'list', placement: 'bottom', showLegend: true },
       tooltip: { mode: 'multi', sort: 'desc' },
     },
   });

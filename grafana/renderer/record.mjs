@@ -7,6 +7,11 @@ import { filled, scraped } from '../../tests/grafana/program.mjs';
 import { boards } from '../generator/main.mjs';
 
 const [file, seconds = '300'] = process.argv.slice(2);
+if (!file || !(Number(seconds) >= 20)) {
+  console.error('usage: node record.mjs FILE [SECONDS], 300 of them if nothing is said, and 20 at least');
+  process.exit(2);
+}
+writeFileSync(file, ''); // what cannot be written is said now, and not when all is recorded
 const STEP = 2;
 
 // The hangar gets more flights than it can look up for most of the time.

@@ -11,7 +11,17 @@ import { chromium } from 'playwright-core';
 import { boards } from '../generator/main.mjs';
 
 const [from, folder] = process.argv.slice(2);
+if (!from || !folder) {
+  console.error('usage: node render.mjs RECORDED FOLDER');
+  process.exit(2);
+}
 const recorded = JSON.parse(readFileSync(from, 'utf8'));
+for (const { expr } of Object.values(boards).flatMap(({ panels }) => panels.flatMap(({ targets = [] }) => targets))) {
+  if (!(expr in recorded.queries)) {
+    console.error(`${from} does not have \`${expr}\`: the dashboards have changed since, record again`);
+    process.exit(2);
+  }
+}
 const bundle = join(tmpdir(), `cueline-boards-${process.pid}`);
 await build({
   entryPoints: [fileURLToPath(new URL('page.jsx', import.meta.url))],
